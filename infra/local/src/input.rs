@@ -1,0 +1,441 @@
+use std::cell::Cell;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use serde::de::{DeserializeSeed, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use shared::model::cloud_event::{EVENT_BYTES_MAX, is_cut_off};
+
+use crate::error::Failure;
+
+/// Where events come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// A file: plain, `.gz` or `.zst`.
+    File(PathBuf),
+    /// Standard input, `-`; compressed input is recognised by its first bytes.
+    Stdin,
+    /// The sample that ships with the program.
+    Sample,
+}
+
+/// The text of one event, as it stands in the input.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Item<'t> {
+    /// The line it begins on, from 1.
+    pub(crate) line: u64,
+    /// What was read.
+    pub(crate) text: Text<'t>,
+}
+
+/// What was read of an event.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Text<'t> {
+    /// All of it.
+    Whole(&'t [u8]),
+    /// Its beginning; it is longer than an event may be.
+    TooLong(&'t [u8]),
+    /// Nothing that could be read as JSON; says why the rest of the input is left out.
+    Broken(String),
+}
+
+const SAMPLE: &[u8] = include_bytes!("../sample/events.jsonl.gz");
+const BUFFER_BYTES: usize = 1 << 20;
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Stdin => f.write_str("-"),
+            Self::Sample => f.write_str("(sample)"),
+        }
+    }
+}
+
+impl Input {
+    /// The inputs that the words of a command line name; none means the sample.
+    pub(crate) fn named(words: &[PathBuf]) -> Vec<Self> {
+        if words.is_empty() {
+            return vec![Self::Sample];
+        }
+        let named = |word: &PathBuf| {
+            if word == Path::new("-") {
+                Self::Stdin
+            } else {
+                Self::File(word.clone())
+            }
+        };
+        words.iter().map(named).collect()
+    }
+
+    /// How many bytes there are to read, where that is known.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        match self {
+            Self::File(path) => path
+                .metadata()
+                .ok()
+                .filter(std::fs::Metadata::is_file)
+                .map(|meta| meta.len()),
+            Self::Stdin => None,
+            Self::Sample => Some(SAMPLE.len() as u64),
+        }
+    }
+
+    /// Opens the input; `consumed` counts its bytes as they are read, before decompression.
+    pub(crate) fn open(&self, consumed: Counter) -> Result<Reader, Failure> {
+        let raw: Box<dyn Read> = match self {
+            Self::File(path) => Box::new(File::open(path).map_err(|source| Failure::File {
+                what: format!("read {}", path.display()),
+                source,
+            })?),
+            Self::Stdin => Box::new(io::stdin()),
+            Self::Sample => Box::new(SAMPLE),
+        };
+        let failed = |source| Failure::File {
+            what: format!("read {self}"),
+            source,
+        };
+        let mut raw = BufReader::with_capacity(BUFFER_BYTES, Counted { raw, consumed });
+        let magic = raw.fill_buf().map_err(failed)?;
+        let plain: Box<dyn BufRead> = if magic.starts_with(&[0x1f, 0x8b]) {
+            let gz = flate2::bufread::MultiGzDecoder::new(raw);
+            Box::new(BufReader::with_capacity(BUFFER_BYTES, gz))
+        } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+            let zst = zstd::stream::read::Decoder::with_buffer(raw).map_err(failed)?;
+            Box::new(BufReader::with_capacity(BUFFER_BYTES, zst))
+        } else {
+            Box::new(raw)
+        };
+        Ok(Reader { plain })
+    }
+}
+
+/// Counts bytes across threads.
+pub(crate) type Counter = std::sync::Arc<std::sync::atomic::AtomicU64>;
+
+struct Counted {
+    raw: Box<dyn Read>,
+    consumed: Counter,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.raw.read(buffer)?;
+        self.consumed
+            .fetch_add(read as u64, std::sync::atomic::Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+/// An open input. Events come one a line, or as JSON documents over any number of lines, each an
+/// event or an array of events.
+pub(crate) struct Reader {
+    plain: Box<dyn BufRead>,
+}
+
+impl Reader {
+    /// Gives every event's text to `take`, until that says to stop by returning `false`.
+    pub(crate) fn each(self, mut take: impl FnMut(Item<'_>) -> bool) -> io::Result<()> {
+        let mut lines = Lines {
+            plain: self.plain,
+            line: 0,
+            text: Vec::new(),
+        };
+        // Whether this is one event a line shows in the first lines: a document starts an array, or
+        // an object that goes on below.
+        let mut head = Vec::new();
+        while lines.next()? {
+            head.extend_from_slice(&lines.text);
+            head.push(b'\n');
+            if !lines.text.trim_ascii().is_empty() {
+                break;
+            }
+        }
+        let first = lines.text.trim_ascii();
+        let mut documents = first.starts_with(b"[");
+        if first.starts_with(b"{") && !lines.too_long() && is_cut_off(first) && lines.next()? {
+            documents = !lines.text.trim_ascii().starts_with(b"{");
+            head.extend_from_slice(&lines.text);
+            head.push(b'\n');
+        }
+        let plain = Cursor::new(head).chain(lines.plain);
+        if documents {
+            return Documents::new(plain).each(&mut take);
+        }
+        let mut lines = Lines {
+            plain,
+            line: 0,
+            text: Vec::new(),
+        };
+        while lines.next()? {
+            let text = lines.text.trim_ascii();
+            if text.is_empty() {
+                continue;
+            }
+            let text = if lines.too_long() {
+                Text::TooLong(text)
+            } else {
+                Text::Whole(text)
+            };
+            if !take(Item {
+                line: lines.line,
+                text,
+            }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lines of bounded length: of a longer one the beginning is kept and the rest passed over.
+struct Lines<R> {
+    plain: R,
+    line: u64,
+    text: Vec<u8>,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Reads the next line; `false` at the end.
+    fn next(&mut self) -> io::Result<bool> {
+        self.text.clear();
+        let mut any = false;
+        loop {
+            let buffer = self.plain.fill_buf()?;
+            if buffer.is_empty() {
+                break;
+            }
+            any = true;
+            let end = memchr::memchr(b'\n', buffer);
+            let part = buffer
+                .get(..end.unwrap_or(buffer.len()))
+                .unwrap_or_default();
+            let room = (EVENT_BYTES_MAX + 1).saturating_sub(self.text.len());
+            self.text
+                .extend_from_slice(part.get(..room.min(part.len())).unwrap_or_default());
+            let used = part.len() + usize::from(end.is_some());
+            self.plain.consume(used);
+            if end.is_some() {
+                break;
+            }
+        }
+        self.line += u64::from(any);
+        Ok(any)
+    }
+
+    fn too_long(&self) -> bool {
+        self.text.len() > EVENT_BYTES_MAX
+    }
+}
+
+/// JSON documents, read value by value.
+struct Documents<R> {
+    plain: Metered<R>,
+    meter: Rc<Meter>,
+}
+
+/// Where a document reader stands, and how much it may read before the next event must end.
+#[derive(Default)]
+struct Meter {
+    line: Cell<u64>,
+    since_event: Cell<usize>,
+}
+
+/// White space and punctuation around an event do not count as the event's.
+const DOCUMENT_EVENT_BYTES_MAX: usize = 2 * EVENT_BYTES_MAX;
+
+struct Metered<R> {
+    plain: R,
+    meter: Rc<Meter>,
+}
+
+impl<R: BufRead> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let since = self.meter.since_event.get();
+        if since > DOCUMENT_EVENT_BYTES_MAX {
+            return Err(io::Error::other("an event is longer than any may be"));
+        }
+        let read = self.plain.read(buffer)?;
+        let lines = memchr::memchr_iter(b'\n', buffer.get(..read).unwrap_or_default()).count();
+        self.meter.line.set(self.meter.line.get() + lines as u64);
+        self.meter.since_event.set(since + read);
+        Ok(read)
+    }
+}
+
+impl<R: BufRead> Documents<R> {
+    fn new(plain: R) -> Self {
+        let meter = Rc::new(Meter::default());
+        Self {
+            plain: Metered {
+                plain,
+                meter: Rc::clone(&meter),
+            },
+            meter,
+        }
+    }
+
+    fn each(self, take: &mut dyn FnMut(Item<'_>) -> bool) -> io::Result<()> {
+        let Self { plain, meter } = self;
+        let mut json = serde_json::Deserializer::from_reader(plain);
+        let mut go_on = true;
+        while go_on {
+            match json.end() {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_io() => return Err(error.into()),
+                Err(_more_to_read) => {}
+            }
+            let sink = Sink {
+                take: &mut *take,
+                meter: &meter,
+                go_on: &mut go_on,
+            };
+            if let Err(error) = sink.deserialize(&mut json) {
+                let line = meter.line.get() + 1;
+                let why = format!("{error}; the rest of this input could not be read");
+                take(Item {
+                    line,
+                    text: Text::Broken(why),
+                });
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Sink<'s> {
+    take: &'s mut dyn FnMut(Item<'_>) -> bool,
+    meter: &'s Meter,
+    go_on: &'s mut bool,
+}
+
+impl Sink<'_> {
+    fn give(&mut self, line: u64, json: &RawValue) {
+        self.meter.since_event.set(0);
+        if *self.go_on {
+            let text = json.get().as_bytes();
+            let text = if text.len() > EVENT_BYTES_MAX {
+                Text::TooLong(text)
+            } else {
+                Text::Whole(text)
+            };
+            *self.go_on = (self.take)(Item { line, text });
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Sink<'_> {
+    type Value = ();
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Sink<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event or an array of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(json) = seq.next_element::<Box<RawValue>>()? {
+            let lines = memchr::memchr_iter(b'\n', json.get().as_bytes()).count() as u64;
+            self.give((self.meter.line.get() + 1).saturating_sub(lines), &json);
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(mut self, map: A) -> Result<(), A::Error> {
+        let line = self.meter.line.get() + 1;
+        let object = serde::de::value::MapAccessDeserializer::new(map);
+        let fields: serde_json::Map<String, serde_json::Value> =
+            serde::Deserialize::deserialize(object)?;
+        let json = serde_json::value::to_raw_value(&fields).map_err(serde::de::Error::custom)?;
+        self.give(line, &json);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines and texts that an input gives.
+    fn check(input: &str, expect: &[(u64, &str)]) {
+        let reader = Reader {
+            plain: Box::new(Cursor::new(input.as_bytes().to_vec())),
+        };
+        let mut got = Vec::new();
+        let read = reader.each(|item| {
+            let text = match item.text {
+                Text::Whole(text) => String::from_utf8_lossy(text).into_owned(),
+                Text::TooLong(text) => format!("too long: {}", text.len()),
+                Text::Broken(why) => format!("broken: {why}"),
+            };
+            got.push((item.line, text));
+            true
+        });
+        read.expect("readable");
+        let got: Vec<(u64, &str)> = got
+            .iter()
+            .map(|(line, text)| (*line, text.as_str()))
+            .collect();
+        assert_eq!(got, expect, "{input}");
+    }
+
+    #[test]
+    fn one_event_a_line() {
+        check(
+            "{\"a\":1}\n\n  {\"a\":2} \r\n",
+            &[(1, "{\"a\":1}"), (3, "{\"a\":2}")],
+        );
+        check("{\"a\n{\"a\":2}\n", &[(1, "{\"a"), (2, "{\"a\":2}")]);
+        check("nonsense\n{\"a\":2}", &[(1, "nonsense"), (2, "{\"a\":2}")]);
+        check("", &[]);
+        check("\n\n", &[]);
+    }
+
+    #[test]
+    fn documents_over_lines() {
+        check(
+            "[{\"a\":1},\n {\"a\": 2}]\n",
+            &[(1, "{\"a\":1}"), (2, "{\"a\": 2}")],
+        );
+        check(
+            "{\n \"a\": 1\n}\n{\"b\":2}",
+            &[(1, "{\"a\":1}"), (3, "{\"b\":2}")],
+        );
+        check("[1]\n[2]", &[(1, "1"), (2, "2")]);
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_the_rest_goes_on() {
+        let long = "x".repeat(EVENT_BYTES_MAX + 10);
+        let kept = format!("too long: {}", EVENT_BYTES_MAX + 1);
+        check(&format!("{long}\n{{}}"), &[(1, &kept), (2, "{}")]);
+    }
+
+    #[test]
+    fn a_broken_document_says_so() {
+        let reader = Reader {
+            plain: Box::new(Cursor::new(b"[{\"a\":1},\n oops]".to_vec())),
+        };
+        let mut got = Vec::new();
+        reader
+            .each(|item| {
+                got.push(format!("{:?}", item.text));
+                true
+            })
+            .expect("readable");
+        assert_eq!(got.len(), 2);
+        assert!(
+            got[1].contains("the rest of this input could not be read"),
+            "{got:?}"
+        );
+    }
+}

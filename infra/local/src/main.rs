@@ -1,0 +1,28 @@
+//! `foldback`: the command line, and the host of all handlers on one machine.
+
+mod cli;
+mod error;
+mod input;
+mod intake;
+mod pipeline;
+mod progress;
+mod replay;
+mod run;
+mod settings;
+mod stopwatch;
+mod summary;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    match cli.run() {
+        Ok(status) => status.into(),
+        Err(error) => error.report(),
+    }
+}

@@ -1,0 +1,321 @@
+//! The main job: events in, tables out, one durable commit a batch.
+//!
+//! One thread [reads](crate::intake); this one journals, queues and processes. While a batch is being
+//! committed the next is read, and what has been read by then becomes the next batch: small batches
+//! and short waits for a trickle, large ones for a flood ("group commit").
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+
+use hdrhistogram::Histogram;
+use pollster::block_on;
+use shared::adapters::SystemClock;
+use shared::adapters::embedded::Embedded;
+use shared::model::{Entry, Reject, RejectReason};
+use shared::ports::{Appended, Clock, Error, ErrorKind, Queue, Received, Rejects};
+use shared::service::{self, Processed};
+use shared::settings::Settings;
+
+use crate::error::Failure;
+use crate::input::{Counter, Input};
+use crate::intake::{Intake, PARCEL_EVENTS, Parcel, Place};
+use crate::progress::Progress;
+use crate::stopwatch::Stopwatch;
+
+/// The most events of one batch: what one commit makes durable.
+const BATCH_EVENTS_MAX: usize = 16_384;
+/// Parcels that may wait: one batch is processed while the next is read.
+const PARCELS_WAITING_MAX: usize = BATCH_EVENTS_MAX / PARCEL_EVENTS;
+/// How often a batch is tried again when the store asks for it.
+const ATTEMPTS_MAX: u32 = 5;
+/// The longest latency that is told apart, an hour.
+const LATENCY_US_MAX: u64 = 3_600_000_000;
+/// How many rejects a summary shows.
+const REJECTS_SHOWN: usize = 5;
+
+/// What a run came to.
+#[derive(Debug)]
+pub(crate) struct Totals {
+    /// Texts read.
+    pub(crate) read: u64,
+    /// Events accepted for the first time.
+    pub(crate) accepted: u64,
+    /// Events that were journaled before.
+    pub(crate) duplicates: u64,
+    /// Rejected texts by reason.
+    pub(crate) rejects: BTreeMap<RejectReason, u64>,
+    /// The first few rejects.
+    pub(crate) first_rejects: Vec<Reject>,
+    /// Sums of what processing came to; the lists in it are emptied as they are counted.
+    pub(crate) processed: Processed,
+    /// Late events.
+    pub(crate) late: u64,
+    /// Milliseconds of event time by which the latest one was late.
+    pub(crate) late_ms_max: i64,
+    /// Parked events.
+    pub(crate) parked: u64,
+    /// The first few reasons for parking, with the event's id.
+    pub(crate) first_parked: Vec<(String, String)>,
+    /// Durable commits.
+    pub(crate) commits: u64,
+    /// Microseconds from an event's reading to the durable commit of its rows.
+    pub(crate) latency_us: Histogram<u64>,
+}
+
+/// Ingests all inputs and processes until the queue is empty.
+pub(crate) fn run(
+    store: &Embedded,
+    intake: Intake<'_>,
+    progress: &mut Progress,
+) -> Result<Totals, Failure> {
+    let consumed = Counter::default();
+    let bytes: Option<u64> = intake.inputs.iter().map(Input::bytes).sum();
+    let (sender, parcels) = sync_channel(PARCELS_WAITING_MAX);
+    thread::scope(|scope| {
+        let reading = {
+            let consumed = Counter::clone(&consumed);
+            scope.spawn(move || intake.read_all(&consumed, &sender))
+        };
+        let mut host = Host {
+            store,
+            settings: intake.settings,
+            inputs: intake.inputs,
+            totals: Totals::new()?,
+        };
+        let done = host.run(&parcels, |totals| {
+            progress.set(consumed.load(Ordering::Relaxed), bytes, totals.read);
+        });
+        // The reader ends once nobody listens.
+        drop(parcels);
+        let read = reading.join().map_err(|_panic| {
+            Failure::Input("the reading thread died: a fault of foldback".to_owned())
+        })?;
+        done.and(read).map(|()| host.totals)
+    })
+}
+
+/// Everything that is to become durable with one commit.
+#[derive(Default)]
+struct Batch {
+    read: u64,
+    entries: Vec<Entry>,
+    places: Vec<Place>,
+    rejects: Vec<Reject>,
+    /// When how many of the entries were read.
+    since: Vec<(Stopwatch, u64)>,
+}
+
+/// What one unit of work did, to be counted when it is durable.
+#[derive(Default)]
+struct Unit {
+    processed: Processed,
+    appended: Vec<Appended>,
+    received: Vec<Received>,
+    conflicts: Vec<Reject>,
+}
+
+struct Host<'a> {
+    store: &'a Embedded,
+    settings: &'a Settings,
+    inputs: &'a [Input],
+    totals: Totals,
+}
+
+impl Host<'_> {
+    /// Each unit of work finishes the last batch and takes in the next, so that a batch costs one
+    /// commit; its receive is durable before its effects, so receives are counted even when a message
+    /// kills the process.
+    fn run(
+        &mut self,
+        parcels: &Receiver<Parcel>,
+        mut progress: impl FnMut(&Totals),
+    ) -> Result<(), Failure> {
+        let mut reading = true;
+        // What a dead process had left waiting goes first.
+        let mut received = self.unit(&[], &Batch::default())?.received;
+        let mut under_way: Vec<(Stopwatch, u64)> = Vec::new();
+        while reading || !received.is_empty() {
+            let batch = if reading {
+                next_batch(parcels, received.is_empty())
+            } else {
+                None
+            };
+            reading = batch.is_some();
+            let batch = batch.unwrap_or_default();
+            let unit = self.unit(&received, &batch)?;
+            for (since, count) in under_way.drain(..) {
+                let us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+                self.totals.latency_us.saturating_record_n(us, count);
+            }
+            received = self.totals.count(batch, unit, &mut under_way);
+            progress(&self.totals);
+        }
+        Ok(())
+    }
+
+    /// One unit of work, tried again as often as the store asks for it.
+    fn unit(&self, received: &[Received], batch: &Batch) -> Result<Unit, Failure> {
+        let mut attempt = 1;
+        loop {
+            let done = self.store.begin().and_then(|()| {
+                let done = block_on(self.work(received, batch)).and_then(|unit| {
+                    self.store.commit()?;
+                    Ok(unit)
+                });
+                if done.is_err() {
+                    self.store.roll_back();
+                }
+                done
+            });
+            match done {
+                Err(error) if error.kind() == ErrorKind::Retry && attempt < ATTEMPTS_MAX => {
+                    attempt += 1;
+                }
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    async fn work(&self, received: &[Received], batch: &Batch) -> Result<Unit, Error> {
+        let mut unit = Unit::default();
+        if !received.is_empty() {
+            unit.processed =
+                service::process(self.store, &SystemClock, self.settings, received).await?;
+        }
+        let now = SystemClock.now();
+        if !batch.entries.is_empty() {
+            unit.appended = service::ingest(self.store, &batch.entries, now)
+                .await?
+                .appended;
+        }
+        for ((entry, place), became) in batch.entries.iter().zip(&batch.places).zip(&unit.appended)
+        {
+            if *became == Appended::Conflict {
+                unit.conflicts.push(self.conflict(entry, *place));
+            }
+        }
+        if !batch.rejects.is_empty() {
+            self.store.keep(&batch.rejects).await?;
+        }
+        if !unit.conflicts.is_empty() {
+            self.store.keep(&unit.conflicts).await?;
+        }
+        unit.received = self.store.receive(BATCH_EVENTS_MAX, now).await?;
+        Ok(unit)
+    }
+
+    fn conflict(&self, entry: &Entry, place: Place) -> Reject {
+        let event = &entry.event;
+        Reject {
+            at: entry.recorded,
+            input: self
+                .inputs
+                .get(place.input)
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            line: place.line,
+            reason: RejectReason::Conflict,
+            detail: format!(
+                "event {:?} of {:?} is journaled with other content; an event never changes: give \
+                 the new one an id of its own",
+                event.id, event.source
+            ),
+            text: format!("{} {} {:?}", event.kind, event.time, event.data),
+        }
+    }
+}
+
+/// All that has been read, up to one batch; waits for the first unless there is other work. `None`
+/// once everything was read.
+fn next_batch(parcels: &Receiver<Parcel>, wait: bool) -> Option<Batch> {
+    let mut batch = Batch::default();
+    let mut next = if wait {
+        Some(parcels.recv().ok()?)
+    } else {
+        match parcels.try_recv() {
+            Ok(parcel) => Some(parcel),
+            Err(std::sync::mpsc::TryRecvError::Empty) => None,
+            Err(std::sync::mpsc::TryRecvError::Disconnected) => return None,
+        }
+    };
+    while let Some(parcel) = next {
+        batch
+            .since
+            .push((parcel.since, parcel.entries.len() as u64));
+        batch.read += parcel.read;
+        batch.entries.extend(parcel.entries);
+        batch.places.extend(parcel.places);
+        batch.rejects.extend(parcel.rejects);
+        let full = batch.entries.len() + PARCEL_EVENTS > BATCH_EVENTS_MAX;
+        next = if full { None } else { parcels.try_recv().ok() };
+    }
+    Some(batch)
+}
+
+impl Totals {
+    fn new() -> Result<Self, Failure> {
+        let histogram = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)
+            .map_err(|error| Failure::Input(format!("latency histogram: {error}")))?;
+        Ok(Self {
+            read: 0,
+            accepted: 0,
+            duplicates: 0,
+            rejects: BTreeMap::new(),
+            first_rejects: Vec::new(),
+            processed: Processed::default(),
+            late: 0,
+            late_ms_max: 0,
+            parked: 0,
+            first_parked: Vec::new(),
+            commits: 0,
+            latency_us: histogram,
+        })
+    }
+
+    /// Counts a unit that is durable now, and returns the messages it received.
+    fn count(
+        &mut self,
+        batch: Batch,
+        unit: Unit,
+        under_way: &mut Vec<(Stopwatch, u64)>,
+    ) -> Vec<Received> {
+        self.commits += 1;
+        self.read += batch.read;
+        under_way.extend(batch.since);
+        for became in unit.appended {
+            match became {
+                Appended::New => self.accepted += 1,
+                Appended::Duplicate => self.duplicates += 1,
+                Appended::Conflict => {}
+            }
+        }
+        for reject in batch.rejects.into_iter().chain(unit.conflicts) {
+            *self.rejects.entry(reject.reason).or_insert(0) += 1;
+            if self.first_rejects.len() < REJECTS_SHOWN {
+                self.first_rejects.push(reject);
+            }
+        }
+        let done = unit.processed;
+        self.late += done.late.len() as u64;
+        let latest = done.late.iter().map(|(_, late)| late.ms).max().unwrap_or(0);
+        self.late_ms_max = self.late_ms_max.max(latest);
+        self.parked += done.parked.len() as u64;
+        for (entry, why) in done.parked {
+            if self.first_parked.len() < REJECTS_SHOWN {
+                self.first_parked.push((entry.event.id.to_string(), why));
+            }
+        }
+        let sum = &mut self.processed;
+        sum.messages += done.messages;
+        sum.events += done.events;
+        sum.held += done.held;
+        sum.unmapped += done.unmapped;
+        sum.actions += done.actions;
+        sum.rows += done.rows;
+        sum.refolded += done.refolded;
+        sum.conflicts += done.conflicts;
+        unit.received
+    }
+}

@@ -1,0 +1,337 @@
+use std::io::Write;
+use std::path::Path;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use pollster::block_on;
+use shared::adapters::SystemClock;
+use shared::adapters::embedded::{Embedded, QueueLimits};
+use shared::model::{FieldChange, Finding, Group};
+use shared::ports::{self, Partition, Tables};
+use shared::service::{self, Mode, Replayed, Scope};
+use shared::settings::Settings;
+use smol_str::SmolStr;
+
+use crate::cli::{Data, OneTenant};
+use crate::error::{Failure, Status};
+use crate::progress::Progress;
+use crate::settings;
+use crate::stopwatch::Stopwatch;
+
+/// Fold everything anew from the journal and compare it with the tables.
+///
+/// `report` and `changes` write no row. Ends with 0 where nothing is found and with 1 where something
+/// is (under `update`, even if all of it was mended).
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  foldback replay
+  foldback replay --mode changes --id lead-000017
+  foldback replay --mode update --tenant acme
+  foldback replay --partition 1/4 --json | jq .class")]
+pub(crate) struct ReplayArgs {
+    /// What to do about differences.
+    #[arg(long, value_enum, default_value_t = ReplayMode::Report)]
+    mode: ReplayMode,
+    #[command(flatten)]
+    data: Data,
+    #[command(flatten)]
+    tenant: OneTenant,
+    /// Only the group of this lead or appointment.
+    #[arg(long, value_name = "ID", conflicts_with = "partition")]
+    id: Option<SmolStr>,
+    /// Only partition K of N by hash of the group, K from 1.
+    #[arg(long, value_name = "K/N", value_parser = partition)]
+    partition: Option<Partition>,
+    /// One JSON object a finding.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ReplayMode {
+    /// List the rows that differ.
+    Report,
+    /// List every field that differs, before and after.
+    Changes,
+    /// Mend them.
+    Update,
+}
+
+/// What a replay found.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) replayed: Replayed,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) elapsed: Duration,
+}
+
+/// The most findings that are kept to be listed; all are counted.
+const FINDINGS_KEPT_MAX: usize = 10_000;
+
+fn partition(text: &str) -> Result<Partition, String> {
+    let wrong = || format!("{text:?} is not K/N such as 1/4");
+    let (index, count) = text.split_once('/').ok_or_else(wrong)?;
+    let number = |text: &str| text.parse::<u64>().map_err(|_no_number| wrong());
+    let (index, count) = (number(index)?, number(count)?);
+    if index == 0 || index > count {
+        return Err(format!("{text:?}: K goes from 1 to N"));
+    }
+    Ok(Partition {
+        index: index - 1,
+        count,
+    })
+}
+
+/// Replays everything in `report` mode, for a run's verdict.
+pub(crate) fn verify(directory: &Path, settings: &Settings) -> Result<Verdict, Failure> {
+    read_only(directory, settings, Partition::WHOLE, None)
+}
+
+/// Replays a partition on all cores, each part over a connection of its own.
+fn read_only(
+    directory: &Path,
+    settings: &Settings,
+    whole: Partition,
+    tenant: Option<&SmolStr>,
+) -> Result<Verdict, Failure> {
+    let started = Stopwatch::start();
+    let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
+    let kept = Mutex::new((Vec::new(), Replayed::default()));
+    let part = |index: u64| -> Result<(), ports::Error> {
+        let store = Embedded::open_to_read(directory)?;
+        let partition = Partition {
+            index: whole.index + index * whole.count,
+            count: whole.count * threads,
+        };
+        let scope = Scope::Partition(partition, tenant.cloned());
+        let mut found = Vec::new();
+        let replayed = block_on(service::replay(
+            &store,
+            &SystemClock,
+            settings,
+            &scope,
+            Mode::Report,
+            |finding| {
+                if found.len() < FINDINGS_KEPT_MAX {
+                    found.push(finding);
+                }
+            },
+            |_so_far| {},
+        ))?;
+        if let Ok(mut kept) = kept.lock() {
+            kept.0.append(&mut found);
+            kept.1.add(&replayed);
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let parts: Vec<_> = (0..threads)
+            .map(|index| scope.spawn(move || part(index)))
+            .collect();
+        parts.into_iter().try_for_each(|part| match part.join() {
+            Ok(done) => Ok(done?),
+            Err(_panic) => Err(Failure::Input(
+                "a replay thread died: a fault of foldback".to_owned(),
+            )),
+        })
+    })?;
+    let (mut findings, replayed) = kept.into_inner().unwrap_or_default();
+    findings.sort_by(|a, b| (&a.group, a.table, &a.id).cmp(&(&b.group, b.table, &b.id)));
+    Ok(Verdict {
+        replayed,
+        findings,
+        elapsed: started.elapsed(),
+    })
+}
+
+pub(crate) fn run(args: &ReplayArgs) -> Result<Status, Failure> {
+    let reader = Embedded::open_to_read(&args.data.directory)?;
+    let settings = settings::in_force(&reader)?;
+    let tenant = args.tenant.tenant.as_ref();
+    let whole = args.partition.unwrap_or(Partition::WHOLE);
+    let verdict = match (&args.id, args.mode) {
+        (None, ReplayMode::Report | ReplayMode::Changes) => {
+            read_only(&args.data.directory, &settings, whole, tenant)?
+        }
+        (Some(id), ReplayMode::Report | ReplayMode::Changes) => {
+            let scope = Scope::Groups(groups_of(&reader, tenant, id)?);
+            serial(&reader, &settings, &scope, Mode::Report)?
+        }
+        (id, ReplayMode::Update) => {
+            let scope = match id {
+                Some(id) => Scope::Groups(groups_of(&reader, tenant, id)?),
+                None => Scope::Partition(whole, tenant.cloned()),
+            };
+            drop(reader);
+            let store = Embedded::open(&args.data.directory, QueueLimits::default())?;
+            serial(&store, &settings, &scope, Mode::Update)?
+        }
+    };
+    print(args, &verdict)?;
+    Ok(if verdict.replayed.findings == 0 {
+        Status::Clean
+    } else {
+        Status::Findings
+    })
+}
+
+fn serial(
+    store: &Embedded,
+    settings: &Settings,
+    scope: &Scope,
+    mode: Mode,
+) -> Result<Verdict, Failure> {
+    let started = Stopwatch::start();
+    let mut findings = Vec::new();
+    let mut progress = Progress::new("replaying", "groups", None);
+    let keep = |finding| {
+        if findings.len() < FINDINGS_KEPT_MAX {
+            findings.push(finding);
+        }
+    };
+    let show = |so_far: &Replayed| progress.set(so_far.groups, None, so_far.groups);
+    let replayed = block_on(service::replay(
+        store,
+        &SystemClock,
+        settings,
+        scope,
+        mode,
+        keep,
+        show,
+    ));
+    progress.finish();
+    Ok(Verdict {
+        replayed: replayed?,
+        findings,
+        elapsed: started.elapsed(),
+    })
+}
+
+/// The groups that an id belongs to: a lead's own, an appointment's lead's.
+fn groups_of(
+    store: &Embedded,
+    tenant: Option<&SmolStr>,
+    id: &SmolStr,
+) -> Result<Vec<Group>, Failure> {
+    let keys = block_on(store.find(tenant.map(SmolStr::as_str), id))?;
+    let mut groups: Vec<Group> = keys.into_iter().map(|key| key.group).collect();
+    if let Some(tenant) = tenant {
+        // A lead whose rows are gone is still in the journal.
+        groups.push(Group {
+            tenant: tenant.clone(),
+            key: id.clone(),
+        });
+    } else {
+        groups.extend(store.groups_named(id)?);
+    }
+    groups.sort();
+    groups.dedup();
+    if groups.is_empty() {
+        return Err(Failure::Input(format!(
+            "no lead or appointment {id:?} is known"
+        )));
+    }
+    Ok(groups)
+}
+
+fn print(args: &ReplayArgs, verdict: &Verdict) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    if args.json {
+        for finding in &verdict.findings {
+            let line = serde_json::to_string(finding).unwrap_or_default();
+            writeln!(out, "{line}")?;
+        }
+    } else if !verdict.findings.is_empty() {
+        let mut table = comfy_table::Table::new();
+        table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+        let with_fields = args.mode != ReplayMode::Report;
+        let last = if with_fields {
+            "field: before → after"
+        } else {
+            "why"
+        };
+        table.set_header(vec!["class", "table", "tenant", "id", last]);
+        for finding in &verdict.findings {
+            let detail = if with_fields {
+                finding
+                    .changes
+                    .iter()
+                    .map(change)
+                    .collect::<Vec<_>>()
+                    .join("\n")
+            } else {
+                finding.explanation.clone()
+            };
+            table.add_row(vec![
+                finding.class.name(),
+                finding.table.name(),
+                finding.group.tenant.as_str(),
+                finding.id.as_str(),
+                detail.as_str(),
+            ]);
+        }
+        writeln!(out, "{table}")?;
+    }
+    out.flush()?;
+    anstream::eprintln!("{}", verdict.in_words());
+    Ok(())
+}
+
+fn change(change: &FieldChange) -> String {
+    let shown = |value: &Option<serde_json::Value>| {
+        value
+            .as_ref()
+            .map_or_else(|| "(none)".to_owned(), ToString::to_string)
+    };
+    format!(
+        "{}: {} → {}",
+        change.field,
+        shown(&change.before),
+        shown(&change.after)
+    )
+}
+
+impl Verdict {
+    /// The verdict in a sentence or two.
+    pub(crate) fn in_words(&self) -> String {
+        let Replayed {
+            groups,
+            events,
+            rows,
+            findings,
+            mended,
+            faults,
+            unknown_groups,
+        } = self.replayed;
+        let mut words = format!(
+            "{rows} rows of {groups} groups compared with the fold of {events} events in {:.2?}: ",
+            self.elapsed
+        );
+        match findings {
+            0 => words.push_str("all equal"),
+            1 => words.push_str("1 finding"),
+            more => words.push_str(&format!("{more} findings")),
+        }
+        if mended > 0 {
+            words.push_str(&format!(", {mended} rows mended"));
+        }
+        let listed = self.findings.len() as u64;
+        if listed < findings {
+            words.push_str(&format!(" (the first {listed} are listed)"));
+        }
+        if faults > 0 {
+            words.push_str(&format!(
+                "; {faults} events no row can take in: a field is wrong under the settings"
+            ));
+        }
+        if unknown_groups > 0 {
+            words.push_str(&format!(
+                "; {unknown_groups} groups of tenants that the settings do not know"
+            ));
+        }
+        words
+    }
+}

@@ -1,0 +1,92 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use pollster::block_on;
+use shared::adapters::SystemClock;
+use shared::adapters::embedded::{Embedded, QueueLimits};
+use shared::ports::{Clock, Queue};
+use smol_str::SmolStr;
+
+use crate::cli::Data;
+use crate::error::{Failure, Status};
+use crate::input::Input;
+use crate::intake::Intake;
+use crate::progress::Progress;
+use crate::settings::{self, Source};
+use crate::stopwatch::Stopwatch;
+use crate::{pipeline, replay, summary};
+
+/// Take events in and process them to the end.
+///
+/// Reads CloudEvents JSON, one a line or as documents, plain, gzip or zstd. Running the same input
+/// again, or again after a crash, changes nothing: every event is taken in once.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  foldback run
+  foldback run monday.jsonl.gz tuesday.jsonl.zst --settings settings.toml
+  zcat events.gz | foldback run - --tenant acme")]
+pub(crate) struct RunArgs {
+    /// Files of events; `-` is standard input. Without any, the sample that ships with foldback.
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    data: Data,
+    /// What the events mean: TOML, or JSON if so named. Without it, what the data directory was last
+    /// run with.
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// The tenant of events that name none. An event that names another is rejected.
+    #[arg(long, value_name = "ID")]
+    tenant: Option<SmolStr>,
+    /// Leave the replay at the end out.
+    #[arg(long)]
+    no_verify: bool,
+}
+
+pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
+    let inputs = Input::named(&args.files);
+    let source = match &args.settings {
+        Some(path) => Source::File(path),
+        None if inputs == [Input::Sample] => Source::Sample,
+        None => Source::Stored,
+    };
+    let read = settings::read(source)?;
+    let store = Embedded::open(&args.data.directory, QueueLimits::default())?;
+    let settings = settings::put_in_force(&store, read, SystemClock.now())?;
+    let intake = Intake {
+        settings: &settings,
+        tenant: args.tenant.as_ref(),
+        inputs: &inputs,
+    };
+
+    let total = inputs.iter().map(Input::bytes).sum();
+    let mut progress = Progress::new("processing", "events", total);
+    let started = Stopwatch::start();
+    let done = pipeline::run(&store, intake, &mut progress);
+    progress.finish();
+    let totals = done?;
+    let elapsed = started.elapsed();
+
+    let verdict = if args.no_verify {
+        None
+    } else {
+        Some(replay::verify(&args.data.directory, &settings)?)
+    };
+    let depth = block_on(store.depth(SystemClock.now()))?;
+    let rows = store.row_counts()?;
+    summary::Summary {
+        totals: &totals,
+        elapsed,
+        verdict: verdict.as_ref(),
+        depth,
+        rows: &rows,
+    }
+    .print()?;
+    let clean = verdict.is_none_or(|verdict| verdict.replayed.findings == 0);
+    Ok(if clean {
+        Status::Clean
+    } else {
+        Status::Findings
+    })
+}

@@ -1,0 +1,42 @@
+use rusqlite::params;
+
+use crate::model::{ActionHierarchy, Group};
+use crate::ports::{Error, Hierarchies};
+
+use super::{Embedded, Failure, codec};
+
+impl Hierarchies for Embedded {
+    async fn save(&self, hierarchies: &[ActionHierarchy]) -> Result<(), Error> {
+        self.unit(|inner| {
+            for of_group in hierarchies.chunk_by(|a, b| a.group == b.group) {
+                let Some(first) = of_group.first() else {
+                    continue;
+                };
+                let gid = inner.gid(&first.group)?;
+                inner
+                    .connection
+                    .prepare_cached("INSERT INTO hierarchies (gid, body) VALUES (?, ?)")?
+                    .execute(params![gid, codec::encode_hierarchies(of_group)?])?;
+            }
+            Ok::<_, Failure>(())
+        })
+    }
+
+    async fn of_group(&self, group: &Group) -> Result<Vec<ActionHierarchy>, Error> {
+        self.look(|inner| {
+            let Some(gid) = inner.find_gid(group)? else {
+                return Ok(Vec::new());
+            };
+            let mut select = inner
+                .connection
+                .prepare_cached("SELECT body FROM hierarchies WHERE gid = ? ORDER BY id")?;
+            let mut rows = select.query([gid])?;
+            let mut hierarchies = Vec::new();
+            while let Some(row) = rows.next()? {
+                let body = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+                hierarchies.extend(codec::decode_hierarchies(group, body)?);
+            }
+            Ok::<_, Failure>(hierarchies)
+        })
+    }
+}

@@ -1,0 +1,183 @@
+use std::collections::BTreeMap;
+
+use rusqlite::{OptionalExtension, params};
+
+use crate::model::{Entry, EventHash, Group};
+use crate::ports::{Appended, Error, Journal, Partition};
+
+use super::{Embedded, Failure, Inner, codec};
+
+impl Journal for Embedded {
+    async fn append(&self, entries: &[Entry]) -> Result<Vec<Appended>, Error> {
+        self.unit(|inner| inner.append(entries))
+    }
+
+    async fn entries(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
+        self.look(|inner| groups.iter().map(|group| inner.entries(group)).collect())
+    }
+
+    async fn groups(
+        &self,
+        partition: Partition,
+        after: Option<&Group>,
+        limit: usize,
+    ) -> Result<Vec<Group>, Error> {
+        self.look(|inner| inner.page_of_groups(partition, after, limit))
+    }
+}
+
+/// The events of one group that are being appended together.
+struct Segment<'e> {
+    gid: i64,
+    entries: Vec<&'e Entry>,
+}
+
+impl Inner {
+    fn append(&mut self, entries: &[Entry]) -> Result<Vec<Appended>, Failure> {
+        let last: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT max(position) FROM journal")?
+            .query_row([], |row| row.get(0))?;
+        let first = last.unwrap_or(0) + 1;
+        let mut segments: Vec<Segment<'_>> = Vec::new();
+        let mut places: BTreeMap<i64, usize> = BTreeMap::new();
+        let mut appended = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let gid = self.gid(&entry.group)?;
+            let place = places.get(&gid).copied().unwrap_or(segments.len());
+            let position = first + i64::try_from(place).unwrap_or(i64::MAX);
+            let became = self.identify(entry, position, first, &segments)?;
+            if became == Appended::New {
+                match segments.get_mut(place) {
+                    Some(segment) => segment.entries.push(entry),
+                    None => {
+                        places.insert(gid, place);
+                        segments.push(Segment {
+                            gid,
+                            entries: vec![entry],
+                        });
+                    }
+                }
+            }
+            appended.push(became);
+        }
+        let mut insert = self
+            .connection
+            .prepare_cached("INSERT INTO journal (position, gid, body) VALUES (?, ?, ?)")?;
+        for (position, segment) in (first..).zip(&segments) {
+            let body = codec::encode_entries(segment.entries.iter().copied())?;
+            insert.execute(params![position, segment.gid, body])?;
+        }
+        Ok(appended)
+    }
+
+    /// Claims the entry's identity for `position`, or says who has it.
+    ///
+    /// The key is 64 bits of the hash; another identity of the same key moves one number on.
+    fn identify(
+        &self,
+        entry: &Entry,
+        position: i64,
+        first: i64,
+        segments: &[Segment<'_>],
+    ) -> Result<Appended, Failure> {
+        let mut claim = self.connection.prepare_cached(
+            "INSERT INTO identities (hash, position) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        )?;
+        let mut key = identity_key(entry);
+        while claim.execute(params![key, position])? == 0 {
+            let taken: i64 = self
+                .connection
+                .prepare_cached("SELECT position FROM identities WHERE hash = ?")?
+                .query_row([key], |row| row.get(0))?;
+            let under_way = usize::try_from(taken - first)
+                .ok()
+                .and_then(|i| segments.get(i));
+            let known = match under_way {
+                Some(segment) => same_identity(segment.entries.iter().copied(), entry).cloned(),
+                None => self
+                    .segment(taken)?
+                    .and_then(|stored| same_identity(stored.iter(), entry).cloned()),
+            };
+            if let Some(known) = known {
+                let same = known.event.same_content(&entry.event);
+                return Ok(if same {
+                    Appended::Duplicate
+                } else {
+                    Appended::Conflict
+                });
+            }
+            key = key.wrapping_add(1);
+        }
+        Ok(Appended::New)
+    }
+
+    /// The entries that stand at a position.
+    fn segment(&self, position: i64) -> Result<Option<Vec<Entry>>, Failure> {
+        let found: Option<(i64, Vec<u8>)> = self
+            .connection
+            .prepare_cached("SELECT gid, body FROM journal WHERE position = ?")?
+            .query_row([position], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((gid, body)) = found else {
+            return Ok(None);
+        };
+        Ok(Some(codec::decode_entries(&self.group(gid)?, &body)?))
+    }
+
+    fn entries(&mut self, group: &Group) -> Result<Vec<Entry>, Failure> {
+        let Some(gid) = self.find_gid(group)? else {
+            return Ok(Vec::new());
+        };
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT body FROM journal WHERE gid = ? ORDER BY position")?;
+        let mut rows = select.query([gid])?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next()? {
+            let body = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+            codec::decode_entries_into(group, body, &mut entries)?;
+        }
+        Ok(entries)
+    }
+
+    fn page_of_groups(
+        &mut self,
+        partition: Partition,
+        after: Option<&Group>,
+        limit: usize,
+    ) -> Result<Vec<Group>, Failure> {
+        let after = match after {
+            Some(group) => self.find_gid(group)?.unwrap_or(0),
+            None => 0,
+        };
+        let mut select = self.connection.prepare_cached(
+            "SELECT tenant, key FROM groups WHERE gid > ? AND hash % ? = ? ORDER BY gid LIMIT ?",
+        )?;
+        let bind = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let (count, index) = (bind(partition.count.max(1)), bind(partition.index));
+        let rows = select.query_map(params![after, count, index, bind(limit as u64)], |row| {
+            Ok(Group {
+                tenant: row.get_ref(0)?.as_str()?.into(),
+                key: row.get_ref(1)?.as_str()?.into(),
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+fn same_identity<'e>(
+    mut among: impl Iterator<Item = &'e Entry>,
+    entry: &Entry,
+) -> Option<&'e Entry> {
+    among.find(|known| {
+        known.group.tenant == entry.group.tenant
+            && known.event.source == entry.event.source
+            && known.event.id == entry.event.id
+    })
+}
+
+/// Identities are a tenant's own: no tenant can take another's.
+fn identity_key(entry: &Entry) -> i64 {
+    EventHash::of(&entry.group.tenant, "").short() ^ entry.hash.short()
+}

@@ -1,0 +1,311 @@
+//! All ports over one `SQLite` file, for one machine.
+//!
+//! One process writes at a time and holds the data directory's lock; any number may read beside it.
+//! Every call is one transaction, or part of the [unit of work](Embedded::begin) around it, which is
+//! how the host commits a whole batch with one sync ("group commit"). `SQLite` runs in WAL mode with
+//! `synchronous = FULL`: what a commit wrote survives a killed process and a power cut.
+
+mod codec;
+mod groups;
+mod hierarchies;
+mod inspect;
+mod journal;
+mod queue;
+mod rejects;
+mod schema;
+mod settings;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::model::Group;
+use crate::ports::{Error, ErrorKind};
+
+pub use settings::StoredSettings;
+
+/// The name of the database file in a data directory.
+pub const FILE_NAME: &str = "foldback.db";
+const LOCK_NAME: &str = "foldback.lock";
+
+/// Limits of the queue, as SQS has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// How long a received message stays hidden, in milliseconds.
+    pub visibility_ms: i64,
+    /// After so many receives a message goes to the dead-letter queue.
+    pub receives_max: u32,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self {
+            visibility_ms: 30_000,
+            receives_max: 5,
+        }
+    }
+}
+
+/// The store.
+#[derive(Debug)]
+pub struct Embedded {
+    inner: Mutex<Inner>,
+    limits: QueueLimits,
+    directory: PathBuf,
+    /// Held as long as the store may write.
+    _lock: Option<File>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    connection: Connection,
+    /// Whether a unit of work is open.
+    in_unit: bool,
+    /// Numbers of groups seen lately.
+    known_groups: BTreeMap<Group, i64>,
+}
+
+impl Embedded {
+    /// Opens, and where needed makes, the store of a data directory for writing.
+    ///
+    /// Messages that a dead owner had received become visible again: their receives still count.
+    ///
+    /// # Errors
+    /// Another process writes there, the directory cannot be used, or the file is no store of a
+    /// format that this version knows.
+    pub fn open(directory: &Path, limits: QueueLimits) -> Result<Self, Error> {
+        let doing = || format!("open the store in {}", directory.display());
+        std::fs::create_dir_all(directory)
+            .map_err(|error| Error::new(ErrorKind::Reject, doing(), error))?;
+        let lock = take_lock(directory)?;
+        let connection = Connection::open(directory.join(FILE_NAME))
+            .and_then(|connection| schema::prepare(&connection).map(|()| connection))
+            .map_err(|error| failed(&doing())(error))?;
+        schema::check(&connection, directory)?;
+        let store = Self::with(connection, limits, directory, Some(lock));
+        store.unit(|inner| {
+            inner.connection.execute(
+                "UPDATE messages SET hidden_until = 0 WHERE hidden_until > 0",
+                [],
+            )
+        })?;
+        Ok(store)
+    }
+
+    /// Opens the store of a data directory for reading; another process may write meanwhile.
+    ///
+    /// # Errors
+    /// There is no store, or it is of a format that this version does not know.
+    pub fn open_to_read(directory: &Path) -> Result<Self, Error> {
+        let file = directory.join(FILE_NAME);
+        let doing = format!("read the store in {}", directory.display());
+        if !file.exists() {
+            let none = "there is none; `foldback run` makes one";
+            return Err(Error::new(ErrorKind::Reject, doing, none));
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(file, flags)
+            .and_then(|connection| schema::tune(&connection).map(|()| connection))
+            .map_err(failed(&doing))?;
+        schema::check(&connection, directory)?;
+        Ok(Self::with(
+            connection,
+            QueueLimits::default(),
+            directory,
+            None,
+        ))
+    }
+
+    fn with(
+        connection: Connection,
+        limits: QueueLimits,
+        directory: &Path,
+        lock: Option<File>,
+    ) -> Self {
+        connection.set_prepared_statement_cache_capacity(64);
+        let inner = Inner {
+            connection,
+            in_unit: false,
+            known_groups: BTreeMap::new(),
+        };
+        let directory = directory.to_path_buf();
+        Self {
+            inner: Mutex::new(inner),
+            limits,
+            directory,
+            _lock: lock,
+        }
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Begins a unit of work: the calls until [`Embedded::commit`] take effect together, then.
+    ///
+    /// # Errors
+    /// Another connection is writing, or a unit is open already.
+    pub fn begin(&self) -> Result<(), Error> {
+        let mut inner = self.lock();
+        inner
+            .connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(failed("begin"))?;
+        inner.in_unit = true;
+        Ok(())
+    }
+
+    /// Ends the unit of work; when this returns, its effects are durable.
+    ///
+    /// # Errors
+    /// The disk did not take it; nothing of the unit took effect.
+    pub fn commit(&self) -> Result<(), Error> {
+        let mut inner = self.lock();
+        inner.in_unit = false;
+        let committed = inner
+            .connection
+            .execute_batch("COMMIT")
+            .map_err(failed("commit"));
+        if committed.is_err() {
+            inner.roll_back();
+        }
+        committed
+    }
+
+    /// Gives the unit of work up; nothing of it takes effect.
+    pub fn roll_back(&self) {
+        let mut inner = self.lock();
+        inner.in_unit = false;
+        inner.roll_back();
+    }
+
+    /// Moves what the write-ahead log holds into the file and cuts the log to nothing.
+    ///
+    /// # Errors
+    /// The disk did not take it. Nothing is lost then: the log still holds it.
+    pub fn checkpoint(&self) -> Result<(), Error> {
+        let inner = self.lock();
+        inner
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(()))
+            .map_err(failed("checkpoint the store"))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` in the open unit of work, or in a transaction of its own.
+    fn unit<T, E: Into<Failure>>(
+        &self,
+        work: impl FnOnce(&mut Inner) -> Result<T, E>,
+    ) -> Result<T, Error> {
+        let mut inner = self.lock();
+        if inner.in_unit {
+            return work(&mut inner).map_err(|error| error.into().0);
+        }
+        inner
+            .connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(failed("begin"))?;
+        match work(&mut inner) {
+            Ok(value) => match inner.connection.execute_batch("COMMIT") {
+                Ok(()) => Ok(value),
+                Err(error) => {
+                    inner.roll_back();
+                    Err(failed("commit")(error))
+                }
+            },
+            Err(error) => {
+                inner.roll_back();
+                Err(error.into().0)
+            }
+        }
+    }
+
+    /// Runs `work`, which only reads.
+    fn look<T, E: Into<Failure>>(
+        &self,
+        work: impl FnOnce(&mut Inner) -> Result<T, E>,
+    ) -> Result<T, Error> {
+        work(&mut self.lock()).map_err(|error| error.into().0)
+    }
+}
+
+impl Inner {
+    fn roll_back(&mut self) {
+        self.known_groups.clear();
+        // Nothing to roll back is no failure here: SQLite may have done it already.
+        drop(self.connection.execute_batch("ROLLBACK"));
+    }
+}
+
+/// Takes the lock that says who writes. It goes with the process, however that ends.
+fn take_lock(directory: &Path) -> Result<File, Error> {
+    let path = directory.join(LOCK_NAME);
+    let doing = || format!("lock {}", path.display());
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| Error::new(ErrorKind::Reject, doing(), error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            let busy = "another foldback process writes to this data directory; wait for it, or \
+                        give --data another one";
+            Err(Error::new(ErrorKind::Retry, doing(), busy))
+        }
+        Err(TryLockError::Error(error)) => Err(Error::new(ErrorKind::Reject, doing(), error)),
+    }
+}
+
+/// A failure on its way out of the adapter.
+struct Failure(Error);
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self(failed("use the store")(error))
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl From<codec::Unreadable> for Failure {
+    fn from(error: codec::Unreadable) -> Self {
+        Self(Error::new(
+            ErrorKind::Corrupt,
+            "read a stored record",
+            error,
+        ))
+    }
+}
+
+/// What to do about a failure of `SQLite`.
+fn failed(doing: &str) -> impl Fn(rusqlite::Error) -> Error {
+    use rusqlite::ffi::ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase,
+    };
+    let doing = doing.to_owned();
+    move |error| {
+        let kind = match error.sqlite_error_code() {
+            Some(DatabaseCorrupt | NotADatabase) => ErrorKind::Corrupt,
+            Some(DatabaseBusy | DatabaseLocked) => ErrorKind::Retry,
+            Some(CannotOpen) => ErrorKind::Reject,
+            Some(_) => ErrorKind::Retry,
+            None => ErrorKind::Corrupt,
+        };
+        Error::new(kind, doing.clone(), error)
+    }
+}

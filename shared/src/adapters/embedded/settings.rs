@@ -1,0 +1,78 @@
+use rusqlite::{OptionalExtension, params};
+
+use crate::model::Timestamp;
+use crate::ports::Error;
+use crate::settings::Format;
+
+use super::{Embedded, Failure};
+
+/// A settings text as it was put in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSettings {
+    /// The number that rows made under it carry.
+    pub version: u32,
+    /// How it is written.
+    pub format: Format,
+    /// The text.
+    pub text: String,
+}
+
+impl Embedded {
+    /// The settings in force.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn settings(&self) -> Result<Option<StoredSettings>, Error> {
+        self.look(|inner| {
+            let latest = inner
+                .connection
+                .prepare_cached(
+                    "SELECT version, format, text FROM settings ORDER BY version DESC LIMIT 1",
+                )?
+                .query_row([], |row| {
+                    let format: String = row.get(1)?;
+                    let format = if format == "json" {
+                        Format::Json
+                    } else {
+                        Format::Toml
+                    };
+                    Ok(StoredSettings {
+                        version: row.get(0)?,
+                        format,
+                        text: row.get(2)?,
+                    })
+                })
+                .optional()?;
+            Ok::<_, Failure>(latest)
+        })
+    }
+
+    /// Puts a settings text in force, under a new version where it differs from the last one, and
+    /// returns its version. The text must have been compiled: a wrong one never gets here.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn put_settings(&self, text: &str, format: Format, now: Timestamp) -> Result<u32, Error> {
+        let latest = self.settings()?;
+        if let Some(latest) = &latest
+            && latest.text == text
+            && latest.format == format
+        {
+            return Ok(latest.version);
+        }
+        let version = latest.map_or(1, |latest| latest.version + 1);
+        let name = match format {
+            Format::Toml => "toml",
+            Format::Json => "json",
+        };
+        self.unit(|inner| {
+            inner
+                .connection
+                .prepare_cached(
+                    "INSERT INTO settings (version, at, format, text) VALUES (?, ?, ?, ?)",
+                )?
+                .execute(params![version, now.ms(), name, text])
+        })?;
+        Ok(version)
+    }
+}

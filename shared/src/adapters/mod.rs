@@ -1,0 +1,7 @@
+//! The ports over real stores, each behind a cargo feature; file names are those of the ports.
+
+#[cfg(feature = "embedded")]
+pub mod embedded;
+mod system_clock;
+
+pub use system_clock::SystemClock;

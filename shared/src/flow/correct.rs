@@ -1,0 +1,328 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use smol_str::SmolStr;
+
+use crate::handlers::Table;
+use crate::model::{ActionNode, Entry, EventHash, Fingerprint, Group, Held};
+use crate::settings::{Mapped, Mapping, Policy, Tenant};
+
+use super::row::Making;
+use super::{
+    Batch, Cell, Disposition, EventOutcome, Fold, HistoryWrite, Late, Outcome, Put, RowKey, Stored,
+    Write, reach,
+};
+
+/// A group's journal with what each event means, in order, and the fold of it.
+pub(super) struct Refold<'j> {
+    /// The mapped events in order, each with its place in the order of arrival.
+    pub(super) events: Vec<(usize, &'j Entry, Mapped)>,
+    pub(super) cells: BTreeMap<(Table, SmolStr), Cell>,
+    /// The actions of the events that were asked for.
+    pub(super) nodes: BTreeMap<EventHash, Vec<ActionNode>>,
+    /// How many events a rule takes but cannot read.
+    pub(super) faults: u64,
+}
+
+/// Folds a group's journal, which comes in the order of arrival. Events that no rule maps, or that
+/// a rule cannot read, act on no row.
+pub(super) fn refold<'j>(
+    tenant: &Tenant,
+    group: &Group,
+    journal: &[&'j Entry],
+    traced: &BTreeSet<EventHash>,
+) -> Refold<'j> {
+    let mut ordered: Vec<(usize, &'j Entry)> = journal.iter().copied().enumerate().collect();
+    ordered.sort_by(|(_, a), (_, b)| a.event.cmp_order(&b.event));
+    ordered.dedup_by(|(_, a), (_, b)| a.hash == b.hash);
+    let mut fold = Fold::new(group);
+    let mut nodes = BTreeMap::new();
+    let mut faults = 0;
+    let mut events = Vec::with_capacity(ordered.len());
+    for (arrival, entry) in ordered {
+        let mapped = match tenant.map(&entry.event) {
+            Mapping::Mapped(mapped) => mapped,
+            Mapping::Unmapped => continue,
+            Mapping::Fault(_) => {
+                faults += 1;
+                continue;
+            }
+        };
+        let actions = fold.apply(entry, &mapped);
+        if traced.contains(&entry.hash) {
+            nodes.insert(entry.hash, actions);
+        }
+        events.push((arrival, entry, mapped));
+    }
+    Refold {
+        events,
+        cells: fold.into_cells(),
+        nodes,
+        faults,
+    }
+}
+
+/// Which of a row's journaled events the stored row holds: those that arrived first, up to the point
+/// where their fingerprint is the row's. `None` where there is no such point.
+pub(super) fn held_events(
+    held: &Held,
+    mut arrivals: Vec<(usize, EventHash)>,
+) -> Option<BTreeSet<EventHash>> {
+    arrivals.sort_unstable_by_key(|&(arrival, _)| arrival);
+    let wanted = usize::try_from(held.events).ok()?;
+    let first = arrivals.get(..wanted)?;
+    let sum = first
+        .iter()
+        .fold(Fingerprint::default(), |sum, &(_, hash)| sum.with(hash));
+    (sum == held.fingerprint).then(|| first.iter().map(|&(_, hash)| hash).collect())
+}
+
+/// Handles events of which some come late or again: refolds the rows in their reach from the whole
+/// journal and writes the difference. Rows of tables under `detect` take them in on arrival.
+///
+/// `stored` must be all rows in reach that exist, with their histories; `journal` all entries of the
+/// group in the order of arrival.
+#[must_use]
+pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outcome {
+    let known: BTreeSet<EventHash> = journal.iter().map(|entry| entry.hash).collect();
+    let unjournaled = batch
+        .entries
+        .iter()
+        .copied()
+        .filter(|entry| !known.contains(&entry.hash));
+    let journal: Vec<&Entry> = journal.iter().chain(unjournaled).collect();
+
+    let traced: BTreeSet<EventHash> = batch.entries.iter().map(|entry| entry.hash).collect();
+    let mut refolded = refold(batch.tenant, batch.group, &journal, &traced);
+    let holders = Holders::new(batch, stored, &refolded);
+    let mut arrived = arrive(batch, stored, &holders);
+
+    let mut reached = BTreeSet::new();
+    for mapping in batch.mappings {
+        if let Mapping::Mapped(mapped) = mapping {
+            reached.extend(reach(mapped, batch.group));
+        }
+    }
+    let mut outcome = Outcome::default();
+    for (table, id) in reached {
+        let before = find(stored, table, &id);
+        let on_arrival = arrived.take(table, &id).filter(|_| {
+            batch.tenant.policy(table) == Policy::Detect && before.is_some() && holders.all_known
+        });
+        let (cell, out_of_order) = match on_arrival {
+            Some((cell, late)) => (
+                Some(cell),
+                before.map_or(0, |r| r.trail.out_of_order) + late,
+            ),
+            None => (refolded.cells.remove(&(table, id.clone())), 0),
+        };
+        let making = Making {
+            settings: batch.tenant.version(),
+            out_of_order,
+            stamps: batch.stamps,
+        };
+        let key = RowKey {
+            group: batch.group.clone(),
+            table,
+            id,
+        };
+        outcome.writes.extend(difference(key, before, cell, making));
+    }
+    outcome.refolded = outcome.writes.len();
+    outcome.events = batch
+        .entries
+        .iter()
+        .zip(batch.mappings)
+        .map(|(entry, mapping)| holders.outcome(entry, mapping, &mut refolded.nodes))
+        .collect();
+    outcome
+}
+
+pub(super) fn find<'s>(stored: &'s [Stored], table: Table, id: &SmolStr) -> Option<&'s Stored> {
+    stored
+        .iter()
+        .find(|row| row.key.table == table && row.key.id == *id)
+}
+
+/// The write that leads from the stored row to the wanted one; `None` where they are the same.
+pub(super) fn difference(
+    key: RowKey,
+    before: Option<&Stored>,
+    wanted: Option<Cell>,
+    making: Making,
+) -> Option<Write> {
+    let expected = before.map(|row| row.trail.version);
+    let Some(cell) = wanted else {
+        return before.map(|_| Write {
+            key,
+            expected,
+            put: None,
+        });
+    };
+    if before.is_some_and(|row| cell.equals(row)) {
+        return None;
+    }
+    let history = cell.row.versions().and_then(|wanted| {
+        let stored = before
+            .and_then(|row| row.history.as_deref())
+            .unwrap_or_default();
+        HistoryWrite::between(stored, wanted)
+    });
+    Some(Write {
+        key,
+        expected,
+        put: Some(Put::new(cell, expected, making, history)),
+    })
+}
+
+/// Which rows hold which of the batch's events already.
+struct Holders<'a> {
+    group: &'a Group,
+    stored: &'a [Stored],
+    /// By row that events act on directly: what it holds, `None` where that cannot be told.
+    held: BTreeMap<(Table, SmolStr), Option<BTreeSet<EventHash>>>,
+    all_known: bool,
+}
+
+impl<'a> Holders<'a> {
+    fn new(batch: &Batch<'a>, stored: &'a [Stored], refolded: &Refold<'_>) -> Self {
+        let mut arrivals: BTreeMap<(Table, SmolStr), Vec<(usize, EventHash)>> = BTreeMap::new();
+        for (arrival, entry, mapped) in &refolded.events {
+            for table in Table::ALL {
+                if let Some(id) = table.route(mapped, batch.group) {
+                    arrivals
+                        .entry((table, id))
+                        .or_default()
+                        .push((*arrival, entry.hash));
+                }
+            }
+        }
+        let held: BTreeMap<_, _> = stored
+            .iter()
+            .filter_map(|row| {
+                let key = (row.key.table, row.key.id.clone());
+                let arrivals = arrivals.remove(&key)?;
+                Some((key, held_events(&row.trail.held, arrivals)))
+            })
+            .collect();
+        let all_known = held.values().all(Option::is_some);
+        Self {
+            group: batch.group,
+            stored,
+            held,
+            all_known,
+        }
+    }
+
+    /// Whether the row holds the event; where that cannot be told, it counts as new.
+    fn holds(&self, table: Table, id: &SmolStr, event: EventHash) -> bool {
+        let held = self.held.get(&(table, id.clone())).and_then(Option::as_ref);
+        held.is_some_and(|events| events.contains(&event))
+    }
+
+    fn outcome(
+        &self,
+        entry: &Entry,
+        mapping: &Mapping,
+        nodes: &mut BTreeMap<EventHash, Vec<ActionNode>>,
+    ) -> EventOutcome {
+        let mapped = match mapping {
+            Mapping::Mapped(mapped) => mapped,
+            Mapping::Unmapped => return EventOutcome::without(Disposition::Unmapped),
+            Mapping::Fault(why) => return EventOutcome::without(Disposition::Fault(why.clone())),
+        };
+        let mut held_by_all = true;
+        let mut late: Option<Late> = None;
+        for table in Table::ALL {
+            let Some(id) = table.route(mapped, self.group) else {
+                continue;
+            };
+            if self.holds(table, &id, entry.hash) {
+                continue;
+            }
+            held_by_all = false;
+            let last = find(self.stored, table, &id).and_then(|row| row.trail.held.last.as_ref());
+            if let Some(last) = last
+                && *last > entry.event.order()
+            {
+                let ms = last.time.ms_since(entry.event.time);
+                if late.as_ref().is_none_or(|known| known.ms < ms) {
+                    late = Some(Late {
+                        ms,
+                        overtaken_by: last.id.clone(),
+                    });
+                }
+            }
+        }
+        let disposition = if held_by_all {
+            Disposition::Held
+        } else {
+            Disposition::Applied
+        };
+        EventOutcome {
+            disposition,
+            nodes: nodes.remove(&entry.hash).unwrap_or_default(),
+            late,
+        }
+    }
+}
+
+impl EventOutcome {
+    fn without(disposition: Disposition) -> Self {
+        Self {
+            disposition,
+            nodes: Vec::new(),
+            late: None,
+        }
+    }
+}
+
+/// Rows as they are when the batch's new events are applied to them as they came.
+struct Arrived {
+    cells: BTreeMap<(Table, SmolStr), Cell>,
+    late: BTreeMap<(Table, SmolStr), u32>,
+}
+
+impl Arrived {
+    fn take(&mut self, table: Table, id: &SmolStr) -> Option<(Cell, u32)> {
+        let key = (table, id.clone());
+        let cell = self.cells.remove(&key)?;
+        Some((cell, self.late.get(&key).copied().unwrap_or(0)))
+    }
+}
+
+fn arrive(batch: &Batch<'_>, stored: &[Stored], holders: &Holders<'_>) -> Arrived {
+    let mut late = BTreeMap::new();
+    let detects = |table: &Table| batch.tenant.policy(*table) == Policy::Detect;
+    if !Table::ALL.iter().any(detects) {
+        return Arrived {
+            cells: BTreeMap::new(),
+            late,
+        };
+    }
+    let mut fold = Fold::from_stored(batch.group, stored);
+    for (entry, mapping) in batch.entries.iter().zip(batch.mappings) {
+        let Mapping::Mapped(mapped) = mapping else {
+            continue;
+        };
+        let order = entry.event.order();
+        let routed = |table: Table| table.route(mapped, batch.group).map(|id| (table, id));
+        if Table::ALL
+            .into_iter()
+            .filter_map(routed)
+            .any(|(table, id)| holders.holds(table, &id, entry.hash))
+        {
+            continue;
+        }
+        for key in reach(mapped, batch.group) {
+            let last = find(stored, key.0, &key.1).and_then(|row| row.trail.held.last.as_ref());
+            if last.is_some_and(|last| *last > order) {
+                *late.entry(key).or_insert(0) += 1;
+            }
+        }
+        fold.apply(entry, mapped);
+    }
+    Arrived {
+        cells: fold.into_cells(),
+        late,
+    }
+}

@@ -1,0 +1,157 @@
+use std::collections::BTreeMap;
+
+use smol_str::SmolStr;
+
+use crate::handlers::{Action, Ask, Row, Table};
+use crate::model::{ActionNode, Entry, Group, Held, Order, Outcome};
+use crate::observers::{Cause, Watch};
+use crate::settings::Mapped;
+
+use super::Stored;
+
+/// Some of a group's rows, and the one way in which an event changes them.
+#[derive(Debug, Clone)]
+pub struct Fold<'g> {
+    group: &'g Group,
+    cells: BTreeMap<(Table, SmolStr), Cell>,
+    behind: bool,
+}
+
+/// A row under way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cell {
+    /// Its content.
+    pub row: Row,
+    /// Which events it holds.
+    pub held: Held,
+    /// Whether an event was taken in since it was read.
+    pub touched: bool,
+}
+
+/// What is the same for all actions of one event.
+struct Turn<'a> {
+    entry: &'a Entry,
+    order: Order,
+    mapped: &'a Mapped,
+}
+
+impl<'g> Fold<'g> {
+    /// Starts from nothing, as a refold does.
+    #[must_use]
+    pub fn new(group: &'g Group) -> Self {
+        Self {
+            group,
+            cells: BTreeMap::new(),
+            behind: false,
+        }
+    }
+
+    /// Starts from stored rows, as live handling does.
+    #[must_use]
+    pub fn from_stored(group: &'g Group, stored: &[Stored]) -> Self {
+        let cell = |stored: &Stored| Cell {
+            row: stored.row.clone(),
+            held: stored.trail.held.clone(),
+            touched: false,
+        };
+        let cells = stored
+            .iter()
+            .map(|row| ((row.key.table, row.key.id.clone()), cell(row)));
+        Self {
+            group,
+            cells: cells.collect(),
+            behind: false,
+        }
+    }
+
+    /// Applies one event to the rows it acts on and to those that observers feed because of it.
+    pub fn apply(&mut self, entry: &Entry, mapped: &Mapped) -> Vec<ActionNode> {
+        let turn = Turn {
+            entry,
+            order: entry.event.order(),
+            mapped,
+        };
+        let mut nodes = Vec::with_capacity(Table::COUNT);
+        for table in Table::ALL {
+            if let Some(id) = table.route(mapped, self.group) {
+                nodes.push(self.act(&turn, table, id, Ask::Event));
+            }
+        }
+        nodes
+    }
+
+    fn act(&mut self, turn: &Turn<'_>, table: Table, id: SmolStr, ask: Ask<'_>) -> ActionNode {
+        let Turn {
+            entry,
+            order,
+            mapped,
+        } = turn;
+        let group = self.group;
+        let cell = self
+            .cells
+            .entry((table, id.clone()))
+            .or_insert_with(|| Cell {
+                row: table.new_row(group, &id),
+                held: Held::default(),
+                touched: false,
+            });
+        let came_before = cell.held.taken != Some(entry.hash)
+            && cell.held.last.as_ref().is_some_and(|last| last >= order);
+        self.behind |= came_before;
+        let watch = Watch::look(&cell.row);
+        let changed = cell.row.apply(&Action {
+            event: &entry.event,
+            mapped,
+            ask,
+        });
+        cell.held.add(entry.hash, order);
+        cell.touched = true;
+        let cause = Cause {
+            event: &entry.event,
+            mapped,
+            group,
+        };
+        let asked = watch.notice(&cell.row, &cause);
+        let children = asked
+            .into_iter()
+            .map(|child| {
+                self.act(
+                    turn,
+                    child.table,
+                    child.id,
+                    Ask::Contribution(&child.contribution),
+                )
+            })
+            .collect();
+        let outcome = if changed {
+            Outcome::Changed
+        } else {
+            Outcome::Unchanged
+        };
+        ActionNode {
+            table,
+            id,
+            outcome,
+            children,
+        }
+    }
+
+    /// Whether some event was applied to a row that already held the same or a later one: the
+    /// result is then not that of the events in order.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    /// One row.
+    #[must_use]
+    pub fn cell(&self, table: Table, id: &SmolStr) -> Option<&Cell> {
+        self.cells.get(&(table, id.clone()))
+    }
+
+    /// All rows, by table and id.
+    #[must_use]
+    pub fn into_cells(self) -> BTreeMap<(Table, SmolStr), Cell> {
+        self.cells
+    }
+}

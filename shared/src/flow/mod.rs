@@ -1,0 +1,21 @@
+//! How events become rows: route, step, fold, refold, compare. Pure.
+//!
+//! [`Fold`] is the one transition that everything uses. [`step`] runs it over stored rows for events
+//! that come in order; [`correct`] runs it over the whole journal of a group for those that do not;
+//! [`compare`] runs it over the journal and holds the result against what is stored.
+
+mod compare;
+mod correct;
+mod diff;
+mod fold;
+mod row;
+mod step;
+
+#[cfg(test)]
+mod tests;
+
+pub use compare::{Comparison, Evidence, compare};
+pub use correct::correct;
+pub use fold::{Cell, Fold};
+pub use row::{HistoryWrite, Put, RowKey, Stored, Write};
+pub use step::{Batch, Disposition, EventOutcome, Late, Outcome, reach, sort_events, step};

@@ -1,0 +1,160 @@
+use smol_str::SmolStr;
+
+use crate::handlers::{Row, Table, Version};
+use crate::model::{ActionId, Group, Stamps, Trail};
+
+use super::Cell;
+
+/// Which row. A row belongs to the group whose journal it is the fold of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowKey {
+    /// The group.
+    pub group: Group,
+    /// The table.
+    pub table: Table,
+    /// The row's id, as the external system gives it.
+    pub id: SmolStr,
+}
+
+/// A row as a store holds it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// Which row.
+    pub key: RowKey,
+    /// Its content.
+    pub row: Row,
+    /// Whether the content could be read; if not, `row` is an empty one in its place.
+    pub readable: bool,
+    /// What it carries about itself.
+    pub trail: Trail,
+    /// A temporal row's versions in force, in order, where they were asked for.
+    pub history: Option<Vec<Version>>,
+}
+
+impl Stored {
+    /// The id of the action that wrote the row last.
+    #[must_use]
+    pub fn last_action(&self) -> Option<ActionId> {
+        self.trail
+            .held
+            .taken
+            .map(|event| ActionId::of(event, self.key.table, &self.key.id))
+    }
+}
+
+/// A conditional write of one row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    /// Which row.
+    pub key: RowKey,
+    /// The version that the write replaces; `None` where no row may exist yet.
+    pub expected: Option<u64>,
+    /// What to put there; `None` takes the row and its versions in force away.
+    pub put: Option<Put>,
+}
+
+/// A row to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Put {
+    /// Its content.
+    pub row: Row,
+    /// The content as canonical JSON.
+    pub body: String,
+    /// What it will carry about itself.
+    pub trail: Trail,
+    /// What changes in its history; `None` where nothing does.
+    pub history: Option<HistoryWrite>,
+}
+
+/// A change of a temporal row's versions in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryWrite {
+    /// Versions up to this number stay. The last of them ends where the first new one begins.
+    pub keep: u32,
+    /// Whether versions after `keep` are in force; their recorded time ends with this write.
+    pub supersede: bool,
+    /// The versions that follow.
+    pub versions: Vec<Version>,
+}
+
+impl HistoryWrite {
+    /// What leads from the versions in force to `wanted`; `None` where they are the same.
+    ///
+    /// A version's end is the beginning of the next, so a version whose end alone differs stays.
+    #[must_use]
+    pub fn between(stored: &[Version], wanted: &[Version]) -> Option<Self> {
+        if stored == wanted {
+            return None;
+        }
+        let same = |(a, b): &(&Version, &Version)| {
+            (a.n, a.valid_from, &a.caused_by, &a.fields)
+                == (b.n, b.valid_from, &b.caused_by, &b.fields)
+        };
+        let kept = stored.iter().zip(wanted).take_while(same).count();
+        Some(Self {
+            keep: u32::try_from(kept).unwrap_or(u32::MAX),
+            supersede: kept < stored.len(),
+            versions: wanted.iter().skip(kept).cloned().collect(),
+        })
+    }
+
+    /// What a fold from a stored row adds; `None` where it added nothing.
+    #[must_use]
+    pub fn appended(versions: &[Version]) -> Option<Self> {
+        let keep = versions.first()?.n.saturating_sub(1);
+        Some(Self {
+            keep,
+            supersede: false,
+            versions: versions.to_vec(),
+        })
+    }
+}
+
+/// What a row is made under.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Making {
+    pub(super) settings: u32,
+    pub(super) out_of_order: u32,
+    pub(super) stamps: Stamps,
+}
+
+impl Put {
+    /// The row of a cell, ready to be written over version `replaces`.
+    pub(super) fn new(
+        cell: Cell,
+        replaces: Option<u64>,
+        making: Making,
+        history: Option<HistoryWrite>,
+    ) -> Self {
+        let body = cell.row.body();
+        let trail = Trail {
+            held: cell.held,
+            out_of_order: making.out_of_order,
+            version: replaces.map_or(1, |version| version + 1),
+            settings: making.settings,
+            handler: cell.row.table().handler_version(),
+            checksum: crc32fast::hash(body.as_bytes()),
+            stamps: making.stamps,
+        };
+        Self {
+            row: cell.row,
+            body,
+            trail,
+            history,
+        }
+    }
+}
+
+impl Cell {
+    /// Whether the stored row holds the same events and the same content.
+    pub(super) fn equals(&self, stored: &Stored) -> bool {
+        stored.readable
+            && self.held.same_events(&stored.trail.held)
+            && self.held.last == stored.trail.held.last
+            && self.row == stored.row
+            && stored
+                .history
+                .as_deref()
+                .is_none_or(|history| Some(history) == self.row.versions())
+    }
+}

@@ -1,0 +1,154 @@
+use std::collections::BTreeSet;
+
+use smol_str::SmolStr;
+
+use crate::handlers::Table;
+use crate::model::{ActionNode, Entry, Group, Stamps};
+use crate::observers;
+use crate::settings::{Mapped, Mapping, Tenant};
+
+use super::row::Making;
+use super::{Fold, HistoryWrite, Put, RowKey, Stored, Write};
+
+/// Events of one group that are to be handled together.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch<'a> {
+    /// The tenant's settings.
+    pub tenant: &'a Tenant,
+    /// The group.
+    pub group: &'a Group,
+    /// The events in order, each once, as [`sort_events`] leaves them.
+    pub entries: &'a [&'a Entry],
+    /// What each event means, in the same order.
+    pub mappings: &'a [Mapping],
+    /// The moments to be written on the rows.
+    pub stamps: Stamps,
+}
+
+/// What handling a batch of one group comes to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Outcome {
+    /// The rows to be written.
+    pub writes: Vec<Write>,
+    /// What became of each event, in the batch's order.
+    pub events: Vec<EventOutcome>,
+    /// How many of the writes came from a refold.
+    pub refolded: usize,
+}
+
+/// What became of one event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventOutcome {
+    /// In a word.
+    pub disposition: Disposition,
+    /// Its actions.
+    pub nodes: Vec<ActionNode>,
+    /// Set where the event came after a later-ordered one of its row.
+    pub late: Option<Late>,
+}
+
+/// What became of one event, in a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disposition {
+    /// Its rows hold it now.
+    Applied,
+    /// Its rows held it before: a redelivery.
+    Held,
+    /// No rule of the tenant's settings takes its type.
+    Unmapped,
+    /// A rule takes it, but a field is missing or wrong: to be parked with this reason.
+    Fault(String),
+}
+
+/// How late an event was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Late {
+    /// Milliseconds of event time between it and the event that overtook it.
+    pub ms: i64,
+    /// The id of the later-ordered event that its row held already.
+    pub overtaken_by: SmolStr,
+}
+
+/// Puts events in order and leaves each once.
+pub fn sort_events(entries: &mut Vec<&Entry>) {
+    entries.sort_by(|a, b| a.event.cmp_order(&b.event));
+    entries.dedup_by(|a, b| a.hash == b.hash);
+}
+
+/// The rows that an event can touch, directly or through observers.
+#[must_use]
+pub fn reach(mapped: &Mapped, group: &Group) -> BTreeSet<(Table, SmolStr)> {
+    let mut reached = BTreeSet::new();
+    let mut open: Vec<(Table, SmolStr)> = Table::ALL
+        .into_iter()
+        .filter_map(|table| table.route(mapped, group).map(|id| (table, id)))
+        .collect();
+    while let Some((table, id)) = open.pop() {
+        if reached.insert((table, id)) {
+            open.extend(observers::feeds(table, group));
+        }
+    }
+    reached
+}
+
+/// Handles events that come in order: from the stored rows alone, without the journal.
+///
+/// `stored` must be all rows in the [`reach`] of the batch's events that exist. Returns `None` where
+/// an event does not come after all that its rows hold, or where a row cannot be read; [`correct`](super::correct()) then decides.
+#[must_use]
+pub fn step(batch: &Batch<'_>, stored: &[Stored]) -> Option<Outcome> {
+    if !stored.iter().all(|row| row.readable) {
+        return None;
+    }
+    let mut fold = Fold::from_stored(batch.group, stored);
+    let mut events = Vec::with_capacity(batch.entries.len());
+    for (entry, mapping) in batch.entries.iter().zip(batch.mappings) {
+        let (disposition, nodes) = match mapping {
+            Mapping::Mapped(mapped) => (Disposition::Applied, fold.apply(entry, mapped)),
+            Mapping::Unmapped => (Disposition::Unmapped, Vec::new()),
+            Mapping::Fault(why) => (Disposition::Fault(why.clone()), Vec::new()),
+        };
+        if fold.is_behind() {
+            return None;
+        }
+        events.push(EventOutcome {
+            disposition,
+            nodes,
+            late: None,
+        });
+    }
+    let find = |table: Table, id: &SmolStr| {
+        stored
+            .iter()
+            .find(|row| row.key.table == table && row.key.id == *id)
+    };
+    let mut writes = Vec::new();
+    for ((table, id), cell) in fold.into_cells() {
+        if !cell.touched {
+            continue;
+        }
+        let before = find(table, &id).map(|row| &row.trail);
+        let expected = before.map(|trail| trail.version);
+        let making = Making {
+            settings: batch.tenant.version(),
+            out_of_order: before.map_or(0, |trail| trail.out_of_order),
+            stamps: batch.stamps,
+        };
+        let history = cell.row.versions().and_then(HistoryWrite::appended);
+        let key = RowKey {
+            group: batch.group.clone(),
+            table,
+            id,
+        };
+        writes.push(Write {
+            key,
+            expected,
+            put: Some(Put::new(cell, expected, making, history)),
+        });
+    }
+    Some(Outcome {
+        writes,
+        events,
+        refolded: 0,
+    })
+}

@@ -1,0 +1,29 @@
+//! The common crate of Foldback: event processing whose tables end up right whatever the order.
+//!
+//! One equation holds for every row, at rest:
+//!
+//! ```text
+//! row == fold(handler, events of its group in order)
+//! ```
+//!
+//! | part | what it is |
+//! | --- | --- |
+//! | [`model`] | plain data: event, order, group, trail, finding |
+//! | [`settings`] | tenant settings, validated and compiled |
+//! | [`handlers`] | one file a table: how a row follows from one more event |
+//! | [`observers`] | one file each: which row change asks for which child action |
+//! | [`flow`] | route, step, fold, refold, compare |
+//! | [`ports`] | what the services need of the world, one trait a file |
+//! | [`service`] | ingest, process and replay over the ports; no rules |
+//! | [`adapters`] | the ports over real stores, each behind a cargo feature |
+//!
+//! The first five are pure: no async, clock, randomness, environment or SDK type.
+
+pub mod adapters;
+pub mod flow;
+pub mod handlers;
+pub mod model;
+pub mod observers;
+pub mod ports;
+pub mod service;
+pub mod settings;

@@ -1,0 +1,98 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::fingerprint::first_128_bits;
+use super::{EventHash, Group, Timestamp};
+use crate::handlers::Table;
+
+/// The id of one small step, "apply this event to that row": derived, never random.
+///
+/// A redelivered event gives the same ids, so what was done once can be recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ActionId(pub u128);
+
+impl ActionId {
+    /// The action that applies `event` to the row `id` of `table`, whoever asked for it.
+    #[must_use]
+    pub fn of(event: EventHash, table: Table, id: &str) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&event.0.to_le_bytes());
+        hasher.update(table.name().as_bytes());
+        hasher.update(b"#");
+        hasher.update(id.as_bytes());
+        Self(first_128_bits(&hasher))
+    }
+}
+
+impl fmt::Display for ActionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// What became of an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// The row's content changed.
+    Changed,
+    /// The row took note of the event; its content stayed.
+    Unchanged,
+    /// The row held the event already: a redelivery.
+    Held,
+}
+
+/// One action and the child actions that observers asked for because of it.
+///
+/// Its id is not kept: [`ActionId::of`] the event and the row gives it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionNode {
+    /// The table of the row.
+    pub table: Table,
+    /// The row's id within tenant and table.
+    pub id: SmolStr,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What it led to.
+    pub children: Vec<ActionNode>,
+}
+
+impl ActionNode {
+    /// The action's id, given the event that it applies.
+    #[must_use]
+    pub fn action_id(&self, event: EventHash) -> ActionId {
+        ActionId::of(event, self.table, &self.id)
+    }
+
+    /// How many actions this one and those below it are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        1 + self.children.iter().map(Self::count).sum::<u64>()
+    }
+}
+
+/// All that one event led to, kept when done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionHierarchy {
+    /// The event's group.
+    pub group: Group,
+    /// The event's source.
+    pub source: SmolStr,
+    /// The event's id.
+    pub event_id: SmolStr,
+    /// How often its message had been received when it was done, 1 at the first try.
+    pub attempt: u32,
+    /// When its rows were read.
+    pub read_start: Timestamp,
+    /// When its rows were written.
+    pub write_start: Timestamp,
+    /// By how many milliseconds of event time it was late; `None` where it came in order.
+    pub late_ms: Option<i64>,
+    /// Whether no rule of the tenant's settings maps its type.
+    pub unmapped: bool,
+    /// Its actions, in the order they were run.
+    pub actions: Vec<ActionNode>,
+}

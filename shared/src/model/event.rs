@@ -1,0 +1,153 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::{EventHash, Order, Sequence, Timestamp};
+
+/// What an external system says happened: a `CloudEvents` 1.0 message. Immutable.
+///
+/// Its identity is (`source`, `id`). Attribute texts are at most
+/// [`ATTRIBUTE_BYTES_MAX`](super::cloud_event::ATTRIBUTE_BYTES_MAX) bytes each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Who says it, a URI reference.
+    pub source: SmolStr,
+    /// Unique within the source.
+    pub id: SmolStr,
+    /// The sender's own type; the tenant's settings give it a meaning.
+    pub kind: SmolStr,
+    /// Event time: when it happened out there.
+    pub time: Timestamp,
+    /// Nanoseconds of the event time below the millisecond.
+    pub below_ms: u32,
+    /// Orders events of equal time.
+    pub sequence: Option<Sequence>,
+    /// The entity within the source.
+    pub subject: Option<SmolStr>,
+    /// The tenant that the event says it belongs to.
+    pub tenant: Option<SmolStr>,
+    /// The unit of ordering that the event names.
+    pub partition_key: Option<SmolStr>,
+    /// W3C trace context.
+    pub traceparent: Option<SmolStr>,
+    /// Media type of the payload.
+    pub content_type: Option<SmolStr>,
+    /// The payload as sent.
+    pub data: Payload,
+    /// All other attributes, each as its JSON text.
+    pub extensions: BTreeMap<SmolStr, Box<str>>,
+}
+
+/// An event's payload, kept as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Payload {
+    /// The event has no `data`.
+    #[default]
+    None,
+    /// JSON text.
+    Json(Box<str>),
+    /// Base64 text of bytes (`data_base64`).
+    Base64(Box<str>),
+}
+
+impl Event {
+    /// The event's place in the total order of its group.
+    #[must_use]
+    pub fn order(&self) -> Order {
+        Order {
+            time: self.time,
+            below_ms: self.below_ms,
+            sequence: self.sequence.clone(),
+            source: self.source.clone(),
+            id: self.id.clone(),
+        }
+    }
+
+    /// Compares two events' places, as comparing their [`Event::order`] would.
+    #[must_use]
+    pub fn cmp_order(&self, other: &Self) -> std::cmp::Ordering {
+        self.time
+            .cmp(&other.time)
+            .then_with(|| self.below_ms.cmp(&other.below_ms))
+            .then_with(|| self.sequence.cmp(&other.sequence))
+            .then_with(|| self.source.cmp(&other.source))
+            .then_with(|| self.id.cmp(&other.id))
+    }
+
+    /// The hash of the identity.
+    #[must_use]
+    pub fn hash(&self) -> EventHash {
+        EventHash::of(&self.source, &self.id)
+    }
+
+    /// Whether two events of one identity say the same thing.
+    ///
+    /// Trace context belongs to a delivery, not to the event. Payloads are equal as JSON values:
+    /// a proxy may have changed white space or the order of keys.
+    #[must_use]
+    pub fn same_content(&self, other: &Self) -> bool {
+        let bare = |event: &Self| Self {
+            traceparent: None,
+            data: Payload::None,
+            extensions: event
+                .extensions
+                .iter()
+                .filter(|(name, _)| !DELIVERY_ATTRIBUTES.contains(&name.as_str()))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            ..event.clone()
+        };
+        self.data.same(&other.data) && bare(self) == bare(other)
+    }
+}
+
+/// Attributes that describe one delivery of an event, not the event.
+const DELIVERY_ATTRIBUTES: [&str; 2] = ["recordedtime", "tracestate"];
+
+impl Payload {
+    fn same(&self, other: &Self) -> bool {
+        let (Self::Json(a), Self::Json(b)) = (self, other) else {
+            return self == other;
+        };
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+        a == b || value(a).is_some_and(|value_a| Some(value_a) == value(b))
+    }
+}
+
+/// The unit of ordering: one tenant's partition key. One SQS message group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Group {
+    /// The tenant.
+    pub tenant: SmolStr,
+    /// The partition key, here the lead.
+    pub key: SmolStr,
+}
+
+impl Group {
+    /// 64 bits of BLAKE3 over the group; replay partitions groups by it.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        EventHash::of(&self.tenant, &self.key).0 as u64
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.tenant, self.key)
+    }
+}
+
+/// An accepted event, as the journal keeps it and as messages carry it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The group it was accepted into.
+    pub group: Group,
+    /// The event as sent.
+    pub event: Event,
+    /// Recorded time: when it was first stored.
+    pub recorded: Timestamp,
+    /// The hash of the event's identity.
+    pub hash: EventHash,
+}

@@ -1,0 +1,24 @@
+//! Plain data: what an event, an order, an action, a trail and a finding *are*.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number.
+
+mod action;
+mod amount;
+pub mod cloud_event;
+mod event;
+mod finding;
+mod fingerprint;
+mod order;
+mod reject;
+mod timestamp;
+mod trail;
+
+pub use action::{ActionHierarchy, ActionId, ActionNode, Outcome};
+pub use amount::{Amount, AmountError};
+pub use event::{Entry, Event, Group, Payload};
+pub use finding::{Class, FieldChange, Finding};
+pub use fingerprint::{EventHash, Fingerprint};
+pub use order::{Order, Sequence};
+pub use reject::{Reject, RejectReason};
+pub use timestamp::{Timestamp, TimestampError};
+pub use trail::{Held, Stamps, Trail};

@@ -1,0 +1,43 @@
+use std::error::Error as StdError;
+
+/// What the caller of a port should do about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Try again later: the store is busy, throttled or out of reach.
+    Retry,
+    /// Do not try again: the request can never succeed.
+    Reject,
+    /// The stored data is not what it should be; a person has to look.
+    Corrupt,
+}
+
+/// A failure of a port: what was being done, what to do about it, and why (the source).
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}")]
+pub struct Error {
+    kind: ErrorKind,
+    doing: String,
+    #[source]
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// A failure while `doing` something, because of `source`.
+    pub fn new(
+        kind: ErrorKind,
+        doing: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self {
+            kind,
+            doing: doing.into(),
+            source: Some(source.into()),
+        }
+    }
+
+    /// What the caller should do.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}

@@ -1,0 +1,69 @@
+use std::future::Future;
+
+use crate::model::{Entry, Group};
+
+use super::Error;
+
+/// Every event ever accepted, per group. Append-only, idempotent by identity within a tenant.
+///
+/// ```
+/// use shared::ports::{Appended, Error, Journal};
+/// # use shared::model::Entry;
+/// async fn accept(journal: &impl Journal, entries: &[Entry]) -> Result<usize, Error> {
+///     let appended = journal.append(entries).await?;
+///     Ok(appended.iter().filter(|one| **one == Appended::New).count())
+/// }
+/// ```
+pub trait Journal: Send + Sync {
+    /// Appends entries and says of each what became of it. Nothing of a failed call is accepted.
+    fn append(
+        &self,
+        entries: &[Entry],
+    ) -> impl Future<Output = Result<Vec<Appended>, Error>> + Send;
+
+    /// All entries of each group, in the order of arrival.
+    fn entries(
+        &self,
+        groups: &[Group],
+    ) -> impl Future<Output = Result<Vec<Vec<Entry>>, Error>> + Send;
+
+    /// Groups of a partition that have entries or rows, after `after`, in a fixed order of the
+    /// store's own; fewer than `limit` only at the end.
+    fn groups(
+        &self,
+        partition: Partition,
+        after: Option<&Group>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Group>, Error>> + Send;
+}
+
+/// What became of an entry that was to be appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It is journaled now.
+    New,
+    /// It was journaled before, with the same content.
+    Duplicate,
+    /// An event of the same identity is journaled with other content; this one is not.
+    Conflict,
+}
+
+/// Partition `index` of `count` by the hash of the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partition {
+    /// From 0.
+    pub index: u64,
+    /// At least 1.
+    pub count: u64,
+}
+
+impl Partition {
+    /// The one partition that holds every group.
+    pub const WHOLE: Self = Self { index: 0, count: 1 };
+
+    /// Whether the group belongs to this partition.
+    #[must_use]
+    pub fn has(self, group: &Group) -> bool {
+        (group.hash() >> 1) % self.count.max(1) == self.index
+    }
+}

@@ -1,0 +1,22 @@
+//! What the services need of the world, one trait a file. Adapters have files of the same names.
+//!
+//! A future returned by a port is ready when its effect is as durable as the store can make it, or,
+//! inside an adapter's unit of work, when it will be at the end of that unit.
+
+mod clock;
+mod error;
+mod hierarchies;
+mod journal;
+mod queue;
+mod rejects;
+mod tables;
+
+pub use clock::Clock;
+pub use error::{Error, ErrorKind};
+pub use hierarchies::Hierarchies;
+pub use journal::{Appended, Journal, Partition};
+pub use queue::{Depth, Letter, Message, Queue, Receipt, Received};
+pub use rejects::Rejects;
+pub use tables::{
+    Committed, ConversionPage, ConversionQuery, Cursor, HistoryVersion, Reading, Tables,
+};

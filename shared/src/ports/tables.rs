@@ -1,0 +1,131 @@
+use std::future::Future;
+
+use smol_str::SmolStr;
+
+use crate::flow::{RowKey, Stored, Write};
+use crate::handlers::{Table, Version};
+use crate::model::{Group, Timestamp};
+
+use super::Error;
+
+/// The rows with their trails and histories. Every write is conditional.
+pub trait Tables: Send + Sync {
+    /// The rows of these keys that exist, in no particular order.
+    fn read(
+        &self,
+        keys: &[RowKey],
+        reading: Reading,
+    ) -> impl Future<Output = Result<Vec<Stored>, Error>> + Send;
+
+    /// All rows of each group, with their histories.
+    fn read_groups(
+        &self,
+        groups: &[Group],
+    ) -> impl Future<Output = Result<Vec<Vec<Stored>>, Error>> + Send;
+
+    /// Writes rows and says of each whether it was written. Losing a race is an answer.
+    fn commit(
+        &self,
+        writes: &[Write],
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Committed>, Error>> + Send;
+
+    /// A row's history: every version there ever was, by the time it was recorded.
+    fn history(
+        &self,
+        key: &RowKey,
+    ) -> impl Future<Output = Result<Vec<HistoryVersion>, Error>> + Send;
+
+    /// Leads by conversion, newest first, through an index.
+    fn conversions(
+        &self,
+        query: &ConversionQuery,
+    ) -> impl Future<Output = Result<ConversionPage, Error>> + Send;
+
+    /// The keys of all rows with this id, whatever the table.
+    fn find(
+        &self,
+        tenant: Option<&str>,
+        id: &str,
+    ) -> impl Future<Output = Result<Vec<RowKey>, Error>> + Send;
+}
+
+/// How much of a row to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// The row; enough to go on from.
+    Row,
+    /// The row and its versions in force.
+    WithHistory,
+}
+
+/// What became of a conditional write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// It was written.
+    Done,
+    /// The row's version was not the expected one; nothing was written.
+    Conflict,
+}
+
+/// A version of a history and since when, until when it was believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryVersion {
+    /// The version.
+    pub version: Version,
+    /// When it was recorded.
+    pub recorded_from: Timestamp,
+    /// When it was superseded; `None` while it is in force.
+    pub recorded_to: Option<Timestamp>,
+}
+
+/// A page of leads that have a conversion, by the event time of its last occurrence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConversionQuery {
+    /// The tenant.
+    pub tenant: SmolStr,
+    /// The conversion's name.
+    pub name: SmolStr,
+    /// Not before.
+    pub from: Timestamp,
+    /// Before.
+    pub to: Timestamp,
+    /// At most so many.
+    pub limit: usize,
+    /// From after this place on.
+    pub after: Option<Cursor>,
+}
+
+/// The last row of a page: where the next one goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// Its `lastAt`.
+    pub last_at: Timestamp,
+    /// Its lead.
+    pub lead_id: SmolStr,
+}
+
+/// A page of rows, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConversionPage {
+    /// The rows of [`Table::RSLeadGlobalConversions`].
+    pub rows: Vec<Stored>,
+    /// Where the next page goes on; `None` on the last page.
+    pub next: Option<Cursor>,
+}
+
+impl RowKey {
+    /// The key of a lead's conversions.
+    #[must_use]
+    pub fn conversions(tenant: &str, lead: &str) -> Self {
+        let group = Group {
+            tenant: tenant.into(),
+            key: lead.into(),
+        };
+        Self {
+            id: group.key.clone(),
+            group,
+            table: Table::RSLeadGlobalConversions,
+        }
+    }
+}

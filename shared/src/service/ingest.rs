@@ -1,0 +1,109 @@
+use std::collections::BTreeMap;
+
+use smol_str::SmolStr;
+
+use crate::model::cloud_event::{self, Refusal};
+use crate::model::{Entry, EventHash, Fingerprint, Group, RejectReason, Timestamp};
+use crate::ports::{Appended, Error, Journal, Message, Queue};
+use crate::settings::Settings;
+
+/// The most events that one message carries.
+const MESSAGE_EVENTS_MAX: usize = 256;
+
+/// What became of each entry, and how many messages went out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ingested {
+    /// In the order of the entries.
+    pub appended: Vec<Appended>,
+    /// Messages sent.
+    pub messages: u64,
+}
+
+/// Reads one event and finds its tenant and group.
+///
+/// `tenant` is that of the caller, for events that name none; an event of another tenant is refused.
+///
+/// # Errors
+/// The text is no event that can be taken; says why.
+pub fn accept(
+    settings: &Settings,
+    tenant: Option<&SmolStr>,
+    text: &[u8],
+    now: Timestamp,
+) -> Result<Entry, Refusal> {
+    let event = cloud_event::parse(text)?;
+    let unknown = |detail: String| Refusal::new(RejectReason::UnknownTenant, detail);
+    let id = match (&event.tenant, tenant) {
+        (Some(named), Some(caller)) if named != caller => {
+            return Err(unknown(format!(
+                "the event names tenant {named:?}, not {caller:?}"
+            )));
+        }
+        (Some(id), _) | (None, Some(id)) => id.clone(),
+        (None, None) => {
+            return Err(unknown(
+                "the event names no tenant; add the attribute tenant".to_owned(),
+            ));
+        }
+    };
+    let Some(compiled) = settings.tenant(&id) else {
+        return Err(unknown(format!(
+            "the settings know no tenant {id:?}; add it to an ids list"
+        )));
+    };
+    let latest = now.plus_ms(compiled.future_ms_max());
+    if event.time > latest {
+        let time = event.time;
+        return Err(Refusal::new(
+            RejectReason::Time,
+            format!("time {time} lies more than the tenant's future_seconds_max ahead of {now}"),
+        ));
+    }
+    let group = compiled.group(&id, &event)?;
+    let hash = event.hash();
+    Ok(Entry {
+        group,
+        event,
+        recorded: now,
+        hash,
+    })
+}
+
+/// Journals events and sends those that are new to the queue, a group's together.
+///
+/// Journal first: a crash between the two loses nothing, because replay finds events no row holds.
+///
+/// # Errors
+/// A port failed. What was journaled stays; to call again with the same events does no harm.
+pub async fn ingest<P: Journal + Queue>(
+    ports: &P,
+    entries: &[Entry],
+    now: Timestamp,
+) -> Result<Ingested, Error> {
+    let appended = ports.append(entries).await?;
+    let mut groups: BTreeMap<&Group, Vec<Entry>> = BTreeMap::new();
+    for (entry, became) in entries.iter().zip(&appended) {
+        if *became == Appended::New {
+            groups.entry(&entry.group).or_default().push(entry.clone());
+        }
+    }
+    let mut messages = Vec::with_capacity(groups.len());
+    for (group, entries) in groups {
+        for part in entries.chunks(MESSAGE_EVENTS_MAX) {
+            messages.push(Message {
+                group: group.clone(),
+                deduplication_id: set_of(part.iter().map(|entry| entry.hash)).0,
+                entries: part.to_vec(),
+            });
+        }
+    }
+    ports.send(&messages, now).await?;
+    Ok(Ingested {
+        appended,
+        messages: messages.len() as u64,
+    })
+}
+
+fn set_of(events: impl Iterator<Item = EventHash>) -> Fingerprint {
+    events.fold(Fingerprint::default(), Fingerprint::with)
+}

@@ -1,0 +1,10 @@
+//! Ingest, process and replay over the ports. I/O orchestration; the rules are in
+//! [`flow`](crate::flow).
+
+mod ingest;
+mod process;
+mod replay;
+
+pub use ingest::{Ingested, accept, ingest};
+pub use process::{Processed, process};
+pub use replay::{Mode, Replayed, Scope, parked_events, replay};

@@ -1,0 +1,346 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::flow::{
+    Batch, Disposition, Late, Outcome, RowKey, Stored, Write, correct, reach, sort_events, step,
+};
+use crate::model::{ActionHierarchy, Entry, Group, Stamps, Timestamp};
+use crate::ports::{
+    Clock, Committed, Error, Hierarchies, Journal, Message, Queue, Reading, Receipt, Received,
+    Tables,
+};
+use crate::settings::{Mapping, Settings, Tenant};
+
+/// How often a group's rows are read and written again after another writer was faster.
+const COMMIT_ATTEMPTS_MAX: u32 = 8;
+
+/// What processing a batch of messages came to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Processed {
+    /// Messages that are done.
+    pub messages: u64,
+    /// Events taken in by their rows.
+    pub events: u64,
+    /// Events that their rows held already.
+    pub held: u64,
+    /// Events that no rule maps.
+    pub unmapped: u64,
+    /// Events that were parked, with the reason.
+    pub parked: Vec<(Entry, String)>,
+    /// Events that came late, with how late.
+    pub late: Vec<(Entry, Late)>,
+    /// Actions run.
+    pub actions: u64,
+    /// Rows written.
+    pub rows: u64,
+    /// Rows written by a refold.
+    pub refolded: u64,
+    /// Writes that lost a race and were made again.
+    pub conflicts: u64,
+    /// Messages left for another try, because their group could not be finished.
+    pub failed: Vec<Receipt>,
+}
+
+/// One group's part of a batch of messages.
+struct Work<'a> {
+    tenant: &'a Tenant,
+    group: Group,
+    entries: Vec<&'a Entry>,
+    mappings: Vec<Mapping>,
+    receipts: Vec<Receipt>,
+    attempt: u32,
+}
+
+/// Handles received messages: each group strictly in order, all groups' rows read and written
+/// together. In order, that is one read and one write whatever the number of messages.
+///
+/// # Errors
+/// A port failed. Nothing is acknowledged then; the messages come again.
+pub async fn process<P>(
+    ports: &P,
+    clock: &impl Clock,
+    settings: &Settings,
+    received: &[Received],
+) -> Result<Processed, Error>
+where
+    P: Journal + Queue + Tables + Hierarchies,
+{
+    let mut done = Processed::default();
+    let mut letters = Vec::new();
+    let mut receipts = Vec::new();
+    let mut works = group_up(settings, received, &mut letters, &mut receipts);
+    done.parked.extend(
+        letters
+            .iter()
+            .flat_map(|(message, why): &(Message, String)| {
+                message
+                    .entries
+                    .iter()
+                    .map(move |entry| (entry.clone(), why.clone()))
+            }),
+    );
+    let mut hierarchies = Vec::new();
+    for attempt in 0..COMMIT_ATTEMPTS_MAX {
+        if works.is_empty() {
+            break;
+        }
+        let read_start = clock.now();
+        let outcomes = decide(ports, clock, &works, read_start, attempt > 0).await?;
+        let writes: Vec<Write> = outcomes
+            .iter()
+            .flat_map(|(outcome, _)| outcome.writes.iter().cloned())
+            .collect();
+        let write_start = clock.now();
+        let committed = ports.commit(&writes, write_start).await?;
+        let mut committed = committed.into_iter();
+        let mut again = Vec::new();
+        for (work, (outcome, stamps)) in works.into_iter().zip(outcomes) {
+            let written: Vec<Committed> = committed.by_ref().take(outcome.writes.len()).collect();
+            let lost = written
+                .iter()
+                .filter(|one| **one == Committed::Conflict)
+                .count();
+            done.conflicts += lost as u64;
+            done.rows += (written.len() - lost) as u64;
+            if lost > 0 {
+                again.push(work);
+                continue;
+            }
+            receipts.extend(&work.receipts);
+            finish(
+                &mut done,
+                &mut hierarchies,
+                &mut letters,
+                &work,
+                outcome,
+                stamps,
+            );
+        }
+        works = again;
+    }
+    done.failed
+        .extend(works.iter().flat_map(|work| &work.receipts));
+    ports.save(&hierarchies).await?;
+    if !letters.is_empty() {
+        ports.park(&letters, clock.now()).await?;
+    }
+    // Acknowledged last: an earlier death leaves the messages to come again, which does no harm.
+    ports.delete(&receipts).await?;
+    done.messages = receipts.len() as u64;
+    Ok(done)
+}
+
+/// Puts the messages of each group together. A tenant that the settings no longer know is parked.
+fn group_up<'s>(
+    settings: &'s Settings,
+    received: &'s [Received],
+    letters: &mut Vec<(Message, String)>,
+    receipts: &mut Vec<Receipt>,
+) -> Vec<Work<'s>> {
+    let mut groups: BTreeMap<Group, Work<'s>> = BTreeMap::new();
+    for Received {
+        message,
+        receipt,
+        receives,
+        ..
+    } in received
+    {
+        let Some(tenant) = settings.tenant(&message.group.tenant) else {
+            let why = format!("the settings know no tenant {:?}", message.group.tenant);
+            receipts.push(*receipt);
+            letters.push((message.clone(), why));
+            continue;
+        };
+        let work = groups.entry(message.group.clone()).or_insert_with(|| Work {
+            tenant,
+            group: message.group.clone(),
+            entries: Vec::new(),
+            mappings: Vec::new(),
+            receipts: Vec::new(),
+            attempt: *receives,
+        });
+        work.entries.extend(&message.entries);
+        work.receipts.push(*receipt);
+        work.attempt = work.attempt.max(*receives);
+    }
+    for work in groups.values_mut() {
+        sort_events(&mut work.entries);
+        work.mappings = work
+            .entries
+            .iter()
+            .map(|entry| work.tenant.map(&entry.event))
+            .collect();
+    }
+    groups.into_values().collect()
+}
+
+impl Work<'_> {
+    fn batch(&self, stamps: Stamps) -> Batch<'_> {
+        let Self {
+            tenant,
+            group,
+            entries,
+            mappings,
+            ..
+        } = self;
+        Batch {
+            tenant,
+            group,
+            entries,
+            mappings,
+            stamps,
+        }
+    }
+
+    fn reach(&self) -> impl Iterator<Item = RowKey> + '_ {
+        let mut reached = BTreeSet::new();
+        for mapping in &self.mappings {
+            if let Mapping::Mapped(mapped) = mapping {
+                reached.extend(reach(mapped, &self.group));
+            }
+        }
+        let group = &self.group;
+        reached.into_iter().map(move |(table, id)| RowKey {
+            group: group.clone(),
+            table,
+            id,
+        })
+    }
+}
+
+/// Decides what to write for each group, from the rows alone where its events come in order and
+/// from the journal where they do not.
+async fn decide<P: Journal + Tables>(
+    ports: &P,
+    clock: &impl Clock,
+    works: &[Work<'_>],
+    read_start: Timestamp,
+    anew: bool,
+) -> Result<Vec<(Outcome, Stamps)>, Error> {
+    let keys: Vec<RowKey> = works.iter().flat_map(Work::reach).collect();
+    let mut stored = by_group(ports.read(&keys, Reading::Row).await?);
+    let write_start = clock.now();
+    let mut outcomes: Vec<Option<(Outcome, Stamps)>> = Vec::with_capacity(works.len());
+    for work in works {
+        let event = work
+            .entries
+            .last()
+            .map_or(read_start, |entry| entry.event.time);
+        let stamps = Stamps {
+            event,
+            read_start,
+            write_start,
+        };
+        let rows = stored.remove(&work.group).unwrap_or_default();
+        let outcome = if anew {
+            None
+        } else {
+            step(&work.batch(stamps), &rows)
+        };
+        outcomes.push(outcome.map(|outcome| (outcome, stamps)));
+    }
+    let behind: Vec<&Work<'_>> = works
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, known)| known.is_none())
+        .map(|(w, _)| w)
+        .collect();
+    let mut corrected = correct_all(ports, clock, &behind, read_start)
+        .await?
+        .into_iter();
+    Ok(outcomes
+        .into_iter()
+        .filter_map(|known| known.or_else(|| corrected.next()))
+        .collect())
+}
+
+async fn correct_all<P: Journal + Tables>(
+    ports: &P,
+    clock: &impl Clock,
+    works: &[&Work<'_>],
+    read_start: Timestamp,
+) -> Result<Vec<(Outcome, Stamps)>, Error> {
+    if works.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys: Vec<RowKey> = works.iter().flat_map(|work| work.reach()).collect();
+    let mut stored = by_group(ports.read(&keys, Reading::WithHistory).await?);
+    let groups: Vec<Group> = works.iter().map(|work| work.group.clone()).collect();
+    let journals = ports.entries(&groups).await?;
+    let write_start = clock.now();
+    let mut outcomes = Vec::with_capacity(works.len());
+    for (work, journal) in works.iter().zip(journals) {
+        let event = work
+            .entries
+            .last()
+            .map_or(read_start, |entry| entry.event.time);
+        let stamps = Stamps {
+            event,
+            read_start,
+            write_start,
+        };
+        let rows = stored.remove(&work.group).unwrap_or_default();
+        outcomes.push((correct(&work.batch(stamps), &rows, &journal), stamps));
+    }
+    Ok(outcomes)
+}
+
+fn by_group(rows: Vec<Stored>) -> BTreeMap<Group, Vec<Stored>> {
+    let mut groups: BTreeMap<Group, Vec<Stored>> = BTreeMap::new();
+    for row in rows {
+        match groups.get_mut(&row.key.group) {
+            Some(rows) => rows.push(row),
+            None => {
+                groups.insert(row.key.group.clone(), vec![row]);
+            }
+        }
+    }
+    groups
+}
+
+/// Counts what became of a group's events and makes their hierarchies.
+fn finish(
+    done: &mut Processed,
+    hierarchies: &mut Vec<ActionHierarchy>,
+    letters: &mut Vec<(Message, String)>,
+    work: &Work<'_>,
+    outcome: Outcome,
+    stamps: Stamps,
+) {
+    done.refolded += outcome.refolded as u64;
+    for (entry, event) in work.entries.iter().zip(outcome.events) {
+        match event.disposition {
+            Disposition::Applied => done.events += 1,
+            Disposition::Held => done.held += 1,
+            Disposition::Unmapped => done.unmapped += 1,
+            Disposition::Fault(why) => {
+                done.parked.push(((*entry).clone(), why.clone()));
+                let message = Message {
+                    group: work.group.clone(),
+                    deduplication_id: entry.hash.0,
+                    entries: vec![(*entry).clone()],
+                };
+                letters.push((message, why));
+                continue;
+            }
+        }
+        done.actions += event
+            .nodes
+            .iter()
+            .map(crate::model::ActionNode::count)
+            .sum::<u64>();
+        hierarchies.push(ActionHierarchy {
+            group: work.group.clone(),
+            source: entry.event.source.clone(),
+            event_id: entry.event.id.clone(),
+            attempt: work.attempt,
+            read_start: stamps.read_start,
+            write_start: stamps.write_start,
+            late_ms: event.late.as_ref().map(|late| late.ms),
+            unmapped: event.disposition == Disposition::Unmapped,
+            actions: event.nodes,
+        });
+        if let Some(late) = event.late {
+            done.late.push(((*entry).clone(), late));
+        }
+    }
+}

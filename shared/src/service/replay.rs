@@ -1,0 +1,267 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use smol_str::SmolStr;
+
+use crate::flow::{Comparison, Evidence, compare};
+use crate::model::{EventHash, Finding, Group, Stamps};
+use crate::ports::{Clock, Committed, Error, Journal, Partition, Queue, Tables};
+use crate::settings::Settings;
+
+/// How many groups are read at once.
+const PAGE_GROUPS: usize = 256;
+/// How often a suspected difference is read again before it counts, and a repair is tried.
+const ATTEMPTS_MAX: u32 = 4;
+/// How many dead letters are read at once.
+const LETTERS_PAGE: usize = 1_000;
+
+/// What a replay does about a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Report it. Writes no row.
+    Report,
+    /// Mend it, through the same conditional writes as live handling.
+    Update,
+}
+
+/// Which groups a replay looks at.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scope {
+    /// Those of a partition, of one tenant or of all.
+    Partition(Partition, Option<SmolStr>),
+    /// These.
+    Groups(Vec<Group>),
+}
+
+/// What a replay came to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Replayed {
+    /// Groups looked at.
+    pub groups: u64,
+    /// Events folded.
+    pub events: u64,
+    /// Rows compared.
+    pub rows: u64,
+    /// Differences found.
+    pub findings: u64,
+    /// Differences mended.
+    pub mended: u64,
+    /// Journaled events that no row can take in, because a field is wrong under the settings.
+    pub faults: u64,
+    /// Groups of tenants that the settings do not know; nothing can be said of them.
+    pub unknown_groups: u64,
+}
+
+impl Replayed {
+    /// Adds what another partition came to.
+    pub fn add(&mut self, other: &Self) {
+        self.groups += other.groups;
+        self.events += other.events;
+        self.rows += other.rows;
+        self.findings += other.findings;
+        self.mended += other.mended;
+        self.faults += other.faults;
+        self.unknown_groups += other.unknown_groups;
+    }
+}
+
+/// The events that sit in the dead-letter queue, by group.
+///
+/// # Errors
+/// The queue failed.
+pub async fn parked_events(
+    queue: &impl Queue,
+) -> Result<BTreeMap<Group, BTreeSet<EventHash>>, Error> {
+    let mut parked: BTreeMap<Group, BTreeSet<EventHash>> = BTreeMap::new();
+    let mut after = 0;
+    loop {
+        let letters = queue.dead_letters(after, LETTERS_PAGE).await?;
+        let Some(last) = letters.last() else {
+            return Ok(parked);
+        };
+        after = last.id;
+        for letter in letters {
+            let events = letter.message.entries.iter().map(|entry| entry.hash);
+            parked
+                .entry(letter.message.group)
+                .or_default()
+                .extend(events);
+        }
+    }
+}
+
+/// Folds groups anew from their journals and compares the result with what is stored.
+///
+/// A difference counts once it was read again and is still there, so that live traffic beside the
+/// replay gives no false findings. `found` gets every finding; `progress` the groups done so far.
+///
+/// # Errors
+/// A port failed.
+pub async fn replay<P: Journal + Queue + Tables>(
+    ports: &P,
+    clock: &impl Clock,
+    settings: &Settings,
+    scope: &Scope,
+    mode: Mode,
+    mut found: impl FnMut(Finding),
+    mut progress: impl FnMut(&Replayed),
+) -> Result<Replayed, Error> {
+    let parked = parked_events(ports).await?;
+    let mut total = Replayed::default();
+    let mut pages = Pages {
+        scope,
+        after: None,
+        done: false,
+    };
+    while let Some(groups) = pages.next(ports).await? {
+        let comparisons = compare_groups(ports, clock, settings, &groups, &parked).await?;
+        for (group, comparison) in groups.iter().zip(comparisons) {
+            total.groups += 1;
+            let Some(comparison) = comparison else {
+                total.unknown_groups += 1;
+                continue;
+            };
+            total.events += comparison.events;
+            total.rows += comparison.rows;
+            total.faults += comparison.faults;
+            if comparison.findings.is_empty() {
+                continue;
+            }
+            let page = std::slice::from_ref(group);
+            for finding in confirm(ports, clock, settings, page, &parked, comparison).await? {
+                total.findings += 1;
+                found(finding);
+            }
+            if mode == Mode::Update {
+                total.mended += mend(ports, clock, settings, page, &parked).await?;
+            }
+        }
+        progress(&total);
+    }
+    Ok(total)
+}
+
+/// The pages of groups of a scope.
+struct Pages<'a> {
+    scope: &'a Scope,
+    after: Option<Group>,
+    done: bool,
+}
+
+impl Pages<'_> {
+    async fn next(&mut self, journal: &impl Journal) -> Result<Option<Vec<Group>>, Error> {
+        if self.done {
+            return Ok(None);
+        }
+        match self.scope {
+            Scope::Groups(groups) => {
+                self.done = true;
+                Ok(Some(groups.clone()))
+            }
+            Scope::Partition(partition, tenant) => {
+                let groups = journal
+                    .groups(*partition, self.after.as_ref(), PAGE_GROUPS)
+                    .await?;
+                self.done = groups.len() < PAGE_GROUPS;
+                self.after = groups.last().cloned();
+                let wanted = |group: &Group| tenant.as_ref().is_none_or(|id| group.tenant == *id);
+                Ok(Some(groups.into_iter().filter(wanted).collect()))
+            }
+        }
+    }
+}
+
+/// Compares each group; `None` for one whose tenant the settings do not know.
+async fn compare_groups<P: Journal + Queue + Tables>(
+    ports: &P,
+    clock: &impl Clock,
+    settings: &Settings,
+    groups: &[Group],
+    parked: &BTreeMap<Group, BTreeSet<EventHash>>,
+) -> Result<Vec<Option<Comparison>>, Error> {
+    let nothing = BTreeSet::new();
+    let read_start = clock.now();
+    let stored = ports.read_groups(groups).await?;
+    let journals = ports.entries(groups).await?;
+    let waiting = ports.waiting(groups).await?;
+    let mut comparisons = Vec::with_capacity(groups.len());
+    for (((group, stored), journal), waiting) in
+        groups.iter().zip(&stored).zip(&journals).zip(&waiting)
+    {
+        let last = journal
+            .iter()
+            .map(|entry| entry.event.time)
+            .max()
+            .unwrap_or(read_start);
+        let stamps = Stamps {
+            event: last,
+            read_start,
+            write_start: clock.now(),
+        };
+        let in_flight = waiting.iter().map(|entry| entry.hash).collect();
+        comparisons.push(settings.tenant(&group.tenant).map(|tenant| {
+            let parked = parked.get(group).unwrap_or(&nothing);
+            let evidence = Evidence {
+                tenant,
+                group,
+                stored,
+                journal,
+                parked,
+                in_flight: &in_flight,
+            };
+            compare(&evidence, stamps)
+        }));
+    }
+    Ok(comparisons)
+}
+
+/// The findings of a suspected group that are still there when everything is read again.
+async fn confirm<P: Journal + Queue + Tables>(
+    ports: &P,
+    clock: &impl Clock,
+    settings: &Settings,
+    group: &[Group],
+    parked: &BTreeMap<Group, BTreeSet<EventHash>>,
+    suspected: Comparison,
+) -> Result<Vec<Finding>, Error> {
+    let again = compare_groups(ports, clock, settings, group, parked).await?;
+    let again: Vec<Finding> = again
+        .into_iter()
+        .flatten()
+        .flat_map(|comparison| comparison.findings)
+        .collect();
+    let suspect = |finding: &Finding| {
+        suspected
+            .findings
+            .iter()
+            .any(|one| (one.table, &one.id) == (finding.table, &finding.id))
+    };
+    Ok(again.into_iter().filter(suspect).collect())
+}
+
+/// Writes what mends a group; a write that loses a race is worked out anew.
+async fn mend<P: Journal + Queue + Tables>(
+    ports: &P,
+    clock: &impl Clock,
+    settings: &Settings,
+    group: &[Group],
+    parked: &BTreeMap<Group, BTreeSet<EventHash>>,
+) -> Result<u64, Error> {
+    let mut mended = 0;
+    for _attempt in 0..ATTEMPTS_MAX {
+        let comparisons = compare_groups(ports, clock, settings, group, parked).await?;
+        let writes: Vec<_> = comparisons
+            .into_iter()
+            .flatten()
+            .flat_map(|comparison| comparison.writes)
+            .collect();
+        if writes.is_empty() {
+            break;
+        }
+        let committed = ports.commit(&writes, clock.now()).await?;
+        mended += committed
+            .iter()
+            .filter(|one| **one == Committed::Done)
+            .count() as u64;
+    }
+    Ok(mended)
+}

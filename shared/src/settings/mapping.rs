@@ -1,0 +1,336 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use super::file::{Expression, Source};
+use super::pattern::Pattern;
+use super::pluck::Pluck;
+use crate::model::cloud_event::ATTRIBUTE_BYTES_MAX;
+use crate::model::{Amount, Event};
+
+/// The canonical event types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum EventType {
+    /// A lead came into being.
+    #[serde(rename = "lead.created")]
+    LeadCreated,
+    /// Something about a lead changed.
+    #[serde(rename = "lead.updated")]
+    LeadUpdated,
+    /// A lead became a customer.
+    #[serde(rename = "lead.converted")]
+    LeadConverted,
+    /// A lead was given up.
+    #[serde(rename = "lead.closed")]
+    LeadClosed,
+    /// An appointment was made.
+    #[serde(rename = "appointment.scheduled")]
+    AppointmentScheduled,
+    /// An appointment was moved; its status is `scheduled` again.
+    #[serde(rename = "appointment.rescheduled")]
+    AppointmentRescheduled,
+    /// An appointment began.
+    #[serde(rename = "appointment.started")]
+    AppointmentStarted,
+    /// An appointment took place.
+    #[serde(rename = "appointment.completed")]
+    AppointmentCompleted,
+    /// An appointment was called off.
+    #[serde(rename = "appointment.cancelled")]
+    AppointmentCancelled,
+    /// Nobody came.
+    #[serde(rename = "appointment.no_show")]
+    AppointmentNoShow,
+}
+
+impl EventType {
+    /// Whether the event is about an appointment (and so about its lead too).
+    #[must_use]
+    pub fn is_appointment(self) -> bool {
+        match self {
+            Self::LeadCreated | Self::LeadUpdated | Self::LeadConverted | Self::LeadClosed => false,
+            Self::AppointmentScheduled
+            | Self::AppointmentRescheduled
+            | Self::AppointmentStarted
+            | Self::AppointmentCompleted
+            | Self::AppointmentCancelled
+            | Self::AppointmentNoShow => true,
+        }
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// What a tenant's settings make of an event's type.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Mapping {
+    /// The event has a meaning.
+    Mapped(Mapped),
+    /// No rule takes its type: journaled, counted, shown.
+    Unmapped,
+    /// A rule takes it, but a field it needs is missing or wrong; says which and why.
+    Fault(String),
+}
+
+/// An event's canonical meaning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapped {
+    /// The canonical type.
+    pub kind: EventType,
+    /// The fields it sets.
+    pub fields: Fields,
+    /// The conversions it counts for.
+    pub conversions: Vec<ConversionHit>,
+}
+
+/// The fields an event sets; one that is `None` leaves the row's as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fields {
+    /// The lead's stage.
+    pub stage: Option<SmolStr>,
+    /// The lead's amount.
+    pub amount: Option<Amount>,
+    /// Who is in charge.
+    pub assignee: Option<SmolStr>,
+    /// Why the lead was closed.
+    pub closed_reason: Option<SmolStr>,
+    /// Which appointment; always there on appointment events.
+    pub appointment_id: Option<SmolStr>,
+    /// The kind of appointment.
+    pub kind: Option<SmolStr>,
+}
+
+/// One conversion that an event counts for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConversionHit {
+    /// The rule's name.
+    pub name: SmolStr,
+    /// What it is worth, where the rule names a value and the event has it.
+    pub value: Option<Amount>,
+}
+
+/// The fields that a rule may set, as a settings file names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Field {
+    Stage,
+    Amount,
+    Assignee,
+    ClosedReason,
+    AppointmentId,
+    Kind,
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// One compiled mapping rule.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) pattern: Pattern,
+    to: EventType,
+    pluck: Pluck,
+    set: Vec<(Field, Setter)>,
+}
+
+#[derive(Debug)]
+struct Setter {
+    from: From,
+    lower: bool,
+}
+
+#[derive(Debug)]
+enum From {
+    /// The value at this place of the pluck, and the pointer for messages.
+    Plucked(usize, SmolStr),
+    Capture(usize),
+    Const(SmolStr),
+}
+
+/// One compiled conversion rule.
+#[derive(Debug)]
+pub(super) struct ConversionRule {
+    pub(super) name: SmolStr,
+    pub(super) on: On,
+    pub(super) value: Option<ValueOf>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum On {
+    Canonical(EventType),
+    External(Pattern),
+}
+
+#[derive(Debug)]
+pub(super) enum ValueOf {
+    Amount,
+    Pointer(Pluck),
+}
+
+impl Rule {
+    pub(super) fn new(
+        pattern: Pattern,
+        to: EventType,
+        set: BTreeMap<Field, Expression>,
+    ) -> Result<Self, String> {
+        if to.is_appointment() && !set.contains_key(&Field::AppointmentId) {
+            return Err(format!(
+                "type {:?} maps to {to} but sets no appointmentId; say where it is, for example \
+                 set = {{ appointmentId = {{ pointer = \"/appointment/id\" }} }}",
+                pattern.text()
+            ));
+        }
+        let mut pointers = Vec::new();
+        let mut setters = Vec::new();
+        for (field, expression) in set {
+            let from = match expression.source {
+                Source::Capture(n) => From::Capture(n),
+                Source::Const(text) => From::Const(text),
+                Source::Pointer(pointer) => {
+                    let text = pointer.text().clone();
+                    let known = pointers
+                        .iter()
+                        .position(|p: &super::pluck::Pointer| p.text() == &text);
+                    let place = known.unwrap_or(pointers.len());
+                    if known.is_none() {
+                        pointers.push(pointer);
+                    }
+                    From::Plucked(place, text)
+                }
+            };
+            setters.push((
+                field,
+                Setter {
+                    from,
+                    lower: expression.lower,
+                },
+            ));
+        }
+        Ok(Self {
+            pattern,
+            to,
+            pluck: Pluck::new(&pointers),
+            set: setters,
+        })
+    }
+
+    /// The event's meaning by this rule, or which field is wrong and why.
+    pub(super) fn apply(
+        &self,
+        event: &Event,
+        captures: &[&str],
+        conversions: &[ConversionRule],
+    ) -> Result<Mapped, String> {
+        let plucked = self.pluck.all(&event.data);
+        let mut fields = Fields::default();
+        for (field, setter) in &self.set {
+            if let Some(value) = setter.value(&plucked, captures) {
+                fields
+                    .set(*field, value)
+                    .map_err(|why| format!("{field}: {why}"))?;
+            }
+        }
+        if self.to.is_appointment() && fields.appointment_id.is_none() {
+            return Err(format!(
+                "appointmentId: {}",
+                self.where_is(Field::AppointmentId)
+            ));
+        }
+        let mut hits = Vec::new();
+        for rule in conversions
+            .iter()
+            .filter(|rule| rule.on.takes(self.to, &event.kind))
+        {
+            let value = rule
+                .value(&fields, event)
+                .map_err(|why| format!("{}: {why}", rule.name))?;
+            hits.push(ConversionHit {
+                name: rule.name.clone(),
+                value,
+            });
+        }
+        Ok(Mapped {
+            kind: self.to,
+            fields,
+            conversions: hits,
+        })
+    }
+
+    fn where_is(&self, field: Field) -> String {
+        let setter = self
+            .set
+            .iter()
+            .find(|(name, _)| *name == field)
+            .map(|(_, setter)| setter);
+        match setter.map(|setter| &setter.from) {
+            Some(From::Plucked(_, pointer)) => format!("the data has no text at {pointer}"),
+            Some(From::Capture(_) | From::Const(_)) | None => "it is empty".to_owned(),
+        }
+    }
+}
+
+impl Setter {
+    fn value(&self, plucked: &[Option<SmolStr>], captures: &[&str]) -> Option<SmolStr> {
+        let value = match &self.from {
+            From::Plucked(place, _) => plucked.get(*place).cloned().flatten()?,
+            From::Capture(n) => SmolStr::from(*captures.get(n.checked_sub(1)?)?),
+            From::Const(text) => text.clone(),
+        };
+        Some(if self.lower {
+            SmolStr::from(value.to_lowercase())
+        } else {
+            value
+        })
+    }
+}
+
+impl Fields {
+    fn set(&mut self, field: Field, value: SmolStr) -> Result<(), String> {
+        if value.len() > ATTRIBUTE_BYTES_MAX {
+            return Err(format!("more than {ATTRIBUTE_BYTES_MAX} bytes"));
+        }
+        match field {
+            Field::Stage => self.stage = Some(value),
+            Field::Amount => self.amount = Some(amount(&value)?),
+            Field::Assignee => self.assignee = Some(value),
+            Field::ClosedReason => self.closed_reason = Some(value),
+            Field::AppointmentId => self.appointment_id = Some(value).filter(|id| !id.is_empty()),
+            Field::Kind => self.kind = Some(value),
+        }
+        Ok(())
+    }
+}
+
+impl On {
+    fn takes(&self, canonical: EventType, external: &str) -> bool {
+        match self {
+            Self::Canonical(kind) => *kind == canonical,
+            Self::External(pattern) => pattern.matches(external),
+        }
+    }
+}
+
+impl ConversionRule {
+    fn value(&self, fields: &Fields, event: &Event) -> Result<Option<Amount>, String> {
+        match &self.value {
+            None => Ok(None),
+            Some(ValueOf::Amount) => Ok(fields.amount),
+            Some(ValueOf::Pointer(pluck)) => {
+                pluck.one(&event.data).map(|text| amount(&text)).transpose()
+            }
+        }
+    }
+}
+
+fn amount(text: &str) -> Result<Amount, String> {
+    Amount::parse(text).map_err(|error| error.to_string())
+}

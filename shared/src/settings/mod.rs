@@ -1,0 +1,196 @@
+//! Tenant settings: what a tenant's external events mean, as data.
+//!
+//! A settings file is validated and compiled once ("preprocessed") into look-up structures. A wrong
+//! one is refused whole, with the place and the reason.
+
+mod file;
+mod mapping;
+mod pattern;
+mod pluck;
+
+use std::collections::BTreeMap;
+
+use smol_str::SmolStr;
+
+pub use mapping::{ConversionHit, EventType, Fields, Mapped, Mapping};
+use mapping::{ConversionRule, Rule};
+use pluck::Pluck;
+
+use crate::handlers::Table;
+use crate::model::{Event, Group, cloud_event::Refusal};
+
+/// What to do with a late event, per table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// Refold the affected rows from the journal and commit the difference.
+    #[default]
+    Correct,
+    /// Commutative updates without a read.
+    Atomic,
+    /// Apply on arrival and raise a finding.
+    Detect,
+}
+
+/// The format a settings text is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// TOML.
+    Toml,
+    /// JSON of the same shape.
+    Json,
+}
+
+/// Why a settings text is refused. The message holds line and column where the text has them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingsError(String);
+
+/// The compiled settings of all tenants, under one version.
+#[derive(Debug)]
+pub struct Settings {
+    version: u32,
+    tenants: BTreeMap<SmolStr, std::sync::Arc<Tenant>>,
+}
+
+/// One tenant's compiled settings.
+#[derive(Debug)]
+pub struct Tenant {
+    version: u32,
+    /// Index of the first rule for an external type without a wildcard.
+    exact: BTreeMap<SmolStr, usize>,
+    /// Indexes of the rules with a wildcard, in file order.
+    wild: Vec<usize>,
+    rules: Vec<Rule>,
+    conversions: Vec<ConversionRule>,
+    partition_key: Option<Pluck>,
+    policies: [Policy; Table::COUNT],
+    future_ms_max: i64,
+}
+
+impl Settings {
+    /// Compiles a settings text; `version` is the number that rows made under it will carry.
+    ///
+    /// # Errors
+    /// The first fault found, with its place in the text.
+    pub fn compile(text: &str, format: Format, version: u32) -> Result<Self, SettingsError> {
+        let file = file::read(text, format)?;
+        let mut tenants = BTreeMap::new();
+        for tenant in file.tenant {
+            let ids = tenant.ids.clone();
+            let compiled = std::sync::Arc::new(tenant.compile(version).map_err(SettingsError)?);
+            for id in ids {
+                if tenants
+                    .insert(id.clone(), std::sync::Arc::clone(&compiled))
+                    .is_some()
+                {
+                    let twice = format!("tenant {id:?} is given twice; name each tenant once");
+                    return Err(SettingsError(twice));
+                }
+            }
+        }
+        if tenants.is_empty() {
+            return Err(SettingsError(
+                "no [[tenant]] is given; at least one is needed".into(),
+            ));
+        }
+        Ok(Self { version, tenants })
+    }
+
+    /// The version that rows made under these settings carry.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// One tenant's settings.
+    #[must_use]
+    pub fn tenant(&self, id: &str) -> Option<&Tenant> {
+        self.tenants.get(id).map(std::sync::Arc::as_ref)
+    }
+
+    /// The ids of all tenants, in byte order.
+    pub fn tenant_ids(&self) -> impl Iterator<Item = &SmolStr> {
+        self.tenants.keys()
+    }
+}
+
+impl Tenant {
+    /// The version that rows made under these settings carry.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// What the event means to this tenant.
+    #[must_use]
+    pub fn map(&self, event: &Event) -> Mapping {
+        let Some((rule, captures)) = self.rule(&event.kind) else {
+            return Mapping::Unmapped;
+        };
+        match rule.apply(event, &captures, &self.conversions) {
+            Ok(mapped) => Mapping::Mapped(mapped),
+            Err(fault) => Mapping::Fault(fault),
+        }
+    }
+
+    /// The first rule of the file that takes this external type.
+    fn rule<'t>(&self, kind: &'t str) -> Option<(&Rule, Vec<&'t str>)> {
+        let exact = self.exact.get(kind).copied().unwrap_or(usize::MAX);
+        for &index in self.wild.iter().take_while(|&&index| index < exact) {
+            let Some(rule) = self.rules.get(index) else {
+                continue;
+            };
+            if let Some(captures) = rule.pattern.captures(kind) {
+                return Some((rule, captures));
+            }
+        }
+        self.rules.get(exact).map(|rule| (rule, Vec::new()))
+    }
+
+    /// The group that the event belongs to: its `partitionkey`, else the field that the settings name.
+    ///
+    /// # Errors
+    /// The event has neither.
+    pub fn group(&self, tenant: &SmolStr, event: &Event) -> Result<Group, Refusal> {
+        let named = || {
+            self.partition_key
+                .as_ref()
+                .and_then(|pluck| pluck.one(&event.data))
+        };
+        let key = event
+            .partition_key
+            .clone()
+            .or_else(named)
+            .filter(|key| !key.is_empty());
+        match key {
+            Some(key) if key.len() <= crate::model::cloud_event::ATTRIBUTE_BYTES_MAX => Ok(Group {
+                tenant: tenant.clone(),
+                key,
+            }),
+            Some(_) | None => Err(Refusal::new(
+                crate::model::RejectReason::NoPartitionKey,
+                "the event has no partitionkey, and no field that the tenant's settings name as \
+                 partition_key holds one of at most 1024 bytes",
+            )),
+        }
+    }
+
+    /// What the tenant wants done with a late event of a row of `table`.
+    #[must_use]
+    pub fn policy(&self, table: Table) -> Policy {
+        self.policies
+            .get(table.index())
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// How far in the future an event time may lie, in milliseconds.
+    #[must_use]
+    pub fn future_ms_max(&self) -> i64 {
+        self.future_ms_max
+    }
+}
+
+#[cfg(test)]
+mod tests;
