@@ -31,6 +31,7 @@ pub(crate) struct Cli {
 enum Command {
     Run(crate::run::RunArgs),
     Replay(crate::replay::ReplayArgs),
+    Export(crate::export::ExportArgs),
 }
 
 /// Where the data is.
@@ -55,6 +56,7 @@ impl Cli {
         match &self.command {
             Command::Run(args) => crate::run::run(args),
             Command::Replay(args) => crate::replay::run(args),
+            Command::Export(args) => crate::export::run(args),
         }
     }
 }

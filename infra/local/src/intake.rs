@@ -1,5 +1,6 @@
 //! The reading half of a run: reads, parses and checks, and hands on parcels.
 
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
 use shared::adapters::SystemClock;
@@ -38,7 +39,7 @@ pub(crate) struct Parcel {
     /// How many texts were read.
     pub(crate) read: u64,
     /// Those that can be accepted.
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<Arc<Entry>>,
     /// Where each of them stands, in the same order.
     pub(crate) places: Vec<Place>,
     /// The others.
@@ -113,7 +114,7 @@ impl Intake<'_> {
         };
         match checked {
             Ok(entry) => {
-                parcel.entries.push(entry);
+                parcel.entries.push(Arc::new(entry));
                 parcel.places.push(Place {
                     input: index,
                     line: item.line,

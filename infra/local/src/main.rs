@@ -2,6 +2,7 @@
 
 mod cli;
 mod error;
+mod export;
 mod input;
 mod intake;
 mod pipeline;

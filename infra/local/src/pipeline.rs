@@ -5,6 +5,7 @@
 //! and short waits for a trickle, large ones for a flood ("group commit").
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
@@ -100,7 +101,7 @@ pub(crate) fn run(
 #[derive(Default)]
 struct Batch {
     read: u64,
-    entries: Vec<Entry>,
+    entries: Vec<Arc<Entry>>,
     places: Vec<Place>,
     rejects: Vec<Reject>,
     /// When how many of the entries were read.

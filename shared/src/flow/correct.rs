@@ -87,7 +87,7 @@ pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outco
     let unjournaled = batch
         .entries
         .iter()
-        .copied()
+        .map(|entry| entry.as_ref())
         .filter(|entry| !known.contains(&entry.hash));
     let journal: Vec<&Entry> = journal.iter().chain(unjournaled).collect();
 

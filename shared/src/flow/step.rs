@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 
@@ -18,7 +19,7 @@ pub struct Batch<'a> {
     /// The group.
     pub group: &'a Group,
     /// The events in order, each once, as [`sort_events`] leaves them.
-    pub entries: &'a [&'a Entry],
+    pub entries: &'a [&'a Arc<Entry>],
     /// What each event means, in the same order.
     pub mappings: &'a [Mapping],
     /// The moments to be written on the rows.
@@ -70,7 +71,7 @@ pub struct Late {
 }
 
 /// Puts events in order and leaves each once.
-pub fn sort_events(entries: &mut Vec<&Entry>) {
+pub fn sort_events(entries: &mut Vec<&Arc<Entry>>) {
     entries.sort_by(|a, b| a.event.cmp_order(&b.event));
     entries.dedup_by(|a, b| a.hash == b.hash);
 }

@@ -49,6 +49,9 @@ pub trait Handler: Clone + PartialEq + Serialize + DeserializeOwned {
     /// Whether any order of the same actions gives the same row; policy `atomic` needs it.
     const COMMUTATIVE: bool = false;
 
+    /// The name of the field that holds a row's id.
+    const ID_FIELD: &'static str;
+
     /// The id of the row that the event itself acts on, if any. Derived tables have none: they are
     /// fed by [observers](crate::observers).
     fn route(mapped: &Mapped, group: &Group) -> Option<SmolStr>;
@@ -142,6 +145,12 @@ macro_rules! tables {
             #[must_use]
             pub fn handler_version(self) -> u32 {
                 match self { $(Self::$name => $name::VERSION,)+ }
+            }
+
+            /// The name of the field that holds a row's id.
+            #[must_use]
+            pub fn id_field(self) -> &'static str {
+                match self { $(Self::$name => $name::ID_FIELD,)+ }
             }
 
             /// The id of the row that the event itself acts on, if any.

@@ -99,6 +99,7 @@ impl Status {
 
 impl Handler for RSAppointment {
     const VERSION: u32 = 1;
+    const ID_FIELD: &'static str = "appointmentId";
 
     fn route(mapped: &Mapped, _group: &Group) -> Option<SmolStr> {
         if mapped.kind.is_appointment() {

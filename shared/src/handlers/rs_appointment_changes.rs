@@ -46,6 +46,7 @@ impl PartialEq for RSAppointmentChanges {
 
 impl Handler for RSAppointmentChanges {
     const VERSION: u32 = 1;
+    const ID_FIELD: &'static str = "appointmentId";
 
     fn route(mapped: &Mapped, group: &Group) -> Option<SmolStr> {
         RSAppointment::route(mapped, group)

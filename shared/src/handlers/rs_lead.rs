@@ -40,6 +40,7 @@ pub struct RSLead {
 
 impl Handler for RSLead {
     const VERSION: u32 = 1;
+    const ID_FIELD: &'static str = "leadId";
 
     fn route(_mapped: &Mapped, group: &Group) -> Option<SmolStr> {
         Some(group.key.clone())

@@ -50,6 +50,7 @@ pub struct Conversion {
 
 impl Handler for RSLeadGlobalConversions {
     const VERSION: u32 = 1;
+    const ID_FIELD: &'static str = "leadId";
 
     fn route(_mapped: &Mapped, _group: &Group) -> Option<SmolStr> {
         None

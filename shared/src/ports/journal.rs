@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::sync::Arc;
 
 use crate::model::{Entry, Group};
 
@@ -9,7 +10,8 @@ use super::Error;
 /// ```
 /// use shared::ports::{Appended, Error, Journal};
 /// # use shared::model::Entry;
-/// async fn accept(journal: &impl Journal, entries: &[Entry]) -> Result<usize, Error> {
+/// # use std::sync::Arc;
+/// async fn accept(journal: &impl Journal, entries: &[Arc<Entry>]) -> Result<usize, Error> {
 ///     let appended = journal.append(entries).await?;
 ///     Ok(appended.iter().filter(|one| **one == Appended::New).count())
 /// }
@@ -18,7 +20,7 @@ pub trait Journal: Send + Sync {
     /// Appends entries and says of each what became of it. Nothing of a failed call is accepted.
     fn append(
         &self,
-        entries: &[Entry],
+        entries: &[Arc<Entry>],
     ) -> impl Future<Output = Result<Vec<Appended>, Error>> + Send;
 
     /// All entries of each group, in the order of arrival.

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::sync::Arc;
 
 use crate::model::{Entry, Group, Timestamp};
 
@@ -75,7 +76,7 @@ pub struct Message {
     /// A message of the same id sent within five minutes is not delivered again.
     pub deduplication_id: u128,
     /// The events.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<Arc<Entry>>,
 }
 
 /// A message as it was received.

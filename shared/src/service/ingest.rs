@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 
@@ -77,14 +78,17 @@ pub fn accept(
 /// A port failed. What was journaled stays; to call again with the same events does no harm.
 pub async fn ingest<P: Journal + Queue>(
     ports: &P,
-    entries: &[Entry],
+    entries: &[Arc<Entry>],
     now: Timestamp,
 ) -> Result<Ingested, Error> {
     let appended = ports.append(entries).await?;
-    let mut groups: BTreeMap<&Group, Vec<Entry>> = BTreeMap::new();
+    let mut groups: BTreeMap<&Group, Vec<Arc<Entry>>> = BTreeMap::new();
     for (entry, became) in entries.iter().zip(&appended) {
         if *became == Appended::New {
-            groups.entry(&entry.group).or_default().push(entry.clone());
+            groups
+                .entry(&entry.group)
+                .or_default()
+                .push(Arc::clone(entry));
         }
     }
     let mut messages = Vec::with_capacity(groups.len());

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::flow::{
     Batch, Disposition, Late, Outcome, RowKey, Stored, Write, correct, reach, sort_events, step,
@@ -25,9 +26,9 @@ pub struct Processed {
     /// Events that no rule maps.
     pub unmapped: u64,
     /// Events that were parked, with the reason.
-    pub parked: Vec<(Entry, String)>,
+    pub parked: Vec<(Arc<Entry>, String)>,
     /// Events that came late, with how late.
-    pub late: Vec<(Entry, Late)>,
+    pub late: Vec<(Arc<Entry>, Late)>,
     /// Actions run.
     pub actions: u64,
     /// Rows written.
@@ -44,7 +45,7 @@ pub struct Processed {
 struct Work<'a> {
     tenant: &'a Tenant,
     group: Group,
-    entries: Vec<&'a Entry>,
+    entries: Vec<&'a Arc<Entry>>,
     mappings: Vec<Mapping>,
     receipts: Vec<Receipt>,
     attempt: u32,
@@ -75,7 +76,7 @@ where
                 message
                     .entries
                     .iter()
-                    .map(move |entry| (entry.clone(), why.clone()))
+                    .map(move |entry| (Arc::clone(entry), why.clone()))
             }),
     );
     let mut hierarchies = Vec::new();
@@ -313,11 +314,11 @@ fn finish(
             Disposition::Held => done.held += 1,
             Disposition::Unmapped => done.unmapped += 1,
             Disposition::Fault(why) => {
-                done.parked.push(((*entry).clone(), why.clone()));
+                done.parked.push((Arc::clone(entry), why.clone()));
                 let message = Message {
                     group: work.group.clone(),
                     deduplication_id: entry.hash.0,
-                    entries: vec![(*entry).clone()],
+                    entries: vec![Arc::clone(entry)],
                 };
                 letters.push((message, why));
                 continue;
@@ -340,7 +341,7 @@ fn finish(
             actions: event.nodes,
         });
         if let Some(late) = event.late {
-            done.late.push(((*entry).clone(), late));
+            done.late.push((Arc::clone(entry), late));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Stored records: a format number, then `postcard` of the structs below. Formats only grow: a
-//! change gets a new number, and the old one stays readable.
+//! Stored records: a format number, then `postcard` of the structs below, as an LZ4 block where there
+//! is much of it. Formats only grow: a change gets a new number, and the old one stays readable.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,11 +19,18 @@ pub(super) enum Unreadable {
     Format(u8),
     #[error("the record is empty")]
     Empty,
+    #[error("the record claims {0} bytes")]
+    TooLarge(usize),
     #[error("the record is damaged")]
     Damaged(#[from] postcard::Error),
+    #[error("the record is damaged")]
+    Packed(#[from] lz4_flex::block::DecompressError),
 }
 
 const FORMAT_1: u8 = 1;
+const FORMAT_1_LZ4: u8 = 2;
+/// No record is larger; a damaged one must not claim all memory.
+const RECORD_BYTES_MAX: usize = 1 << 30;
 
 #[derive(Serialize, Deserialize)]
 struct EntryV1<'a> {
@@ -80,7 +87,8 @@ pub(super) fn decode_entries_into(
     bytes: &[u8],
     entries: &mut Vec<Entry>,
 ) -> Result<(), Unreadable> {
-    let records: Vec<EntryV1<'_>> = decode(bytes)?;
+    let bytes = unpack(bytes)?;
+    let records: Vec<EntryV1<'_>> = postcard::from_bytes(&bytes)?;
     entries.extend(records.into_iter().map(|record| entry(group, record)));
     Ok(())
 }
@@ -146,7 +154,7 @@ pub(super) fn encode_trail(trail: &Trail) -> Result<Vec<u8>, Unreadable> {
 }
 
 pub(super) fn decode_trail(bytes: &[u8]) -> Result<Trail, Unreadable> {
-    decode(bytes)
+    Ok(postcard::from_bytes(&unpack(bytes)?)?)
 }
 
 /// A hierarchy without its group, which the record's row names.
@@ -185,7 +193,8 @@ pub(super) fn decode_hierarchies(
     group: &Group,
     bytes: &[u8],
 ) -> Result<Vec<ActionHierarchy>, Unreadable> {
-    let records: Vec<HierarchyV1<'_>> = decode(bytes)?;
+    let bytes = unpack(bytes)?;
+    let records: Vec<HierarchyV1<'_>> = postcard::from_bytes(&bytes)?;
     let hierarchy = |record: HierarchyV1<'_>| ActionHierarchy {
         group: group.clone(),
         source: record.source.into(),
@@ -200,13 +209,32 @@ pub(super) fn decode_hierarchies(
     Ok(records.into_iter().map(hierarchy).collect())
 }
 
+/// Events of one group are much alike; small records are not worth the trouble.
+const COMPRESSED_FROM: usize = 256;
+
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Unreadable> {
-    Ok(postcard::to_extend(value, vec![FORMAT_1])?)
+    let plain = postcard::to_extend(value, vec![FORMAT_1])?;
+    if plain.len() < COMPRESSED_FROM {
+        return Ok(plain);
+    }
+    let mut packed = vec![FORMAT_1_LZ4];
+    packed.extend(lz4_flex::compress_prepend_size(
+        plain.get(1..).unwrap_or_default(),
+    ));
+    Ok(packed)
 }
 
-fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Unreadable> {
+/// The `postcard` bytes of a record.
+fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Unreadable> {
     match bytes.split_first() {
-        Some((&FORMAT_1, rest)) => Ok(postcard::from_bytes(rest)?),
+        Some((&FORMAT_1, rest)) => Ok(Cow::Borrowed(rest)),
+        Some((&FORMAT_1_LZ4, rest)) => {
+            let (size, _) = lz4_flex::block::uncompressed_size(rest)?;
+            if size > RECORD_BYTES_MAX {
+                return Err(Unreadable::TooLarge(size));
+            }
+            Ok(Cow::Owned(lz4_flex::decompress_size_prepended(rest)?))
+        }
         Some((&other, _)) => Err(Unreadable::Format(other)),
         None => Err(Unreadable::Empty),
     }

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, params};
 
@@ -8,7 +9,7 @@ use crate::ports::{Appended, Error, Journal, Partition};
 use super::{Embedded, Failure, Inner, codec};
 
 impl Journal for Embedded {
-    async fn append(&self, entries: &[Entry]) -> Result<Vec<Appended>, Error> {
+    async fn append(&self, entries: &[Arc<Entry>]) -> Result<Vec<Appended>, Error> {
         self.unit(|inner| inner.append(entries))
     }
 
@@ -33,7 +34,7 @@ struct Segment<'e> {
 }
 
 impl Inner {
-    fn append(&mut self, entries: &[Entry]) -> Result<Vec<Appended>, Failure> {
+    fn append(&mut self, entries: &[Arc<Entry>]) -> Result<Vec<Appended>, Failure> {
         let last: Option<i64> = self
             .connection
             .prepare_cached("SELECT max(position) FROM journal")?

@@ -6,6 +6,7 @@
 //! `synchronous = FULL`: what a commit wrote survives a killed process and a power cut.
 
 mod codec;
+mod export;
 mod groups;
 mod hierarchies;
 mod inspect;

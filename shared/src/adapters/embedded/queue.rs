@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -56,7 +57,7 @@ impl Queue for Embedded {
         self.unit(|inner| {
             for (message, reason) in letters {
                 let gid = inner.gid(&message.group)?;
-                let body = codec::encode_entries(&message.entries)?;
+                let body = codec::encode_entries(message.entries.iter().map(Arc::as_ref))?;
                 inner.bury(
                     gid,
                     &message.deduplication_id.to_le_bytes(),
@@ -151,7 +152,7 @@ impl Inner {
                 .execute(params![id, now.ms(), DEDUPLICATION_MS])?;
             if claimed == 1 {
                 let gid = self.gid(&message.group)?;
-                let body = codec::encode_entries(&message.entries)?;
+                let body = codec::encode_entries(message.entries.iter().map(Arc::as_ref))?;
                 self.enqueue(gid, &id, now, &body)?;
             }
         }
@@ -249,7 +250,10 @@ impl Inner {
 
     fn message(&self, gid: i64, deduplication: &[u8], body: &[u8]) -> Result<Message, Failure> {
         let group = self.group(gid)?;
-        let entries = codec::decode_entries(&group, body)?;
+        let entries = codec::decode_entries(&group, body)?
+            .into_iter()
+            .map(Arc::new)
+            .collect();
         let id = deduplication.try_into().map_or(0, u128::from_le_bytes);
         Ok(Message {
             group,
