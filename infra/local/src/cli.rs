@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use shared::model::Timestamp;
 use smol_str::SmolStr;
 
 use crate::error::{Failure, Status};
@@ -32,6 +33,10 @@ enum Command {
     Run(crate::run::RunArgs),
     Replay(crate::replay::ReplayArgs),
     Export(crate::export::ExportArgs),
+    Query(crate::query::QueryArgs),
+    Show(crate::show::ShowArgs),
+    Rejects(crate::rejects::RejectsArgs),
+    Dlq(crate::dlq::DlqArgs),
 }
 
 /// Where the data is.
@@ -50,6 +55,24 @@ pub(crate) struct OneTenant {
     pub(crate) tenant: Option<SmolStr>,
 }
 
+/// Reads a moment: RFC 3339, or a day, which means its beginning in UTC.
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
+    let whole = if text.len() == "2026-03-01".len() {
+        format!("{text}T00:00:00Z")
+    } else {
+        text.to_owned()
+    };
+    Timestamp::parse(&whole).map_err(|error| format!("{error}, nor a day such as 2026-03-01"))
+}
+
+/// A table for a person to read.
+pub(crate) fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(header.to_vec());
+    table
+}
+
 impl Cli {
     /// Runs the command.
     pub(crate) fn run(&self) -> Result<Status, Failure> {
@@ -57,6 +80,10 @@ impl Cli {
             Command::Run(args) => crate::run::run(args),
             Command::Replay(args) => crate::replay::run(args),
             Command::Export(args) => crate::export::run(args),
+            Command::Query(args) => crate::query::run(args),
+            Command::Show(args) => crate::show::run(args),
+            Command::Rejects(args) => crate::rejects::run(args),
+            Command::Dlq(args) => crate::dlq::run(args),
         }
     }
 }

@@ -1,15 +1,19 @@
 //! `foldback`: the command line, and the host of all handlers on one machine.
 
 mod cli;
+mod dlq;
 mod error;
 mod export;
 mod input;
 mod intake;
 mod pipeline;
 mod progress;
+mod query;
+mod rejects;
 mod replay;
 mod run;
 mod settings;
+mod show;
 mod stopwatch;
 mod summary;
 

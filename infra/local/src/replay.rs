@@ -14,7 +14,7 @@ use shared::service::{self, Mode, Replayed, Scope};
 use shared::settings::Settings;
 use smol_str::SmolStr;
 
-use crate::cli::{Data, OneTenant};
+use crate::cli::{self, Data, OneTenant};
 use crate::error::{Failure, Status};
 use crate::progress::Progress;
 use crate::settings;
@@ -211,7 +211,7 @@ fn serial(
 }
 
 /// The groups that an id belongs to: a lead's own, an appointment's lead's.
-fn groups_of(
+pub(crate) fn groups_of(
     store: &Embedded,
     tenant: Option<&SmolStr>,
     id: &SmolStr,
@@ -245,15 +245,13 @@ fn print(args: &ReplayArgs, verdict: &Verdict) -> Result<(), Failure> {
             writeln!(out, "{line}")?;
         }
     } else if !verdict.findings.is_empty() {
-        let mut table = comfy_table::Table::new();
-        table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
         let with_fields = args.mode != ReplayMode::Report;
         let last = if with_fields {
             "field: before → after"
         } else {
             "why"
         };
-        table.set_header(vec!["class", "table", "tenant", "id", last]);
+        let mut table = cli::table(&["class", "table", "tenant", "id", last]);
         for finding in &verdict.findings {
             let detail = if with_fields {
                 finding

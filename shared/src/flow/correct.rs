@@ -3,12 +3,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::SmolStr;
 
 use crate::handlers::Table;
-use crate::model::{ActionNode, Entry, EventHash, Fingerprint, Group, Held};
+use crate::model::{ActionNode, Entry, EventHash, Fingerprint, Group, Held, Late};
 use crate::settings::{Mapped, Mapping, Policy, Tenant};
 
 use super::row::Making;
 use super::{
-    Batch, Cell, Disposition, EventOutcome, Fold, HistoryWrite, Late, Outcome, Put, RowKey, Stored,
+    Batch, Cell, Disposition, EventOutcome, Fold, HistoryWrite, Outcome, Put, RowKey, Stored,
     Write, reach,
 };
 
@@ -59,6 +59,17 @@ pub(super) fn refold<'j>(
         nodes,
         faults,
     }
+}
+
+/// The rows that some of a group's events fold to, whatever order they are given in: what stands
+/// after all of them, or what stood or was believed after a part of them.
+#[must_use]
+pub fn fold_all(
+    tenant: &Tenant,
+    group: &Group,
+    events: &[&Entry],
+) -> BTreeMap<(Table, SmolStr), Cell> {
+    refold(tenant, group, events, &BTreeSet::new()).cells
 }
 
 /// Which of a row's journaled events the stored row holds: those that arrived first, up to the point

@@ -15,7 +15,7 @@ mod step;
 mod tests;
 
 pub use compare::{Comparison, Evidence, compare};
-pub use correct::correct;
+pub use correct::{correct, fold_all};
 pub use fold::{Cell, Fold};
 pub use row::{HistoryWrite, Put, RowKey, Stored, Write};
-pub use step::{Batch, Disposition, EventOutcome, Late, Outcome, reach, sort_events, step};
+pub use step::{Batch, Disposition, EventOutcome, Outcome, reach, sort_events, step};

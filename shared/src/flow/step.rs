@@ -4,7 +4,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::handlers::Table;
-use crate::model::{ActionNode, Entry, Group, Stamps};
+use crate::model::{ActionNode, Entry, Group, Late, Stamps};
 use crate::observers;
 use crate::settings::{Mapped, Mapping, Tenant};
 
@@ -59,15 +59,6 @@ pub enum Disposition {
     Unmapped,
     /// A rule takes it, but a field is missing or wrong: to be parked with this reason.
     Fault(String),
-}
-
-/// How late an event was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Late {
-    /// Milliseconds of event time between it and the event that overtook it.
-    pub ms: i64,
-    /// The id of the later-ordered event that its row held already.
-    pub overtaken_by: SmolStr,
 }
 
 /// Puts events in order and leaves each once.

@@ -33,6 +33,15 @@ impl fmt::Display for ActionId {
     }
 }
 
+/// How late an event was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    /// Milliseconds of event time between it and the event that overtook it.
+    pub ms: i64,
+    /// The id of the later-ordered event that its row held already.
+    pub overtaken_by: SmolStr,
+}
+
 /// What became of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -89,8 +98,8 @@ pub struct ActionHierarchy {
     pub read_start: Timestamp,
     /// When its rows were written.
     pub write_start: Timestamp,
-    /// By how many milliseconds of event time it was late; `None` where it came in order.
-    pub late_ms: Option<i64>,
+    /// How late it was; `None` where it came in order.
+    pub late: Option<Late>,
     /// Whether no rule of the tenant's settings maps its type.
     pub unmapped: bool,
     /// Its actions, in the order they were run.

@@ -67,8 +67,25 @@ pub fn parse(text: &[u8]) -> Result<Event, Refusal> {
     let attributes = json
         .deserialize_map(AttributesVisitor)
         .and_then(|attributes| json.end().map(|()| attributes))
-        .map_err(|e| malformed(format!("not a CloudEvents JSON object: {e}")))?;
+        .map_err(|e| {
+            malformed(format!(
+                "not a CloudEvents JSON object: {}",
+                place(&e, text)
+            ))
+        })?;
     attributes.check()
+}
+
+/// The error with its place; a text of one line, as in JSON Lines, has no line to name.
+fn place(error: &serde_json::Error, text: &str) -> String {
+    let words = error.to_string();
+    if text.trim_end().contains('\n') {
+        return words;
+    }
+    words.replace(
+        &format!("at line 1 column {}", error.column()),
+        &format!("at column {}", error.column()),
+    )
 }
 
 /// The attributes as read, before anything is required of them.

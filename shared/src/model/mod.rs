@@ -13,7 +13,7 @@ mod reject;
 mod timestamp;
 mod trail;
 
-pub use action::{ActionHierarchy, ActionId, ActionNode, Outcome};
+pub use action::{ActionHierarchy, ActionId, ActionNode, Late, Outcome};
 pub use amount::{Amount, AmountError};
 pub use event::{Entry, Event, Group, Payload};
 pub use finding::{Class, FieldChange, Finding};

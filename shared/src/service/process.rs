@@ -2,9 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::flow::{
-    Batch, Disposition, Late, Outcome, RowKey, Stored, Write, correct, reach, sort_events, step,
+    Batch, Disposition, Outcome, RowKey, Stored, Write, correct, reach, sort_events, step,
 };
-use crate::model::{ActionHierarchy, Entry, Group, Stamps, Timestamp};
+use crate::model::{ActionHierarchy, Entry, Group, Late, Stamps, Timestamp};
 use crate::ports::{
     Clock, Committed, Error, Hierarchies, Journal, Message, Queue, Reading, Receipt, Received,
     Tables,
@@ -336,7 +336,7 @@ fn finish(
             attempt: work.attempt,
             read_start: stamps.read_start,
             write_start: stamps.write_start,
-            late_ms: event.late.as_ref().map(|late| late.ms),
+            late: event.late.clone(),
             unmapped: event.disposition == Disposition::Unmapped,
             actions: event.nodes,
         });

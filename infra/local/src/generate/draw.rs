@@ -37,7 +37,10 @@ impl Draw {
     /// The series for one purpose and one thing, which `number` names.
     pub(super) fn new(seed: u64, purpose: Purpose, number: u64) -> Self {
         let mut key = [0; 32];
-        let words = seed.to_le_bytes().into_iter().chain(purpose.number().to_le_bytes());
+        let words = seed
+            .to_le_bytes()
+            .into_iter()
+            .chain(purpose.number().to_le_bytes());
         for (slot, byte) in key.iter_mut().zip(words) {
             *slot = byte;
         }
@@ -96,7 +99,9 @@ impl FromStr for Rate {
             let number = fits && part.bytes().all(|b| b.is_ascii_digit());
             part.parse::<u32>().ok().filter(|_| number)
         };
-        let rate = digits(whole, 3).zip(digits(tenth, 1)).map(|(whole, tenth)| whole * 10 + tenth);
+        let rate = digits(whole, 3)
+            .zip(digits(tenth, 1))
+            .map(|(whole, tenth)| whole * 10 + tenth);
         match rate {
             Some(per_mille) if per_mille <= Self::ALWAYS.per_mille => Ok(Self { per_mille }),
             Some(_) | None => Err("give a percentage from 0 to 100 such as 8 or 0.3".to_owned()),
@@ -111,9 +116,21 @@ mod tests {
     #[test]
     fn rates_are_tenths_of_a_percent() {
         let rate = |text: &str| text.parse::<Rate>().map(|rate| rate.per_mille).ok();
-        let texts = ["0", "0.3", "8", "12.5", "100", "100.0", "100.1", "", ".5", "1.25", "-1", "x"];
-        let expect = [Some(0), Some(3), Some(80), Some(125), Some(1_000), Some(1_000)];
-        assert_eq!(texts.map(rate).to_vec(), [expect.as_slice(), &[None; 6]].concat());
+        let texts = [
+            "0", "0.3", "8", "12.5", "100", "100.0", "100.1", "", ".5", "1.25", "-1", "x",
+        ];
+        let expect = [
+            Some(0),
+            Some(3),
+            Some(80),
+            Some(125),
+            Some(1_000),
+            Some(1_000),
+        ];
+        assert_eq!(
+            texts.map(rate).to_vec(),
+            [expect.as_slice(), &[None; 6]].concat()
+        );
     }
 
     #[test]
@@ -123,7 +140,10 @@ mod tests {
         assert_eq!(draw.between(5, 4), 5);
         assert_eq!(draw.pick(&[]), "");
         let drawn: Vec<i64> = (0..200).map(|_| draw.between(-2, 2)).collect();
-        assert_eq!((drawn.iter().min(), drawn.iter().max()), (Some(&-2), Some(&2)));
+        assert_eq!(
+            (drawn.iter().min(), drawn.iter().max()),
+            (Some(&-2), Some(&2))
+        );
         assert!(!draw.happens(Rate { per_mille: 0 }) && draw.happens(Rate::ALWAYS));
     }
 }

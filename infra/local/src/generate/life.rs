@@ -1,84 +1,8 @@
-use std::cmp::Ordering;
-
 use shared::model::Timestamp;
 
 use super::Plan;
 use super::draw::{Draw, Purpose};
-use super::text;
-
-/// One thing that happened in the CRM. What it reads like is in [`text`]; this is small because
-/// many of them wait in memory for their turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Event {
-    /// Event time.
-    pub(super) at: Timestamp,
-    /// The place among the lead's events, from 1, where the tenant's CRM numbers them.
-    pub(super) sequence: Option<u32>,
-    /// Unique over all events of a plan.
-    pub(super) id: u64,
-    /// The tenant, from 0.
-    pub(super) tenant: u32,
-    /// The lead, from 0.
-    pub(super) lead: u64,
-    /// What happened.
-    pub(super) what: What,
-}
-
-/// What can happen to a lead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
-    /// It came in, and somebody took it.
-    Created { owner: &'static str, cents: u64 },
-    /// It moved on, or somebody else took it, or its worth was corrected.
-    StageChanged { from: &'static str, to: &'static str, owner: &'static str, cents: Option<u64> },
-    /// Somebody wrote something down; the sample's settings map no such event.
-    NoteAdded { text: &'static str },
-    /// It became a customer.
-    Won { cents: u64 },
-    /// It was given up.
-    Lost { reason: &'static str },
-    /// Something about one of its meetings.
-    Meeting { step: Step, meeting: Meeting },
-}
-
-/// What can happen to a meeting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    Booked,
-    Moved,
-    Started,
-    Held,
-    Cancelled,
-    NoShow,
-}
-
-/// A meeting as one event tells it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Meeting {
-    /// The place among the lead's meetings, from 1.
-    pub(super) number: u32,
-    pub(super) kind: &'static str,
-    pub(super) host: &'static str,
-    /// When it is to begin.
-    pub(super) starts: Timestamp,
-}
-
-/// The total order: event time, sequence, source, id.
-impl Ord for Event {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let sources = || text::source(self.tenant).cmp(&text::source(other.tenant));
-        (self.at, self.sequence)
-            .cmp(&(other.at, other.sequence))
-            .then_with(sources)
-            .then_with(|| self.id.cmp(&other.id))
-    }
-}
-
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
+use super::event::{Dialect, Event, Meeting, Step, What};
 
 /// Monday, 2026-01-05T00:00:00Z. Fixed, so that what is generated never depends on a clock.
 const FIRST_MONDAY_MS: i64 = 1_767_571_200_000;
@@ -94,13 +18,36 @@ const INTAKE: i64 = 30 * WORKDAY;
 /// A lead has fewer events than this.
 const EVENTS_OF_A_LEAD_MAX: u64 = 1 << 10;
 
-const STAGES: [&str; 6] = ["new", "contacted", "qualified", "demo", "proposal", "negotiation"];
+const STAGES: [&str; 6] = [
+    "new",
+    "contacted",
+    "qualified",
+    "demo",
+    "proposal",
+    "negotiation",
+];
 const MEETINGS: [&str; 4] = ["call", "demo", "site visit", "contract review"];
-const REASONS: [&str; 6] =
-    ["price", "no budget", "no answer", "went to a competitor", "bad timing", "duplicate lead"];
+const REASONS: [&str; 6] = [
+    "price",
+    "no budget",
+    "no answer",
+    "went to a competitor",
+    "bad timing",
+    "duplicate lead",
+];
 const OWNERS: [&str; 12] = [
-    "a.lindqvist", "b.okafor", "c.moreau", "d.nowak", "e.tanaka", "f.rossi", "g.silva", "h.weber",
-    "i.novak", "j.murphy", "k.haddad", "l.jensen",
+    "a.lindqvist",
+    "b.okafor",
+    "c.moreau",
+    "d.nowak",
+    "e.tanaka",
+    "f.rossi",
+    "g.silva",
+    "h.weber",
+    "i.novak",
+    "j.murphy",
+    "k.haddad",
+    "l.jensen",
 ];
 const NOTES: [&str; 8] = [
     "Left a voicemail.",
@@ -126,7 +73,13 @@ pub(super) fn live(plan: &Plan, lead: u64) -> Vec<Event> {
     let created = intake(plan, lead) + draw.between(0, gap - 1);
     let owner = draw.pick(&OWNERS);
     let cents = worth(&mut draw);
-    let mut life = Life { draw, happened: Vec::new(), owner, cents, meetings: 0 };
+    let mut life = Life {
+        draw,
+        happened: Vec::new(),
+        owner,
+        cents,
+        meetings: 0,
+    };
     life.course(created);
     life.happened.sort_by_key(|(at, _)| *at);
 
@@ -135,7 +88,11 @@ pub(super) fn live(plan: &Plan, lead: u64) -> Vec<Event> {
     let events = life.happened.iter().zip(0_u32..).map(|(&(at, what), n)| {
         let ms = wall(at).ms();
         Event {
-            at: Timestamp::from_ms(if dialect.whole_seconds { ms - ms % 1_000 } else { ms }),
+            at: Timestamp::from_ms(if dialect.whole_seconds {
+                ms - ms % 1_000
+            } else {
+                ms
+            }),
             sequence: dialect.sequence.then_some(n + 1),
             id: mix(plan.seed) ^ mix(lead * EVENTS_OF_A_LEAD_MAX + u64::from(n)),
             tenant,
@@ -144,21 +101,6 @@ pub(super) fn live(plan: &Plan, lead: u64) -> Vec<Event> {
         }
     });
     events.collect()
-}
-
-/// How a tenant's CRM writes its events. Tenants differ, as senders do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Dialect {
-    /// Times have no milliseconds, so that many are equal.
-    pub(super) whole_seconds: bool,
-    /// Events carry `sequence`, so that those of equal time keep their order.
-    pub(super) sequence: bool,
-}
-
-impl Dialect {
-    pub(super) fn of(tenant: u32) -> Self {
-        Self { whole_seconds: tenant % 3 == 1, sequence: tenant % 3 == 2 }
-    }
 }
 
 /// When the time of a lead begins, in working time: leads come in one after the other.
@@ -205,13 +147,19 @@ struct Life {
 impl Life {
     /// From the creation over stages and meetings to the end, if there is one yet.
     fn course(&mut self, created: i64) {
-        self.tell(created, What::Created { owner: self.owner, cents: self.cents });
+        self.tell(
+            created,
+            What::Created {
+                owner: self.owner,
+                cents: self.cents,
+            },
+        );
         let mut meetings = match self.draw.below(20) {
-            0..=2 => 0,
-            3..=8 => 1,
-            9..=13 => 2,
-            14..=17 => 3,
-            18.. => 4,
+            0..=3 => 0,
+            4..=10 => 1,
+            11..=15 => 2,
+            16..=18 => 3,
+            19.. => 4,
         };
         let mut now = created + self.draw.between(5 * MINUTE, 6 * HOUR);
         let mut stage = "new";
@@ -245,9 +193,21 @@ impl Life {
             self.cents = worth(&mut self.draw);
         }
         let cents = revalued.then_some(self.cents);
-        self.tell(at, What::StageChanged { from, to, owner: self.owner, cents });
-        if self.draw.percent(35) {
-            let later = if self.draw.percent(40) { 0 } else { self.draw.between(1, 20 * MINUTE) };
+        self.tell(
+            at,
+            What::StageChanged {
+                from,
+                to,
+                owner: self.owner,
+                cents,
+            },
+        );
+        if self.draw.percent(25) {
+            let later = if self.draw.percent(40) {
+                0
+            } else {
+                self.draw.between(1, 20 * MINUTE)
+            };
             let text = self.draw.pick(&NOTES);
             self.tell(at + later, What::NoteAdded { text });
         }
@@ -258,9 +218,19 @@ impl Life {
         self.meetings += 1;
         let kind = self.draw.pick(&MEETINGS);
         let mut planned = half_hour(now + self.draw.between(4 * HOUR, 25 * HOUR));
-        let mut meeting =
-            Meeting { number: self.meetings, kind, host: self.owner, starts: wall(planned) };
-        self.tell(now, What::Meeting { step: Step::Booked, meeting });
+        let mut meeting = Meeting {
+            number: self.meetings,
+            kind,
+            host: self.owner,
+            starts: wall(planned),
+        };
+        self.tell(
+            now,
+            What::Meeting {
+                step: Step::Booked,
+                meeting,
+            },
+        );
         let mut last = now;
         for _ in 0..2 {
             if !self.draw.percent(25) {
@@ -272,18 +242,36 @@ impl Life {
             if self.draw.percent(30) {
                 meeting.host = self.draw.pick(&OWNERS);
             }
-            self.tell(last, What::Meeting { step: Step::Moved, meeting });
+            self.tell(
+                last,
+                What::Meeting {
+                    step: Step::Moved,
+                    meeting,
+                },
+            );
         }
         match self.draw.below(20) {
             0..=12 => self.hold(planned, meeting),
             13..=15 => {
                 let at = self.draw.between(last + 1, planned);
-                self.tell(at, What::Meeting { step: Step::Cancelled, meeting });
+                self.tell(
+                    at,
+                    What::Meeting {
+                        step: Step::Cancelled,
+                        meeting,
+                    },
+                );
                 at
             }
             16..=18 => {
                 let at = planned + self.draw.between(15 * MINUTE, 30 * MINUTE);
-                self.tell(at, What::Meeting { step: Step::NoShow, meeting });
+                self.tell(
+                    at,
+                    What::Meeting {
+                        step: Step::NoShow,
+                        meeting,
+                    },
+                );
                 at
             }
             // Nobody reports what became of it.
@@ -295,15 +283,33 @@ impl Life {
     fn hold(&mut self, planned: i64, meeting: Meeting) -> i64 {
         let begins = planned + self.draw.between(0, 6 * MINUTE);
         if self.draw.percent(90) {
-            self.tell(begins, What::Meeting { step: Step::Started, meeting });
+            self.tell(
+                begins,
+                What::Meeting {
+                    step: Step::Started,
+                    meeting,
+                },
+            );
         }
         if self.draw.percent(6) {
             // The line broke; they began again.
             let again = begins + self.draw.between(MINUTE, 10 * MINUTE);
-            self.tell(again, What::Meeting { step: Step::Started, meeting });
+            self.tell(
+                again,
+                What::Meeting {
+                    step: Step::Started,
+                    meeting,
+                },
+            );
         }
         let ends = begins + self.draw.between(15 * MINUTE, 75 * MINUTE);
-        self.tell(ends, What::Meeting { step: Step::Held, meeting });
+        self.tell(
+            ends,
+            What::Meeting {
+                step: Step::Held,
+                meeting,
+            },
+        );
         ends
     }
 
@@ -318,7 +324,8 @@ impl Life {
                     // They came back after all.
                     let back = now + self.draw.between(WORKDAY, 3 * WORKDAY);
                     self.change_stage(back, "lost", stage);
-                    self.tell(back + self.draw.between(HOUR, WORKDAY), What::Won { cents });
+                    let won = back + self.draw.between(HOUR, WORKDAY);
+                    self.tell(won, What::Won { cents });
                 }
             }
             // Still open.

@@ -3,6 +3,7 @@
 //! The same seed and options give the same bytes on every machine, in any year.
 
 mod draw;
+mod event;
 mod life;
 mod sink;
 #[cfg(test)]
@@ -49,7 +50,7 @@ pub(crate) struct Plan {
 
 /// Make up the events of a CRM: late, doubled, lost and resent, some malformed.
 ///
-/// Writes CloudEvents JSON, one a line, in the order in which they arrive. The same options give the
+/// Writes events as JSON, one a line, in the order in which they arrive. The same options give the
 /// same bytes everywhere. The settings of the sample that ships with foldback fit up to 16 tenants.
 /// Percentages are of the well-formed events; malformed lines come on top of these.
 #[derive(Debug, Args)]
@@ -113,7 +114,13 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<Status, Failure> {
     if let Some(path) = &args.truth {
         write_truth(&plan, path)?;
     }
-    let Counts { events, late, resent, duplicates, malformed } = counts;
+    let Counts {
+        events,
+        late,
+        resent,
+        duplicates,
+        malformed,
+    } = counts;
     anstream::eprintln!(
         "generated {events} events of {leads} leads: {late} delayed, {resent} lost and resent; \
          besides them {duplicates} duplicates, {malformed} malformed lines",
@@ -124,14 +131,37 @@ pub(crate) fn run(args: &GenerateArgs) -> Result<Status, Failure> {
 
 impl GenerateArgs {
     fn plan(&self) -> Plan {
-        let Self { seed, tenants, leads, late, duplicates, resent, malformed, .. } = *self;
-        Plan { seed, tenants, leads, late, duplicates, resent, malformed }
+        let Self {
+            seed,
+            tenants,
+            leads,
+            late,
+            duplicates,
+            resent,
+            malformed,
+            ..
+        } = *self;
+        Plan {
+            seed,
+            tenants,
+            leads,
+            late,
+            duplicates,
+            resent,
+            malformed,
+        }
     }
 }
 
 fn write_arrivals(plan: &Plan, path: &Path) -> Result<Counts, Failure> {
-    let mut sink = Sink::open(path)?;
     let mut progress = Progress::new("generating", "lines", Some(plan.leads));
+    let written = deliver(plan, path, &mut progress);
+    progress.finish();
+    written
+}
+
+fn deliver(plan: &Plan, path: &Path, progress: &mut Progress) -> Result<Counts, Failure> {
+    let mut sink = Sink::open(path)?;
     let mut counts = Counts::default();
     let mut lines = 0;
     let mut arrivals = travel::arrivals(plan);
@@ -144,7 +174,6 @@ fn write_arrivals(plan: &Plan, path: &Path) -> Result<Counts, Failure> {
         }
     }
     sink.finish()?;
-    progress.finish();
     Ok(counts)
 }
 

@@ -26,7 +26,10 @@ impl Sink {
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         if path == Path::new("-") {
             let stdout = BufWriter::new(io::stdout().lock());
-            return Ok(Self { name: None, encoder: Encoder::Plain(Box::new(stdout)) });
+            return Ok(Self {
+                name: None,
+                encoder: Encoder::Plain(Box::new(stdout)),
+            });
         }
         let name = path.display().to_string();
         let open = || {
@@ -41,8 +44,14 @@ impl Sink {
             })
         };
         match open() {
-            Ok(encoder) => Ok(Self { name: Some(name), encoder }),
-            Err(source) => Err(Failure::File { what: format!("write {name}"), source }),
+            Ok(encoder) => Ok(Self {
+                name: Some(name),
+                encoder,
+            }),
+            Err(source) => Err(Failure::File {
+                what: format!("write {name}"),
+                source,
+            }),
         }
     }
 
@@ -53,7 +62,9 @@ impl Sink {
             Encoder::Gzip(to) => to,
             Encoder::Zstd(to) => to,
         };
-        let written = to.write_all(text.as_bytes()).and_then(|()| to.write_all(b"\n"));
+        let written = to
+            .write_all(text.as_bytes())
+            .and_then(|()| to.write_all(b"\n"));
         written.map_err(|source| failed(self.name.as_ref(), source))
     }
 
@@ -71,7 +82,10 @@ impl Sink {
 
 fn failed(name: Option<&String>, source: io::Error) -> Failure {
     match name {
-        Some(name) => Failure::File { what: format!("write {name}"), source },
+        Some(name) => Failure::File {
+            what: format!("write {name}"),
+            source,
+        },
         None => Failure::Output(source),
     }
 }

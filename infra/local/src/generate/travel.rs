@@ -5,8 +5,8 @@ use shared::model::cloud_event::EVENT_BYTES_MAX;
 
 use super::Plan;
 use super::draw::{Draw, Purpose};
-use super::life::{self, Event};
-use super::text;
+use super::event::Event;
+use super::{life, text};
 
 /// A line of the arrival stream. Their order is that of arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -111,20 +111,22 @@ pub(super) fn arrivals(
 /// not it is needed, so that each option decides about its own lines alone.
 fn deliveries(plan: &Plan, event: Event, faults: &mut u64) -> [Option<Delivery>; 3] {
     let mut draw = Draw::new(plan.seed, Purpose::Travel, event.id);
-    let (late, delay) = (draw.happens(plan.late), delay(&mut draw));
+    let (late, by) = (draw.happens(plan.late), delay(&mut draw));
     let (resent, until) = (draw.happens(plan.resent), draw.between(0, RESENDING));
-    let (twice, again) = (draw.happens(plan.duplicates), self::delay(&mut draw));
+    let (twice, again) = (draw.happens(plan.duplicates), delay(&mut draw));
     let (malformed, after) = (draw.happens(plan.malformed), draw.between(SECOND, MINUTE));
 
     let (at, as_what) = if resent {
         (Timestamp::from_ms(RESENT_FROM_MS + until), AsWhat::Resent)
     } else if late {
-        (event.at.plus_ms(delay), AsWhat::Late)
+        (event.at.plus_ms(by), AsWhat::Late)
     } else {
         (event.at, AsWhat::Event)
     };
     let line = |at, as_what| Some(Delivery { at, event, as_what });
-    let duplicate = twice.then(|| line(at.plus_ms(again), AsWhat::Duplicate)).flatten();
+    let duplicate = twice
+        .then(|| line(at.plus_ms(again), AsWhat::Duplicate))
+        .flatten();
     let fault = malformed.then(|| {
         *faults += 1;
         line(at.plus_ms(after), AsWhat::Malformed(Fault::nth(*faults)))
@@ -136,9 +138,9 @@ fn deliveries(plan: &Plan, event: Event, faults: &mut u64) -> [Option<Delivery>;
 fn delay(draw: &mut Draw) -> i64 {
     match draw.below(10) {
         0..=1 => draw.between(SECOND, MINUTE),
-        2..=4 => draw.between(MINUTE, HOUR),
-        5..=7 => draw.between(HOUR, DAY),
-        8.. => draw.between(DAY, 4 * DAY),
+        2..=3 => draw.between(MINUTE, HOUR),
+        4..=6 => draw.between(HOUR, DAY),
+        7.. => draw.between(DAY, 4 * DAY),
     }
 }
 
@@ -170,7 +172,12 @@ impl Timed for Delivery {
 
 impl<'p, T: Timed, F: FnMut(Event, &mut BTreeSet<T>)> Merge<'p, T, F> {
     fn new(plan: &'p Plan, spread: F) -> Self {
-        Self { plan, lead: 0, pending: BTreeSet::new(), spread }
+        Self {
+            plan,
+            lead: 0,
+            pending: BTreeSet::new(),
+            spread,
+        }
     }
 
     /// How many leads have begun.
@@ -245,7 +252,10 @@ impl Fault {
             }
             Self::Oversized => {
                 let filler = "A".repeat(EVENT_BYTES_MAX);
-                swap(r#""data":{"#, &format!(r#""data":{{"attachment":"{filler}","#))
+                swap(
+                    r#""data":{"#,
+                    &format!(r#""data":{{"attachment":"{filler}","#),
+                )
             }
         }
     }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::model::{
-    ActionHierarchy, ActionNode, Entry, Event, EventHash, Group, Payload, Sequence, Timestamp,
-    Trail,
+    ActionHierarchy, ActionNode, Entry, Event, EventHash, Group, Late, Payload, Sequence,
+    Timestamp, Trail,
 };
 
 /// Why a stored record cannot be read.
@@ -167,7 +167,8 @@ struct HierarchyV1<'a> {
     attempt: u32,
     read_start: i64,
     write_start: i64,
-    late_ms: Option<i64>,
+    #[serde(borrow)]
+    late: Option<(i64, Cow<'a, str>)>,
     unmapped: bool,
     actions: Cow<'a, [ActionNode]>,
 }
@@ -181,7 +182,10 @@ pub(super) fn encode_hierarchies(hierarchies: &[ActionHierarchy]) -> Result<Vec<
             attempt: hierarchy.attempt,
             read_start: hierarchy.read_start.ms(),
             write_start: hierarchy.write_start.ms(),
-            late_ms: hierarchy.late_ms,
+            late: hierarchy
+                .late
+                .as_ref()
+                .map(|l| (l.ms, Cow::Borrowed(l.overtaken_by.as_str()))),
             unmapped: hierarchy.unmapped,
             actions: Cow::Borrowed(&hierarchy.actions),
         })
@@ -202,7 +206,10 @@ pub(super) fn decode_hierarchies(
         attempt: record.attempt,
         read_start: Timestamp::from_ms(record.read_start),
         write_start: Timestamp::from_ms(record.write_start),
-        late_ms: record.late_ms,
+        late: record.late.map(|(ms, by)| Late {
+            ms,
+            overtaken_by: by.into(),
+        }),
         unmapped: record.unmapped,
         actions: record.actions.into_owned(),
     };

@@ -33,6 +33,16 @@ struct Segment<'e> {
     entries: Vec<&'e Entry>,
 }
 
+/// What an append knows of the segments that identities point to.
+struct Segments<'e> {
+    /// The position of the first new one.
+    first: i64,
+    /// The new ones, by position from `first` on.
+    new: Vec<Segment<'e>>,
+    /// Stored ones that duplicates made us look at.
+    stored: BTreeMap<i64, Vec<Entry>>,
+}
+
 impl Inner {
     fn append(&mut self, entries: &[Arc<Entry>]) -> Result<Vec<Appended>, Failure> {
         let last: Option<i64> = self
@@ -40,20 +50,24 @@ impl Inner {
             .prepare_cached("SELECT max(position) FROM journal")?
             .query_row([], |row| row.get(0))?;
         let first = last.unwrap_or(0) + 1;
-        let mut segments: Vec<Segment<'_>> = Vec::new();
+        let mut segments = Segments {
+            first,
+            new: Vec::new(),
+            stored: BTreeMap::new(),
+        };
         let mut places: BTreeMap<i64, usize> = BTreeMap::new();
         let mut appended = Vec::with_capacity(entries.len());
         for entry in entries {
             let gid = self.gid(&entry.group)?;
-            let place = places.get(&gid).copied().unwrap_or(segments.len());
+            let place = places.get(&gid).copied().unwrap_or(segments.new.len());
             let position = first + i64::try_from(place).unwrap_or(i64::MAX);
-            let became = self.identify(entry, position, first, &segments)?;
+            let became = self.identify(entry, position, &mut segments)?;
             if became == Appended::New {
-                match segments.get_mut(place) {
+                match segments.new.get_mut(place) {
                     Some(segment) => segment.entries.push(entry),
                     None => {
                         places.insert(gid, place);
-                        segments.push(Segment {
+                        segments.new.push(Segment {
                             gid,
                             entries: vec![entry],
                         });
@@ -65,7 +79,7 @@ impl Inner {
         let mut insert = self
             .connection
             .prepare_cached("INSERT INTO journal (position, gid, body) VALUES (?, ?, ?)")?;
-        for (position, segment) in (first..).zip(&segments) {
+        for (position, segment) in (first..).zip(&segments.new) {
             let body = codec::encode_entries(segment.entries.iter().copied())?;
             insert.execute(params![position, segment.gid, body])?;
         }
@@ -79,8 +93,7 @@ impl Inner {
         &self,
         entry: &Entry,
         position: i64,
-        first: i64,
-        segments: &[Segment<'_>],
+        segments: &mut Segments<'_>,
     ) -> Result<Appended, Failure> {
         let mut claim = self.connection.prepare_cached(
             "INSERT INTO identities (hash, position) VALUES (?, ?) ON CONFLICT DO NOTHING",
@@ -91,14 +104,16 @@ impl Inner {
                 .connection
                 .prepare_cached("SELECT position FROM identities WHERE hash = ?")?
                 .query_row([key], |row| row.get(0))?;
-            let under_way = usize::try_from(taken - first)
-                .ok()
-                .and_then(|i| segments.get(i));
-            let known = match under_way {
-                Some(segment) => same_identity(segment.entries.iter().copied(), entry).cloned(),
-                None => self
-                    .segment(taken)?
-                    .and_then(|stored| same_identity(stored.iter(), entry).cloned()),
+            let under_way = usize::try_from(taken - segments.first).ok();
+            let known = match under_way.and_then(|place| segments.new.get(place)) {
+                Some(segment) => same_identity(segment.entries.iter().copied(), entry),
+                None => {
+                    if !segments.stored.contains_key(&taken) {
+                        segments.stored.insert(taken, self.segment(taken)?);
+                    }
+                    let stored = segments.stored.get(&taken);
+                    stored.and_then(|stored| same_identity(stored.iter(), entry))
+                }
             };
             if let Some(known) = known {
                 let same = known.event.same_content(&entry.event);
@@ -114,16 +129,16 @@ impl Inner {
     }
 
     /// The entries that stand at a position.
-    fn segment(&self, position: i64) -> Result<Option<Vec<Entry>>, Failure> {
+    fn segment(&self, position: i64) -> Result<Vec<Entry>, Failure> {
         let found: Option<(i64, Vec<u8>)> = self
             .connection
             .prepare_cached("SELECT gid, body FROM journal WHERE position = ?")?
             .query_row([position], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let Some((gid, body)) = found else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
-        Ok(Some(codec::decode_entries(&self.group(gid)?, &body)?))
+        Ok(codec::decode_entries(&self.group(gid)?, &body)?)
     }
 
     fn entries(&mut self, group: &Group) -> Result<Vec<Entry>, Failure> {

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use crate::ports::{Error, ErrorKind};
 
@@ -74,6 +75,8 @@ const TABLES: &str = "
 
 /// Sets a connection up that only reads.
 pub(super) fn tune(connection: &Connection) -> rusqlite::Result<()> {
+    // Plans must not depend on bound values: statements would be prepared again for each.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "mmap_size", 1_i64 << 30)?;

@@ -1,0 +1,317 @@
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use clap::Args;
+use pollster::block_on;
+use serde_json::json;
+use shared::adapters::embedded::Embedded;
+use shared::flow::{self, RowKey, Stored};
+use shared::handlers::Table;
+use shared::model::{ActionHierarchy, Entry, Group, Timestamp};
+use shared::ports::{Hierarchies, HistoryVersion, Journal, Tables};
+use shared::settings::{Mapping, Settings, Tenant};
+use smol_str::SmolStr;
+
+use crate::cli::{Data, OneTenant, moment, table};
+use crate::error::{Failure, Status};
+use crate::replay::groups_of;
+use crate::settings;
+use crate::summary::lateness;
+
+/// Show an entity: its events, what was late, its rows, and what was believed when.
+///
+/// `--as-of` asks what was so at a moment out there (event time), `--known-at` what we had been told by
+/// a moment in here (recorded time); both together ask what we believed then about another moment.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  foldback show lead-000017
+  foldback show lead-000017 --as-of 2026-02-14
+  foldback show mtg-000042 --known-at 2026-02-14T12:00:00Z --json")]
+pub(crate) struct ShowArgs {
+    /// A lead or an appointment.
+    id: SmolStr,
+    #[command(flatten)]
+    data: Data,
+    #[command(flatten)]
+    tenant: OneTenant,
+    /// Rows as of this event time: later events are left out.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    as_of: Option<Timestamp>,
+    /// Rows as known at this recorded time: events recorded later are left out.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    known_at: Option<Timestamp>,
+    /// One JSON object a tenant that knows the id.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One event of the timeline.
+struct Moment<'e> {
+    entry: &'e Entry,
+    meaning: String,
+    hierarchy: Option<&'e ActionHierarchy>,
+    counts: bool,
+}
+
+/// A row of the view: the table, its id and its canonical JSON.
+type ViewRow = (Table, SmolStr, String);
+
+/// All that is shown of one group.
+struct View<'e> {
+    group: &'e Group,
+    moments: Vec<Moment<'e>>,
+    rows: Vec<ViewRow>,
+    histories: Vec<(SmolStr, Vec<HistoryVersion>)>,
+}
+
+pub(crate) fn run(args: &ShowArgs) -> Result<Status, Failure> {
+    let store = Embedded::open_to_read(&args.data.directory)?;
+    let settings = settings::in_force(&store)?;
+    let groups = groups_of(&store, args.tenant.tenant.as_ref(), &args.id)?;
+    let mut out = anstream::stdout().lock();
+    let journals = block_on(store.entries(&groups))?;
+    if journals.iter().all(Vec::is_empty) {
+        return Err(Failure::Input(format!(
+            "no lead or appointment {:?} is known",
+            args.id
+        )));
+    }
+    for (group, journal) in groups
+        .iter()
+        .zip(&journals)
+        .filter(|(_, journal)| !journal.is_empty())
+    {
+        let stored = block_on(store.read_groups(std::slice::from_ref(group)))?;
+        let stored: Vec<Stored> = stored.into_iter().flatten().collect();
+        let hierarchies = block_on(store.of_group(group))?;
+        let view = view(
+            args,
+            &store,
+            &settings,
+            group,
+            (journal, &stored, &hierarchies),
+        )?;
+        if args.json {
+            writeln!(out, "{}", view.json())?;
+        } else {
+            view.print(&mut out, args)?;
+        }
+    }
+    out.flush()?;
+    Ok(Status::Clean)
+}
+
+fn view<'e>(
+    args: &ShowArgs,
+    store: &Embedded,
+    settings: &Settings,
+    group: &'e Group,
+    (journal, stored, hierarchies): (&'e [Entry], &'e [Stored], &'e [ActionHierarchy]),
+) -> Result<View<'e>, Failure> {
+    let Some(tenant) = settings.tenant(&group.tenant) else {
+        return Err(Failure::Input(format!(
+            "the settings know no tenant {:?}",
+            group.tenant
+        )));
+    };
+    let whole_lead = group.key == args.id;
+    let mut entries: Vec<&Entry> = journal.iter().collect();
+    entries.sort_by(|a, b| a.event.cmp_order(&b.event));
+    let counts = |entry: &Entry| {
+        args.as_of.is_none_or(|moment| entry.event.time <= moment)
+            && args.known_at.is_none_or(|moment| entry.recorded <= moment)
+    };
+    let by_event: BTreeMap<(&str, &str), &ActionHierarchy> = hierarchies
+        .iter()
+        .rev()
+        .map(|h| ((h.source.as_str(), h.event_id.as_str()), h))
+        .collect();
+    let moments = entries
+        .iter()
+        .filter(|entry| whole_lead || acts_on(tenant, entry, &args.id))
+        .map(|entry| Moment {
+            entry,
+            meaning: meaning(tenant, entry),
+            hierarchy: by_event
+                .get(&(entry.event.source.as_str(), entry.event.id.as_str()))
+                .copied(),
+            counts: counts(entry),
+        })
+        .collect();
+    let rows = if args.as_of.is_some() || args.known_at.is_some() {
+        let counted: Vec<&Entry> = entries
+            .iter()
+            .copied()
+            .filter(|entry| counts(entry))
+            .collect();
+        let cells = flow::fold_all(tenant, group, &counted);
+        cells
+            .into_iter()
+            .map(|((table, id), cell)| (table, id, cell.row.body()))
+            .collect()
+    } else {
+        let row = |row: &Stored| (row.key.table, row.key.id.clone(), row.row.body());
+        stored.iter().map(row).collect::<Vec<ViewRow>>()
+    };
+    let rows: Vec<ViewRow> = rows
+        .into_iter()
+        .filter(|(_, id, _)| whole_lead || *id == args.id)
+        .collect();
+    let mut histories = Vec::new();
+    for (table, id, _) in rows.iter().filter(|(table, _, _)| table.is_temporal()) {
+        let key = RowKey {
+            group: group.clone(),
+            table: *table,
+            id: id.clone(),
+        };
+        histories.push((id.clone(), block_on(store.history(&key))?));
+    }
+    Ok(View {
+        group,
+        moments,
+        rows,
+        histories,
+    })
+}
+
+fn acts_on(tenant: &Tenant, entry: &Entry, appointment: &SmolStr) -> bool {
+    match tenant.map(&entry.event) {
+        Mapping::Mapped(mapped) => mapped.fields.appointment_id.as_ref() == Some(appointment),
+        Mapping::Unmapped | Mapping::Fault(_) => false,
+    }
+}
+
+fn meaning(tenant: &Tenant, entry: &Entry) -> String {
+    match tenant.map(&entry.event) {
+        Mapping::Mapped(mapped) => mapped.kind.to_string(),
+        Mapping::Unmapped => "(unmapped)".to_owned(),
+        Mapping::Fault(why) => format!("(parked: {why})"),
+    }
+}
+
+impl Moment<'_> {
+    fn late(&self) -> String {
+        match self.hierarchy.and_then(|hierarchy| hierarchy.late.as_ref()) {
+            Some(late) => format!("by {}, after {}", lateness(late.ms), late.overtaken_by),
+            None => String::new(),
+        }
+    }
+}
+
+impl View<'_> {
+    fn print(&self, out: &mut impl Write, args: &ShowArgs) -> Result<(), Failure> {
+        let Group { tenant, key } = self.group;
+        writeln!(
+            out,
+            "lead {key} of tenant {tenant}: {} events",
+            self.moments.len()
+        )?;
+        let mut events = table(&["event time", "event", "type", "means", "recorded", "late"]);
+        for moment in &self.moments {
+            let event = &moment.entry.event;
+            let mark = if moment.counts { "" } else { " (left out)" };
+            events.add_row(vec![
+                event.time.to_string(),
+                format!("{}{mark}", event.id),
+                event.kind.to_string(),
+                moment.meaning.clone(),
+                moment.entry.recorded.to_string(),
+                moment.late(),
+            ]);
+        }
+        writeln!(out, "{events}")?;
+        let when = |name: &str, moment: Option<Timestamp>| {
+            moment
+                .map(|moment| format!(" {name} {moment}"))
+                .unwrap_or_default()
+        };
+        let as_of = when("as of", args.as_of);
+        writeln!(out, "\nrows{as_of}{}", when("as known at", args.known_at))?;
+        for (table, id, body) in &self.rows {
+            writeln!(out, "  {} {id}", table.name())?;
+            let fields: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_str(body).unwrap_or_default();
+            let shown = fields
+                .iter()
+                .filter(|(name, _)| *name != "tenant" && *name != table.id_field());
+            for (name, value) in shown {
+                writeln!(out, "    {name:<22} {value}")?;
+            }
+        }
+        for (id, versions) in &self.histories {
+            writeln!(out, "\nwhat was believed of {id}, and when")?;
+            let mut believed = table(&[
+                "n",
+                "valid from",
+                "valid to",
+                "is",
+                "caused by",
+                "believed from",
+                "until",
+            ]);
+            for HistoryVersion {
+                version,
+                recorded_from,
+                recorded_to,
+            } in versions
+            {
+                let open =
+                    |end: Option<Timestamp>| end.map_or("…".to_owned(), |end| end.to_string());
+                believed.add_row(vec![
+                    version.n.to_string(),
+                    version.valid_from.to_string(),
+                    open(version.valid_to),
+                    version.fields.to_string(),
+                    version.caused_by.to_string(),
+                    recorded_from.to_string(),
+                    open(*recorded_to),
+                ]);
+            }
+            writeln!(out, "{believed}")?;
+        }
+        Ok(())
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let events: Vec<_> = self
+            .moments
+            .iter()
+            .map(|moment| {
+                let event = &moment.entry.event;
+                json!({
+                    "time": event.time, "source": event.source, "id": event.id,
+                    "type": event.kind, "means": moment.meaning,
+                    "recorded": moment.entry.recorded, "counts": moment.counts,
+                    "late": moment.hierarchy.and_then(|hierarchy| hierarchy.late.as_ref()),
+                    "actions": moment.hierarchy.map(|hierarchy| &hierarchy.actions),
+                })
+            })
+            .collect();
+        let rows: Vec<_> = self
+            .rows
+            .iter()
+            .map(|(table, id, body)| {
+                let row: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+                json!({"table": table, "id": id, "row": row})
+            })
+            .collect();
+        let histories: Vec<_> = self
+            .histories
+            .iter()
+            .flat_map(|(id, versions)| {
+                versions.iter().map(move |one| {
+                    let fields: serde_json::Value =
+                        serde_json::from_str(&one.version.fields).unwrap_or_default();
+                    json!({
+                        "id": id, "n": one.version.n, "validFrom": one.version.valid_from,
+                        "validTo": one.version.valid_to, "causedBy": one.version.caused_by,
+                        "fields": fields, "recordedFrom": one.recorded_from,
+                        "recordedTo": one.recorded_to,
+                    })
+                })
+            })
+            .collect();
+        json!({"group": self.group, "events": events, "rows": rows, "history": histories})
+    }
+}
