@@ -37,6 +37,7 @@ enum Command {
     Show(crate::show::ShowArgs),
     Rejects(crate::rejects::RejectsArgs),
     Dlq(crate::dlq::DlqArgs),
+    Generate(crate::generate::GenerateArgs),
 }
 
 /// Where the data is.
@@ -84,6 +85,7 @@ impl Cli {
             Command::Show(args) => crate::show::run(args),
             Command::Rejects(args) => crate::rejects::run(args),
             Command::Dlq(args) => crate::dlq::run(args),
+            Command::Generate(args) => crate::generate::run(args),
         }
     }
 }

@@ -28,7 +28,7 @@ pub(crate) enum Failure {
     /// What was given is wrong: a file, a setting, an id. Exit status 2.
     #[error("{0}")]
     Input(String),
-    /// A file cannot be read. Exit status 2.
+    /// A file cannot be read or written. Exit status 2.
     #[error("{what}")]
     File {
         /// What was being done.

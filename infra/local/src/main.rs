@@ -4,6 +4,7 @@ mod cli;
 mod dlq;
 mod error;
 mod export;
+mod generate;
 mod input;
 mod intake;
 mod pipeline;

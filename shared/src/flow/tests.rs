@@ -1,1 +1,10 @@
+//! The flow as its callers use it: stories told event by event, faults put in by hand, and lives
+//! drawn at random, each held against what the design says the tables are.
 
+mod findings;
+mod lives;
+mod naive;
+mod stories;
+mod telling;
+mod waiting;
+mod world;

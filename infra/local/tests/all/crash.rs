@@ -1,0 +1,79 @@
+//! Any crash point: nothing accepted is lost, nothing is applied twice.
+
+use std::time::Duration;
+
+use crate::support::{Dataset, Disorder, Foldback};
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "kills a process at a random moment of its run"
+)]
+fn sleep(ms: u64) {
+    std::thread::sleep(Duration::from_millis(ms));
+}
+
+/// Kills the run with `kill -9` at random moments, starts it again, and lets the last one end.
+fn check(seed: u64, arrange: impl FnOnce(&mut Disorder, &[String]) -> Vec<String>) {
+    const KILLS: usize = 12;
+    let dataset = Dataset::whole();
+    let foldback = Foldback::new();
+    let mut disorder = Disorder::new(seed);
+    let file = foldback.file(
+        "events.jsonl",
+        &arrange(&mut disorder, &dataset.lines).join("\n"),
+    );
+    let args = [
+        "run",
+        &file,
+        "--settings",
+        dataset.settings(),
+        "--no-verify",
+    ];
+    let mut killed = 0;
+    for _ in 0..KILLS {
+        let mut run = foldback.start(&args);
+        sleep(20 + disorder.below(700));
+        if run.try_wait().expect("a status").is_none() {
+            killed += 1;
+        }
+        run.kill().expect("killed");
+        run.wait().expect("reaped");
+    }
+    assert!(
+        killed >= 3,
+        "only {killed} of {KILLS} kills came before the end"
+    );
+    foldback.ok(&args);
+    dataset.check(&foldback);
+}
+
+#[test]
+fn killed_again_and_again_in_order() {
+    check(11, |_, lines| lines.to_vec());
+}
+
+#[test]
+fn killed_again_and_again_in_disorder() {
+    check(12, Disorder::delay);
+}
+
+/// What a dead process had received comes again, and its receive counts.
+#[test]
+fn what_was_in_flight_comes_again() {
+    let dataset = Dataset::small(500);
+    let foldback = Foldback::new();
+    let file = foldback.file("events.jsonl", &dataset.lines.join("\n"));
+    foldback.ok(&["run", &file, "--settings", dataset.settings()]);
+    // As if the process had died between receiving the messages and writing their rows.
+    foldback
+        .database()
+        .execute_batch(
+            "INSERT INTO messages (gid, deduplication, sent, receives, hidden_until, body)
+                 SELECT gid, randomblob(16), 0, 1, 9e15, body FROM journal;
+             DELETE FROM rows; DELETE FROM history; DELETE FROM conversions;",
+        )
+        .expect("the store is damaged");
+    let none = foldback.file("none.jsonl", "");
+    foldback.ok(&["run", &none]);
+    dataset.check(&foldback);
+}

@@ -1,0 +1,8 @@
+//! The command line from outside: the real binary, real files, a real store.
+
+mod bad_input;
+mod crash;
+mod damage;
+mod order;
+mod shell;
+mod support;

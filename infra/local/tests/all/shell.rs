@@ -1,0 +1,350 @@
+//! How the commands behave in a shell.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
+use crate::support::{Dataset, Foldback, bpic_settings};
+
+#[test]
+fn the_sample_runs_without_any_argument() {
+    let foldback = Foldback::new();
+    let ended = foldback.ends(&["run"]);
+    assert_eq!(ended.status, 0, "{}", ended.stderr);
+    for part in [
+        "events",
+        "late",
+        "rejected",
+        "verdict",
+        "all equal",
+        "RSLeadGlobalConversions",
+    ] {
+        assert!(
+            ended.stdout.contains(part),
+            "{part:?} is not in\n{}",
+            ended.stdout
+        );
+    }
+    let again = foldback.ok(&["run"]);
+    assert!(
+        again.contains(" 0 new,"),
+        "a second run takes nothing in: {again}"
+    );
+}
+
+/// The sample's disorder leads to the same tables as its truth in order.
+#[test]
+fn the_sample_equals_its_truth() {
+    let disordered = Foldback::new();
+    disordered.ok(&["run"]);
+    let truth = Foldback::new();
+    truth.ok(&[
+        "generate",
+        "--output",
+        "arrivals.jsonl",
+        "--truth",
+        "truth.jsonl.gz",
+    ]);
+    let settings = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/settings.toml");
+    truth.ok(&["run", "truth.jsonl.gz", "--settings", settings]);
+    assert_eq!(disordered.tables(), truth.tables());
+}
+
+#[test]
+fn a_broken_pipe_is_no_error() {
+    let foldback = Foldback::new();
+    foldback.ok(&["run"]);
+    let mut export = foldback
+        .command(&["export", "RSAppointmentChanges"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut first = String::new();
+    let mut stdout = BufReader::with_capacity(64, export.stdout.take().expect("piped"));
+    stdout.read_line(&mut first).expect("a line");
+    drop(stdout);
+    let mut said = String::new();
+    export
+        .stderr
+        .take()
+        .expect("piped")
+        .read_to_string(&mut said)
+        .expect("UTF-8");
+    assert!(export.wait().expect("it ends").success(), "{said}");
+    assert_eq!(said, "");
+    assert!(first.starts_with('{'));
+}
+
+#[test]
+fn output_to_a_pipe_has_no_colour() {
+    let foldback = Foldback::new();
+    let run = foldback.ends(&["run"]);
+    assert!(!run.stdout.contains('\u{1b}') && !run.stderr.contains('\u{1b}'));
+}
+
+#[test]
+fn only_one_process_writes_and_others_read() {
+    let foldback = Foldback::new();
+    foldback.ok(&["run"]);
+    let lock = std::fs::File::options()
+        .write(true)
+        .open(foldback.data().join("foldback.lock"))
+        .expect("the lock");
+    lock.lock().expect("locked");
+    let ended = foldback.ends(&["run"]);
+    assert_eq!(ended.status, 3);
+    assert!(
+        ended.stderr.contains("another foldback process writes"),
+        "{}",
+        ended.stderr
+    );
+    foldback.ok(&["replay"]);
+    foldback.ok(&["export", "RSLead"]);
+}
+
+#[test]
+fn a_file_that_is_no_store_is_refused() {
+    let foldback = Foldback::new();
+    std::fs::create_dir(foldback.data()).expect("a directory");
+    std::fs::write(
+        foldback.data().join("foldback.db"),
+        "not a database, but long enough ".repeat(64),
+    )
+    .expect("written");
+    let ended = foldback.ends(&["run"]);
+    assert_eq!(ended.status, 3);
+    assert!(
+        ended.stderr.contains("file is not a database"),
+        "{}",
+        ended.stderr
+    );
+    let nothing = Foldback::new().ends(&["replay"]);
+    assert_eq!(nothing.status, 3);
+    assert!(
+        nothing.stderr.contains("`foldback run` makes one"),
+        "{}",
+        nothing.stderr
+    );
+}
+
+#[test]
+fn conversions_by_lead_and_by_name_in_pages() {
+    let dataset = Dataset::small(3_000);
+    let foldback = Foldback::new();
+    let file = foldback.file("events.jsonl", &dataset.lines.join("\n"));
+    foldback.ok(&["run", &file, "--settings", dataset.settings()]);
+    let first: serde_json::Value = serde_json::from_str(
+        foldback
+            .ok(&["export", "RSLeadGlobalConversions"])
+            .lines()
+            .next()
+            .expect("a row"),
+    )
+    .expect("JSON");
+    let (tenant, lead) = (
+        first["tenant"].as_str().expect("a"),
+        first["leadId"].as_str().expect("b"),
+    );
+    let name = first["conversions"]
+        .as_object()
+        .expect("c")
+        .keys()
+        .next()
+        .expect("d")
+        .clone();
+
+    let one = foldback.ok(&["query", "conversions", "--tenant", tenant, "--lead", lead]);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&one).expect("JSON"),
+        first
+    );
+
+    let all = [
+        "query",
+        "conversions",
+        "--tenant",
+        tenant,
+        "--name",
+        &name,
+        "--limit",
+        "1000",
+    ];
+    let all = foldback.ok(&all);
+    let time = |line: &str| {
+        let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        row["conversions"][&name]["lastAt"]
+            .as_str()
+            .expect("a time")
+            .to_owned()
+    };
+    let times: Vec<String> = all.lines().map(time).collect();
+    assert!(times.is_sorted_by(|a, b| a >= b), "newest first");
+    let exported = foldback.ok(&["export", "RSLeadGlobalConversions", "--tenant", tenant]);
+    let with_it = exported
+        .lines()
+        .filter(|line| line.contains(&format!("\"{name}\":")))
+        .count();
+    assert_eq!(times.len(), with_it);
+
+    let mut paged = String::new();
+    let mut after: Option<String> = None;
+    loop {
+        let mut args = vec![
+            "query",
+            "conversions",
+            "--tenant",
+            tenant,
+            "--name",
+            &name,
+            "--limit",
+            "7",
+        ];
+        if let Some(cursor) = &after {
+            args.extend(["--after", cursor]);
+        }
+        let page = foldback.ends(&args);
+        paged.push_str(&page.stdout);
+        let Some(cursor) = page.stderr.trim().strip_prefix("there is more: --after ") else {
+            break;
+        };
+        after = Some(cursor.to_owned());
+    }
+    assert_eq!(paged, all, "pages join to the whole");
+
+    let (newest, oldest) = (&times[0], &times[times.len() - 1]);
+    let ranged = [
+        "query",
+        "conversions",
+        "--tenant",
+        tenant,
+        "--name",
+        &name,
+        "--limit",
+        "1000",
+    ];
+    let ranged = foldback.ok(&[&ranged[..], &["--from", oldest, "--to", newest]].concat());
+    let expect = times.iter().filter(|time| *time < newest).count();
+    assert_eq!(
+        ranged.lines().count(),
+        expect,
+        "from is included, to is not"
+    );
+}
+
+/// What was so, and what was known, at a moment.
+#[test]
+fn show_answers_as_of_and_known_at() {
+    let foldback = Foldback::new();
+    let event = |id: &str, time: &str, kind: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"//crm","type":"W_Call.{kind}","time":"2026-01-01T{time}Z","tenant":"east","partitionkey":"7","data":{{"workItem":"call-1"}}}}"#
+        )
+    };
+    let settings = bpic_settings();
+    let settings = settings.to_str().expect("UTF-8");
+    let first = [
+        event("a", "09:00:00", "SCHEDULE"),
+        event("c", "11:00:00", "COMPLETE"),
+    ]
+    .join("\n");
+    foldback.ok(&[
+        "run",
+        &foldback.file("1.jsonl", &first),
+        "--settings",
+        settings,
+    ]);
+    let json = |args: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&foldback.ok(&[&["show", "call-1", "--json"], args].concat()))
+            .expect("JSON")
+    };
+    let known = json(&[])["events"][1]["recorded"]
+        .as_str()
+        .expect("a time")
+        .to_owned();
+    wait_for_the_next_millisecond();
+    let late = event("b", "10:00:00", "START");
+    foldback.ok(&["run", &foldback.file("2.jsonl", &late)]);
+
+    let status = |view: &serde_json::Value| view["rows"][0]["row"]["status"].to_string();
+    let starts = |view: &serde_json::Value| view["rows"][0]["row"]["starts"].to_string();
+    assert_eq!(status(&json(&[])), "\"completed\"");
+    assert_eq!(starts(&json(&[])), "1");
+    assert_eq!(
+        status(&json(&["--as-of", "2026-01-01T10:30:00Z"])),
+        "\"started\""
+    );
+    let then = json(&["--as-of", "2026-01-01T10:30:00Z", "--known-at", &known]);
+    assert_eq!(
+        status(&then),
+        "\"scheduled\"",
+        "the start was not known yet"
+    );
+    assert_eq!(starts(&json(&["--known-at", &known])), "0");
+
+    let view = json(&[]);
+    assert_eq!(view["events"][1]["late"]["ms"], 3_600_000);
+    assert_eq!(view["events"][1]["late"]["overtaken_by"], "c");
+    let superseded = view["history"]
+        .as_array()
+        .expect("a history")
+        .iter()
+        .filter(|version| !version["recordedTo"].is_null())
+        .count();
+    assert_eq!(
+        superseded, 1,
+        "what was believed before the late event stays: {view:#}"
+    );
+    let text = foldback.ok(&["show", "7"]);
+    assert!(text.contains("by 1 h 0 min, after c"), "{text}");
+}
+
+#[allow(clippy::disallowed_methods, reason = "recorded times must differ")]
+fn wait_for_the_next_millisecond() {
+    std::thread::sleep(std::time::Duration::from_millis(3));
+}
+
+#[test]
+fn a_replay_of_a_part_looks_at_that_part() {
+    let foldback = Foldback::new();
+    foldback.ok(&["run"]);
+    foldback
+        .database()
+        .execute("UPDATE rows SET body = 'x' WHERE tbl = 0", [])
+        .expect("damaged");
+    let count = |args: &[&str]| {
+        foldback
+            .ends(&[&["replay", "--json"], args].concat())
+            .stdout
+            .lines()
+            .count()
+    };
+    let all = count(&[]);
+    let parts: usize = (1..=3)
+        .map(|k| count(&["--partition", &format!("{k}/3")]))
+        .sum();
+    assert_eq!(parts, all);
+    let lead = foldback.ends(&["replay", "--json"]).stdout;
+    let lead: serde_json::Value =
+        serde_json::from_str(lead.lines().next().expect("a finding")).expect("JSON");
+    let (tenant, id) = (
+        lead["group"]["tenant"].as_str(),
+        lead["id"].as_str().expect("an id"),
+    );
+    let of_tenant = count(&["--tenant", tenant.expect("a tenant")]);
+    assert!(of_tenant < all && of_tenant > 0);
+    assert_eq!(
+        count(&["--tenant", tenant.expect("a tenant"), "--id", id]),
+        1
+    );
+    let ended = foldback.ends(&[
+        "replay",
+        "--mode",
+        "update",
+        "--tenant",
+        tenant.expect("t"),
+        "--id",
+        id,
+    ]);
+    assert!(ended.stderr.contains("1 rows mended"), "{}", ended.stderr);
+    assert_eq!(count(&[]), all - 1);
+}

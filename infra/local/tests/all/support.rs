@@ -1,0 +1,290 @@
+//! Running the binary, and the events to run it on.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use shared::model::cloud_event;
+use tempfile::TempDir;
+
+/// The four tables, by name.
+pub(crate) const TABLES: [&str; 4] = [
+    "RSLead",
+    "RSAppointment",
+    "RSAppointmentChanges",
+    "RSLeadGlobalConversions",
+];
+
+/// A data directory and the binary that works on it.
+pub(crate) struct Foldback {
+    pub(crate) scratch: TempDir,
+}
+
+/// How a command ended and what it said.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Foldback {
+    pub(crate) fn new() -> Self {
+        Self {
+            scratch: tempfile::tempdir().expect("a scratch directory"),
+        }
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.scratch.path().join("data")
+    }
+
+    /// Writes a file beside the data directory and returns its path.
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.scratch.path().join(name);
+        std::fs::write(&path, text).expect("write a scratch file");
+        path.to_str().expect("a UTF-8 path").to_owned()
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_foldback"));
+        command
+            .args(args)
+            .current_dir(self.scratch.path())
+            .stdin(Stdio::null());
+        if args.first().is_some_and(|name| *name != "generate") {
+            command.arg("--data").arg(self.data());
+        }
+        command
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn ends(&self, args: &[&str]) -> Ended {
+        let output = self.command(args).output().expect("the binary starts");
+        Ended {
+            status: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+
+    /// Runs a command that must end well.
+    #[track_caller]
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let ended = self.ends(args);
+        assert_eq!(
+            ended.status, 0,
+            "{args:?}\n{}\n{}",
+            ended.stdout, ended.stderr
+        );
+        ended.stdout
+    }
+
+    pub(crate) fn start(&self, args: &[&str]) -> Child {
+        self.command(args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary starts")
+    }
+
+    /// Every table in its canonical form.
+    pub(crate) fn tables(&self) -> BTreeMap<&'static str, String> {
+        TABLES
+            .into_iter()
+            .map(|table| (table, self.ok(&["export", table])))
+            .collect()
+    }
+
+    /// The store's file, to be damaged.
+    pub(crate) fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.data().join("foldback.db")).expect("the store's file")
+    }
+}
+
+/// Events in order, what they mean, and the tables they must lead to.
+pub(crate) struct Dataset {
+    pub(crate) lines: Vec<String>,
+    pub(crate) settings: PathBuf,
+    expected: BTreeMap<&'static str, String>,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+pub(crate) fn bpic_settings() -> PathBuf {
+    root().join("tests/fixtures/bpic2012.toml")
+}
+
+fn gunzip(path: &Path) -> String {
+    let mut text = String::new();
+    let file = std::fs::File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    flate2::read::MultiGzDecoder::new(file)
+        .read_to_string(&mut text)
+        .expect("gzip of UTF-8");
+    text
+}
+
+impl Dataset {
+    /// The BPI Challenge 2012 log with its independently computed tables, where it lies beside the
+    /// project; else the shipped sample's true events, whose tables an in-order run defines.
+    pub(crate) fn whole() -> Self {
+        let data = root().join("../shared/data");
+        let log = data.join("bpic2012.cloudevents.jsonl.gz");
+        if log.exists() {
+            let table = |table: &'static str| {
+                (
+                    table,
+                    gunzip(&data.join(format!("bpic2012.expected/{table}.jsonl.gz"))),
+                )
+            };
+            return Self {
+                lines: gunzip(&log).lines().map(str::to_owned).collect(),
+                settings: bpic_settings(),
+                expected: TABLES.into_iter().map(table).collect(),
+            };
+        }
+        eprintln!(
+            "the BPI 2012 log is not beside the project; the shipped sample stands in for it"
+        );
+        let foldback = Foldback::new();
+        foldback.ok(&[
+            "generate",
+            "--truth",
+            "truth.jsonl",
+            "--output",
+            "arrivals.jsonl",
+        ]);
+        let read = |name: &str| std::fs::read_to_string(foldback.scratch.path().join(name));
+        let truth = read("truth.jsonl").expect("the truth");
+        let settings = root().join("infra/local/sample/settings.toml");
+        foldback.ok(&[
+            "run",
+            "truth.jsonl",
+            "--settings",
+            settings.to_str().expect("UTF-8"),
+        ]);
+        let lines = truth.lines().map(str::to_owned).collect();
+        Self {
+            lines,
+            settings,
+            expected: foldback.tables(),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &str {
+        self.settings.to_str().expect("a UTF-8 path")
+    }
+
+    /// Asserts that the tables are the expected ones, byte for byte, and that a replay agrees.
+    #[track_caller]
+    pub(crate) fn check(&self, foldback: &Foldback) {
+        for (table, expected) in &self.expected {
+            let got = foldback.ok(&["export", table]);
+            if got != *expected {
+                let differs = got
+                    .lines()
+                    .zip(expected.lines())
+                    .find(|(got, want)| got != want);
+                let (got, want) = (got.lines().count(), expected.lines().count());
+                panic!("{table}: {got} rows for {want}, first difference {differs:#?}");
+            }
+        }
+        let replay = foldback.ends(&["replay", "--json"]);
+        assert_eq!(
+            (replay.status, replay.stdout.as_str()),
+            (0, ""),
+            "{}",
+            replay.stderr
+        );
+    }
+
+    /// The first events in order, and the tables of an in-order run over them.
+    pub(crate) fn small(events: usize) -> Self {
+        let Self {
+            mut lines,
+            settings,
+            ..
+        } = Self::whole();
+        lines.truncate(events);
+        let foldback = Foldback::new();
+        let dataset = Self {
+            lines,
+            settings,
+            expected: BTreeMap::new(),
+        };
+        let file = foldback.file("in-order.jsonl", &dataset.lines.join("\n"));
+        foldback.ok(&["run", &file, "--settings", dataset.settings()]);
+        Self {
+            expected: foldback.tables(),
+            ..dataset
+        }
+    }
+}
+
+/// A seeded source of disorder.
+pub(crate) struct Disorder(ChaCha8Rng);
+
+impl Disorder {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.0.next_u64() % n
+    }
+
+    /// A complete random permutation (Fisher and Yates).
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            let j = usize::try_from(self.below(i as u64 + 1)).expect("small");
+            items.swap(i, j);
+        }
+    }
+
+    /// Each event arrives after a delay of its own, from a second to about twelve days, short ones
+    /// more often than long ones.
+    pub(crate) fn delay(&mut self, lines: &[String]) -> Vec<String> {
+        let mut arrivals: Vec<(i64, u64, &String)> = lines
+            .iter()
+            .map(|line| {
+                let event = cloud_event::parse(line.as_bytes()).expect("an event");
+                let scale = 1 + self.below(20);
+                let seconds = self.below(1 << scale);
+                let delay = i64::try_from(seconds * 1_000).expect("days");
+                (event.time.ms() + delay, self.below(u64::MAX), line)
+            })
+            .collect();
+        arrivals.sort_unstable();
+        arrivals
+            .into_iter()
+            .map(|(_, _, line)| line.clone())
+            .collect()
+    }
+}
+
+/// Feeds a command's standard input and waits for its end.
+pub(crate) fn fed(mut command: Command, input: &[u8]) -> Ended {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(input)
+        .expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    Ended {
+        status: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}

@@ -1,0 +1,411 @@
+//! The world around the flow in memory: journal, rows, histories, and deaths between two writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde_json::Value;
+use smol_str::SmolStr;
+
+use super::telling::{Step, TENANT, Told};
+use crate::flow::{
+    Batch, Comparison, Disposition, EventOutcome, Evidence, Outcome, RowKey, Stored, Write,
+    compare, correct, reach, sort_events, step,
+};
+use crate::handlers::{Table, Version};
+use crate::model::{
+    Entry, EventHash, Fingerprint, Group, Order, Stamps, Timestamp, Trail,
+};
+use crate::settings::{Mapping, Settings, Tenant};
+
+/// How often a delivery is tried; each conflict means that another one got further.
+const ATTEMPTS_MAX: u32 = 4;
+
+/// A row as a store keeps it: text, and what the row carries about itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Kept {
+    pub(super) body: String,
+    pub(super) trail: Trail,
+}
+
+/// A version and when it was believed, in ticks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Recorded {
+    pub(super) version: Version,
+    pub(super) from: i64,
+    pub(super) to: Option<i64>,
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) settings: Settings,
+    pub(super) journal: BTreeMap<Group, Vec<Entry>>,
+    pub(super) rows: BTreeMap<RowKey, Kept>,
+    pub(super) histories: BTreeMap<RowKey, Vec<Recorded>>,
+    /// Grows by one with every commit.
+    pub(super) now: i64,
+    pub(super) log: String,
+}
+
+/// What handling some events of one group would come to.
+#[derive(Debug, Clone)]
+pub(super) struct Decision {
+    pub(super) outcome: Outcome,
+    /// Whether the stored rows alone were enough.
+    pub(super) in_order: bool,
+    pub(super) entries: Vec<Arc<Entry>>,
+}
+
+/// What a row is, apart from when and by which writes it came to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) body: String,
+    pub(super) events: u64,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) last: Option<EventHash>,
+    pub(super) taken: Option<EventHash>,
+    /// The versions in force, each as JSON.
+    pub(super) history: Vec<Value>,
+}
+
+/// The tables as (lead, table, id) to row.
+pub(super) type Tables = BTreeMap<(SmolStr, &'static str, SmolStr), Seen>;
+
+impl World {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            journal: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            histories: BTreeMap::new(),
+            now: 0,
+            log: String::new(),
+        }
+    }
+
+    fn tenant(&self) -> &Tenant {
+        self.settings.tenant(TENANT).expect("the tenant")
+    }
+
+    pub(super) fn run(&mut self, steps: &[Step]) {
+        for step in steps {
+            match step {
+                Step::Journal(told) => {
+                    self.accept(told);
+                }
+                Step::Deliver(told) => self.deliver(told),
+                Step::Torn(tables, told) => {
+                    self.torn(told, |_, write| tables.contains(&write.key.table));
+                }
+            }
+        }
+    }
+
+    /// Journals events, each once, and gives all of them back by group.
+    pub(super) fn accept(&mut self, told: &[Told]) -> BTreeMap<Group, Vec<Arc<Entry>>> {
+        let mut groups: BTreeMap<Group, Vec<Arc<Entry>>> = BTreeMap::new();
+        for told in told {
+            let entry = told.entry(&self.settings, Timestamp::from_ms(self.now));
+            let journal = self.journal.entry(entry.group.clone()).or_default();
+            if journal.iter().all(|known| known.hash != entry.hash) {
+                journal.push(entry.as_ref().clone());
+            }
+            groups.entry(entry.group.clone()).or_default().push(entry);
+        }
+        groups
+    }
+
+    /// Accepts events and handles them, again where another writer was faster.
+    pub(super) fn deliver(&mut self, told: &[Told]) {
+        for (group, entries) in self.accept(told) {
+            self.handle(&group, &entries, false);
+        }
+    }
+
+    pub(super) fn handle(&mut self, group: &Group, entries: &[Arc<Entry>], anew: bool) {
+        for attempt in 0..ATTEMPTS_MAX {
+            let decision = self.decide(group, entries, anew || attempt > 0);
+            if self.commit(&decision.outcome.writes) {
+                self.note(&decision, "");
+                return;
+            }
+        }
+        panic!("nobody else writes, and yet all of {ATTEMPTS_MAX} attempts met a conflict");
+    }
+
+    /// As [`Self::deliver`], but only some of the writes arrive and nobody learns of it.
+    pub(super) fn torn(&mut self, told: &[Told], arrives: impl Fn(usize, &Write) -> bool) {
+        for (group, entries) in self.accept(told) {
+            let decision = self.decide(&group, &entries, false);
+            let writes = decision.outcome.writes.iter().enumerate();
+            let arrived: Vec<Write> = writes
+                .filter(|(place, write)| arrives(*place, write))
+                .map(|(_, write)| write.clone())
+                .collect();
+            assert!(self.commit(&arrived), "nobody else writes");
+            self.note(&decision, ", torn");
+        }
+    }
+
+    /// Decides as the service does: from the rows alone, or from the journal where that is not enough.
+    pub(super) fn decide(&self, group: &Group, entries: &[Arc<Entry>], anew: bool) -> Decision {
+        let tenant = self.tenant();
+        let mut ordered: Vec<&Arc<Entry>> = entries.iter().collect();
+        sort_events(&mut ordered);
+        let mappings: Vec<Mapping> = ordered.iter().map(|one| tenant.map(&one.event)).collect();
+        let mut reached = BTreeSet::new();
+        for mapping in &mappings {
+            if let Mapping::Mapped(mapped) = mapping {
+                reached.extend(reach(mapped, group));
+            }
+        }
+        let batch = Batch {
+            tenant,
+            group,
+            entries: &ordered,
+            mappings: &mappings,
+            stamps: self.stamps(ordered.last().map(|entry| entry.event.time)),
+        };
+        let in_reach = |row: &Stored| reached.contains(&(row.key.table, row.key.id.clone()));
+        let rows: Vec<Stored> = self.read(group).into_iter().filter(in_reach).collect();
+        let without_histories: Vec<Stored> = rows
+            .iter()
+            .map(|row| Stored {
+                history: None,
+                ..row.clone()
+            })
+            .collect();
+        let stepped = step(&batch, &without_histories).filter(|_| !anew);
+        let in_order = stepped.is_some();
+        let nothing = Vec::new();
+        let journal = self.journal.get(group).unwrap_or(&nothing);
+        Decision {
+            outcome: stepped.unwrap_or_else(|| correct(&batch, &rows, journal)),
+            in_order,
+            entries: ordered.into_iter().cloned().collect(),
+        }
+    }
+
+    fn stamps(&self, event: Option<Timestamp>) -> Stamps {
+        let now = Timestamp::from_ms(self.now);
+        Stamps {
+            event: event.unwrap_or(now),
+            read_start: now,
+            write_start: now,
+        }
+    }
+
+    /// A group's rows as a store reads them, with their versions in force.
+    pub(super) fn read(&self, group: &Group) -> Vec<Stored> {
+        let rows = self.rows.iter().filter(|(key, _)| key.group == *group);
+        rows.map(|(key, kept)| {
+            let row = key.table.read_row(&kept.body);
+            Stored {
+                readable: row.is_ok(),
+                row: row.unwrap_or_else(|_unreadable| key.table.new_row(group, &key.id)),
+                trail: kept.trail.clone(),
+                history: key.table.is_temporal().then(|| self.in_force(key)),
+                key: key.clone(),
+            }
+        })
+        .collect()
+    }
+
+    pub(super) fn in_force(&self, key: &RowKey) -> Vec<Version> {
+        let recorded = self.histories.get(key).into_iter().flatten();
+        let mut versions: Vec<Version> = recorded
+            .filter(|one| one.to.is_none())
+            .map(|one| one.version.clone())
+            .collect();
+        versions.sort_by_key(|version| version.n);
+        versions
+    }
+
+    /// Makes conditional writes, each on its own, and says whether all of them found the version
+    /// they expected.
+    pub(super) fn commit(&mut self, writes: &[Write]) -> bool {
+        self.now += 1;
+        let mut all = true;
+        for write in writes {
+            let found = self.rows.get(&write.key).map(|kept| kept.trail.version);
+            if found == write.expected {
+                self.write(write);
+            } else {
+                all = false;
+            }
+        }
+        all
+    }
+
+    fn write(&mut self, write: &Write) {
+        let now = self.now;
+        let history = self.histories.entry(write.key.clone()).or_default();
+        let in_force = |one: &&mut Recorded| one.to.is_none();
+        let Some(put) = &write.put else {
+            self.rows.remove(&write.key);
+            for one in history.iter_mut().filter(in_force) {
+                one.to = Some(now);
+            }
+            return;
+        };
+        assert_eq!(put.body, put.row.body(), "the text is the row's");
+        let kept = Kept {
+            body: put.body.clone(),
+            trail: put.trail.clone(),
+        };
+        self.rows.insert(write.key.clone(), kept);
+        let Some(change) = &put.history else { return };
+        for one in history.iter_mut().filter(in_force) {
+            if change.supersede && one.version.n > change.keep {
+                one.to = Some(now);
+            }
+            if one.version.n == change.keep {
+                one.version.valid_to = change.versions.first().map(|next| next.valid_from);
+            }
+        }
+        history.extend(change.versions.iter().map(|version| Recorded {
+            version: version.clone(),
+            from: now,
+            to: None,
+        }));
+    }
+
+    pub(super) fn compare(&self, parked: &[Told], in_flight: &[Told]) -> Comparison {
+        let hashes = |told: &[Told]| -> BTreeSet<EventHash> {
+            let entries = told.iter().map(|one| one.entry(&self.settings, Timestamp::MIN));
+            entries.map(|entry| entry.hash).collect()
+        };
+        let (parked, in_flight) = (hashes(parked), hashes(in_flight));
+        let mut groups: BTreeSet<&Group> = self.journal.keys().collect();
+        groups.extend(self.rows.keys().map(|key| &key.group));
+        let nothing = Vec::new();
+        let mut all = Comparison::default();
+        for group in groups {
+            let evidence = Evidence {
+                tenant: self.tenant(),
+                group,
+                stored: &self.read(group),
+                journal: self.journal.get(group).unwrap_or(&nothing),
+                parked: &parked,
+                in_flight: &in_flight,
+            };
+            let one = compare(&evidence, self.stamps(None));
+            all.findings.extend(one.findings);
+            all.writes.extend(one.writes);
+            all.rows += one.rows;
+            all.events += one.events;
+            all.faults += one.faults;
+        }
+        all
+    }
+
+    /// The rows of the tables that the design describes, without how they came to be.
+    pub(super) fn tables(&self) -> Tables {
+        let known = |key: &&RowKey| super::naive::TABLES.contains(&key.table.name());
+        let keys = self.rows.keys().filter(known);
+        keys.map(|key| {
+            let name = (key.group.key.clone(), key.table.name(), key.id.clone());
+            (name, self.seen(key))
+        })
+        .collect()
+    }
+
+    fn seen(&self, key: &RowKey) -> Seen {
+        let Kept { body, trail } = self.rows.get(key).expect("a row");
+        let hash = |order: &Order| EventHash::of(&order.source, &order.id);
+        let version = |version: Version| {
+            let mut shown = serde_json::to_value(&version).expect("a version");
+            shown["fields"] = serde_json::from_str(&version.fields).expect("its fields");
+            shown
+        };
+        Seen {
+            body: body.clone(),
+            events: trail.held.events,
+            fingerprint: trail.held.fingerprint,
+            last: trail.held.last.as_ref().map(hash),
+            taken: trail.held.taken,
+            history: self.in_force(key).into_iter().map(version).collect(),
+        }
+    }
+
+    /// Writes into the log what became of each event.
+    fn note(&mut self, decision: &Decision, torn: &str) {
+        let how = if decision.in_order { "step" } else { "correct" };
+        let became: Vec<String> = decision
+            .entries
+            .iter()
+            .zip(&decision.outcome.events)
+            .map(|(entry, outcome)| format!("{} {}", entry.event.id, in_words(outcome)))
+            .collect();
+        let rows = decision.outcome.writes.len();
+        let became = became.join("; ");
+        writeln!(self.log, "{} {how}: {became} ({rows} writes{torn})", self.now).expect("text");
+    }
+
+    /// The rows of some tables in short.
+    pub(super) fn show(&self, tables: &[Table]) -> String {
+        let mut text = String::new();
+        for (key, kept) in self.rows.iter().filter(|(key, _)| tables.contains(&key.table)) {
+            let (table, id, trail) = (key.table.name(), &key.id, &kept.trail);
+            let last = trail.held.last.as_ref().map_or("nothing", |last| &last.id);
+            let fields = short(&kept.body);
+            let late = match trail.out_of_order {
+                0 => String::new(),
+                late => format!(", {late} out of order"),
+            };
+            writeln!(
+                text,
+                "{table} {id}: {fields}| {} events to {last}, version {}{late}",
+                trail.held.events, trail.version
+            )
+            .expect("text");
+            for Recorded { version, from, to } in self.histories.get(key).into_iter().flatten() {
+                let to = to.map(|to| to.to_string()).unwrap_or_default();
+                let until = version.valid_to.map(|end| end.to_string()).unwrap_or_default();
+                let (n, by) = (version.n, &version.caused_by);
+                let valid = short_time(&format!("{}..{until}", version.valid_from));
+                let fields = short(&version.fields);
+                writeln!(text, "  {n} {valid} {fields}by {by}, known {from}..{to}").expect("text");
+            }
+        }
+        text
+    }
+}
+
+fn in_words(outcome: &EventOutcome) -> String {
+    let became = match &outcome.disposition {
+        Disposition::Applied => "applied",
+        Disposition::Held => "held",
+        Disposition::Unmapped => "unmapped",
+        Disposition::Fault(why) => why,
+    };
+    match &outcome.late {
+        Some(late) => format!("{became}, {} ms behind {}", late.ms, late.overtaken_by),
+        None => became.to_owned(),
+    }
+}
+
+/// A JSON object as `name=value` words, without the ids.
+pub(super) fn short(body: &str) -> String {
+    let value: Value = serde_json::from_str(body).unwrap_or_default();
+    let mut words = String::new();
+    flatten("", &value, &mut words);
+    words
+}
+
+fn flatten(path: &str, value: &Value, words: &mut String) {
+    let Value::Object(fields) = value else {
+        let text = value.as_str().map_or(value.to_string(), short_time);
+        *words += &format!("{path}={text} ");
+        return;
+    };
+    let ids = ["appointmentId", "leadId", "tenant"];
+    for (name, value) in fields.iter().filter(|(name, _)| !ids.contains(&name.as_str())) {
+        let dot = if path.is_empty() { "" } else { "." };
+        flatten(&format!("{path}{dot}{name}"), value, words);
+    }
+}
+
+fn short_time(text: &str) -> String {
+    text.replace("2026-03-01T", "").replace(":00.000Z", "")
+}
