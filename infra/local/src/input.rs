@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use serde::de::{DeserializeSeed, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use shared::model::cloud_event::{EVENT_BYTES_MAX, is_cut_off};
 
@@ -237,10 +237,10 @@ struct Documents<R> {
     meter: Rc<Meter>,
 }
 
-/// Where a document reader stands, and how much it may read before the next event must end.
+/// Where a document reader stands, and how much it has read since the last event.
 #[derive(Default)]
 struct Meter {
-    line: Cell<u64>,
+    lines: Cell<u64>,
     since_event: Cell<usize>,
 }
 
@@ -252,6 +252,16 @@ struct Metered<R> {
     meter: Rc<Meter>,
 }
 
+impl<R: BufRead> BufRead for Metered<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.plain.fill_buf()
+    }
+
+    fn consume(&mut self, used: usize) {
+        self.plain.consume(used);
+    }
+}
+
 impl<R: BufRead> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let since = self.meter.since_event.get();
@@ -260,9 +270,25 @@ impl<R: BufRead> Read for Metered<R> {
         }
         let read = self.plain.read(buffer)?;
         let lines = memchr::memchr_iter(b'\n', buffer.get(..read).unwrap_or_default()).count();
-        self.meter.line.set(self.meter.line.get() + lines as u64);
+        self.meter.lines.set(self.meter.lines.get() + lines as u64);
         self.meter.since_event.set(since + read);
         Ok(read)
+    }
+}
+
+impl<R: BufRead> Metered<R> {
+    /// The first byte of the next document; `None` at the end.
+    fn next_document(&mut self) -> io::Result<Option<u8>> {
+        loop {
+            match self.fill_buf()?.first() {
+                None => return Ok(None),
+                Some(b' ' | b'\t' | b'\r' | b'\n') => {
+                    self.read_exact(&mut [0])?;
+                    self.meter.since_event.set(0);
+                }
+                Some(first) => return Ok(Some(*first)),
+            }
+        }
     }
 }
 
@@ -279,27 +305,29 @@ impl<R: BufRead> Documents<R> {
     }
 
     fn each(self, take: &mut dyn FnMut(Item<'_>) -> bool) -> io::Result<()> {
-        let Self { plain, meter } = self;
-        let mut json = serde_json::Deserializer::from_reader(plain);
-        let mut go_on = true;
-        while go_on {
-            match json.end() {
-                Ok(()) => return Ok(()),
-                Err(error) if error.is_io() => return Err(error.into()),
-                Err(_more_to_read) => {}
-            }
-            let sink = Sink {
-                take: &mut *take,
-                meter: &meter,
-                go_on: &mut go_on,
+        let Self { mut plain, meter } = self;
+        let mut sink = Sink {
+            take,
+            meter: &meter,
+            go_on: true,
+        };
+        while sink.go_on
+            && let Some(first) = plain.next_document()?
+        {
+            // A deserializer reads nothing beyond the bracket that ends an object or an array.
+            let mut json = serde_json::Deserializer::from_reader(&mut plain);
+            let read = if first == b'[' {
+                json.deserialize_seq(&mut sink)
+            } else {
+                Box::<RawValue>::deserialize(&mut json).map(|event| sink.give(&event))
             };
-            if let Err(error) = sink.deserialize(&mut json) {
-                let line = meter.line.get() + 1;
+            if let Err(error) = read {
                 let why = format!("{error}; the rest of this input could not be read");
-                take(Item {
-                    line,
+                let item = Item {
+                    line: meter.lines.get() + 1,
                     text: Text::Broken(why),
-                });
+                };
+                (sink.take)(item);
                 return Ok(());
             }
         }
@@ -310,53 +338,37 @@ impl<R: BufRead> Documents<R> {
 struct Sink<'s> {
     take: &'s mut dyn FnMut(Item<'_>) -> bool,
     meter: &'s Meter,
-    go_on: &'s mut bool,
+    go_on: bool,
 }
 
 impl Sink<'_> {
-    fn give(&mut self, line: u64, json: &RawValue) {
+    fn give(&mut self, event: &RawValue) {
         self.meter.since_event.set(0);
-        if *self.go_on {
-            let text = json.get().as_bytes();
+        let text = event.get().as_bytes();
+        let within = memchr::memchr_iter(b'\n', text).count() as u64;
+        let line = (self.meter.lines.get() + 1).saturating_sub(within);
+        if self.go_on {
             let text = if text.len() > EVENT_BYTES_MAX {
                 Text::TooLong(text)
             } else {
                 Text::Whole(text)
             };
-            *self.go_on = (self.take)(Item { line, text });
+            self.go_on = (self.take)(Item { line, text });
         }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Sink<'_> {
-    type Value = ();
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Sink<'_> {
+impl<'de> Visitor<'de> for &mut Sink<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an event or an array of events")
+        f.write_str("an array of events")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(json) = seq.next_element::<Box<RawValue>>()? {
-            let lines = memchr::memchr_iter(b'\n', json.get().as_bytes()).count() as u64;
-            self.give((self.meter.line.get() + 1).saturating_sub(lines), &json);
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(event) = seq.next_element::<Box<RawValue>>()? {
+            self.give(&event);
         }
-        Ok(())
-    }
-
-    fn visit_map<A: serde::de::MapAccess<'de>>(mut self, map: A) -> Result<(), A::Error> {
-        let line = self.meter.line.get() + 1;
-        let object = serde::de::value::MapAccessDeserializer::new(map);
-        let fields: serde_json::Map<String, serde_json::Value> =
-            serde::Deserialize::deserialize(object)?;
-        let json = serde_json::value::to_raw_value(&fields).map_err(serde::de::Error::custom)?;
-        self.give(line, &json);
         Ok(())
     }
 }

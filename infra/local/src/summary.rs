@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use indicatif::HumanCount;
+use indicatif::{HumanBytes, HumanCount};
 use shared::handlers::Table;
 use shared::ports::Depth;
 
@@ -76,6 +76,9 @@ impl Summary<'_> {
         }
         lines.push(("speed", self.speed()));
         lines.push(("latency", self.latency()));
+        if let Some(kib) = peak_memory_kib() {
+            lines.push(("memory", format!("{} at its peak", HumanBytes(kib * 1_024))));
+        }
         let Depth {
             visible,
             in_flight,
@@ -161,6 +164,15 @@ impl Summary<'_> {
             at(1.0)
         )
     }
+}
+
+/// The most memory this process has held, where the system tells (Linux: `VmHWM`).
+fn peak_memory_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 /// A lateness in the two largest units that fit.

@@ -22,7 +22,10 @@ pub(super) const TABLES: [&str; 4] = [
 pub(super) fn tables(told: &[Told]) -> Tables {
     let mut leads: BTreeMap<&str, BTreeMap<Place<'_>, &Told>> = BTreeMap::new();
     for event in told.iter().filter(|event| has_meaning(event)) {
-        leads.entry(&event.lead).or_default().insert(place(event), event);
+        leads
+            .entry(&event.lead)
+            .or_default()
+            .insert(place(event), event);
     }
     let mut tables = Tables::new();
     for (lead, events) in leads {
@@ -33,10 +36,17 @@ pub(super) fn tables(told: &[Told]) -> Tables {
         put("RSLead", lead, row(&events, lead_fields(lead, &events)));
         let mut by_appointment: BTreeMap<&str, Vec<&Told>> = BTreeMap::new();
         for event in events.iter().filter(|event| event.is_appointment()) {
-            by_appointment.entry(&event.data["appointment"]).or_default().push(event);
+            by_appointment
+                .entry(&event.data["appointment"])
+                .or_default()
+                .push(event);
         }
         for (id, own) in &by_appointment {
-            put("RSAppointment", id, row(own, appointment_fields(lead, id, own)));
+            put(
+                "RSAppointment",
+                id,
+                row(own, appointment_fields(lead, id, own)),
+            );
             let versions = versions(own);
             let mut changes = row(own, changes_fields(id, &versions));
             changes.history = versions;
@@ -78,7 +88,11 @@ fn has_meaning(event: &Told) -> bool {
 }
 
 fn of<'t>(events: &[&'t Told], kind: &str) -> Vec<&'t Told> {
-    events.iter().filter(|event| event.kind == kind).copied().collect()
+    events
+        .iter()
+        .filter(|event| event.kind == kind)
+        .copied()
+        .collect()
 }
 
 fn first_time(events: &[&Told], kind: &str) -> Option<Value> {
@@ -95,7 +109,9 @@ fn last_named(events: &[&Told], field: &str) -> Option<Value> {
 }
 
 fn row(events: &[&Told], fields: Map<String, Value>) -> Seen {
-    let hashes = events.iter().map(|event| EventHash::of(&event.source, &event.id));
+    let hashes = events
+        .iter()
+        .map(|event| EventHash::of(&event.source, &event.id));
     let last = hashes.clone().last();
     Seen {
         body: Value::Object(fields).to_string(),
@@ -156,7 +172,10 @@ fn appointment_fields(lead: &str, id: &str, events: &[&Told]) -> Map<String, Val
         ("startedAt", first_time(events, "appointment.started")),
         ("completedAt", last_time(events, "appointment.completed")),
         ("cancelledAt", last_time(events, "appointment.cancelled")),
-        ("starts", Some(json!(of(events, "appointment.started").len()))),
+        (
+            "starts",
+            Some(json!(of(events, "appointment.started").len())),
+        ),
         ("assignee", last_named(events, "by")),
     ])
 }
@@ -240,7 +259,9 @@ fn conversions_fields(
     }
     let now = |group: &str| {
         let last = appointments.values().filter_map(|own| own.last());
-        Some(json!(last.filter(|event| status_group(event) == group).count()))
+        Some(json!(
+            last.filter(|event| status_group(event) == group).count()
+        ))
     };
     let at = |kind: &str| of(events, kind).first().map(|event| event.ms);
     let seconds = at("lead.created")
@@ -261,7 +282,11 @@ fn conversions_fields(
 /// Whether a lead's conversions are others because of the event: it counts for one, it is the first
 /// that created or converted the lead, or it brought its appointment into another group.
 fn matters_to_conversions(event: &Told, events: &[&Told]) -> bool {
-    let is_first = |kind: &str| of(events, kind).first().is_some_and(|first| *first == event);
+    let is_first = |kind: &str| {
+        of(events, kind)
+            .first()
+            .is_some_and(|first| *first == event)
+    };
     let own = events
         .iter()
         .filter(|other| other.is_appointment())

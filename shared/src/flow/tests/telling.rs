@@ -74,9 +74,7 @@ fn compile(version: u32, detect: &[Table], to: fn(&str) -> &str) -> Settings {
         };
         let set = set.replace('\n', " ");
         let to = to(&kind);
-        text += &format!(
-            "[[tenant.map]]\ntype = \"{kind}\"\nto = \"{to}\"\nset = {{ {set} }}\n"
-        );
+        text += &format!("[[tenant.map]]\ntype = \"{kind}\"\nto = \"{to}\"\nset = {{ {set} }}\n");
     }
     for table in detect {
         let name = table.name();

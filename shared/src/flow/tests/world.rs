@@ -13,9 +13,7 @@ use crate::flow::{
     compare, correct, reach, sort_events, step,
 };
 use crate::handlers::{Table, Version};
-use crate::model::{
-    Entry, EventHash, Fingerprint, Group, Order, Stamps, Timestamp, Trail,
-};
+use crate::model::{Entry, EventHash, Fingerprint, Group, Order, Stamps, Timestamp, Trail};
 use crate::settings::{Mapping, Settings, Tenant};
 
 /// How often a delivery is tried; each conflict means that another one got further.
@@ -272,7 +270,9 @@ impl World {
 
     pub(super) fn compare(&self, parked: &[Told], in_flight: &[Told]) -> Comparison {
         let hashes = |told: &[Told]| -> BTreeSet<EventHash> {
-            let entries = told.iter().map(|one| one.entry(&self.settings, Timestamp::MIN));
+            let entries = told
+                .iter()
+                .map(|one| one.entry(&self.settings, Timestamp::MIN));
             entries.map(|entry| entry.hash).collect()
         };
         let (parked, in_flight) = (hashes(parked), hashes(in_flight));
@@ -339,13 +339,22 @@ impl World {
             .collect();
         let rows = decision.outcome.writes.len();
         let became = became.join("; ");
-        writeln!(self.log, "{} {how}: {became} ({rows} writes{torn})", self.now).expect("text");
+        writeln!(
+            self.log,
+            "{} {how}: {became} ({rows} writes{torn})",
+            self.now
+        )
+        .expect("text");
     }
 
     /// The rows of some tables in short.
     pub(super) fn show(&self, tables: &[Table]) -> String {
         let mut text = String::new();
-        for (key, kept) in self.rows.iter().filter(|(key, _)| tables.contains(&key.table)) {
+        for (key, kept) in self
+            .rows
+            .iter()
+            .filter(|(key, _)| tables.contains(&key.table))
+        {
             let (table, id, trail) = (key.table.name(), &key.id, &kept.trail);
             let last = trail.held.last.as_ref().map_or("nothing", |last| &last.id);
             let fields = short(&kept.body);
@@ -361,7 +370,10 @@ impl World {
             .expect("text");
             for Recorded { version, from, to } in self.histories.get(key).into_iter().flatten() {
                 let to = to.map(|to| to.to_string()).unwrap_or_default();
-                let until = version.valid_to.map(|end| end.to_string()).unwrap_or_default();
+                let until = version
+                    .valid_to
+                    .map(|end| end.to_string())
+                    .unwrap_or_default();
                 let (n, by) = (version.n, &version.caused_by);
                 let valid = short_time(&format!("{}..{until}", version.valid_from));
                 let fields = short(&version.fields);
@@ -400,7 +412,10 @@ fn flatten(path: &str, value: &Value, words: &mut String) {
         return;
     };
     let ids = ["appointmentId", "leadId", "tenant"];
-    for (name, value) in fields.iter().filter(|(name, _)| !ids.contains(&name.as_str())) {
+    for (name, value) in fields
+        .iter()
+        .filter(|(name, _)| !ids.contains(&name.as_str()))
+    {
         let dot = if path.is_empty() { "" } else { "." };
         flatten(&format!("{path}{dot}{name}"), value, words);
     }

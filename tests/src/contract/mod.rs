@@ -1,0 +1,92 @@
+//! What every adapter of a port must do, as checks that know only the port.
+//!
+//! One file a port. Each ends up as a macro that makes one `#[test]` a check:
+//!
+//! ```ignore
+//! mod journal {
+//!     foldback_tests::journal_suite!(crate::contract::OneMachine);
+//! }
+//! ```
+//!
+//! A check that is missing in its file's list is dead code, which the compiler reports.
+
+use std::future::Future;
+
+use shared::model::Timestamp;
+
+/// Names the checks of a file: makes `run`, and the macro that makes a test of each.
+macro_rules! suite {
+    ($d:tt $suite:ident, $module:ident: $port:ident $(+ $more:ident)*; $($check:ident,)+) => {
+        /// Runs the check of that name over fresh ports.
+        ///
+        /// # Panics
+        /// The check fails, or there is none of that name.
+        pub fn run<F: $crate::contract::Fixture<Ports: $port $(+ $more)*>>(name: &str) {
+            F::run(async {
+                let mut fixture = F::fresh().await;
+                match name {
+                    $(stringify!($check) => $check(&mut fixture).await,)+
+                    other => panic!("there is no check {other}"),
+                }
+            });
+        }
+
+        /// Makes a test of each check of this suite, over the fixture of that type.
+        #[macro_export]
+        macro_rules! $suite {
+            ($d fixture:ty) => {
+                $(
+                    #[test]
+                    fn $check() {
+                        $d crate::contract::$module::run::<$d fixture>(stringify!($check));
+                    }
+                )+
+            };
+        }
+    };
+}
+
+pub mod conversions;
+pub mod hierarchies;
+pub mod journal;
+pub mod queue;
+pub mod queue_failures;
+pub mod rejects;
+pub mod tables;
+pub mod tables_history;
+pub mod together;
+
+/// Ports of one kind to check, and the time they live in.
+///
+/// An adapter over a store that keeps its own clock passes time by sleeping; one that takes time as
+/// an argument just counts.
+pub trait Fixture: Sized {
+    /// The ports.
+    type Ports;
+
+    /// How long a received message stays hidden, in milliseconds, as the queue is set up.
+    const VISIBILITY_MS: i64;
+    /// After so many receives a message goes to the dead-letter queue, as the queue is set up.
+    const RECEIVES_MAX: u32;
+
+    /// Empty ports.
+    fn fresh() -> impl Future<Output = Self>;
+
+    /// The ports.
+    fn ports(&self) -> &Self::Ports;
+
+    /// The present.
+    fn now(&self) -> Timestamp;
+
+    /// Lets at least `ms` milliseconds pass.
+    fn pass(&mut self, ms: i64) -> impl Future<Output = ()>;
+
+    /// Gives the ports up and makes them anew over the same stores, as a new process would.
+    fn reopen(&mut self) -> impl Future<Output = ()>;
+
+    /// Runs a check to its end.
+    fn run(check: impl Future<Output = ()>);
+}
+
+/// More than a clock may be off by.
+const MARGIN_MS: i64 = 1_000;
