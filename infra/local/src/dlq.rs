@@ -95,7 +95,7 @@ fn redrive(
 ) -> Result<Status, Failure> {
     let read = settings::read(new_settings.map_or(Source::Stored, |path| Source::File(path)))?;
     let store = Embedded::open(&data.directory, QueueLimits::default())?;
-    let settings = settings::put_in_force(&store, read, SystemClock.now())?;
+    let settings = settings::put_in_force(&store, read.as_ref(), SystemClock.now())?;
     let mut sent = 0;
     if letters.is_empty() {
         let mut after = 0;

@@ -10,7 +10,7 @@ use shared::adapters::SystemClock;
 use shared::adapters::embedded::{Embedded, QueueLimits};
 use shared::model::{FieldChange, Finding, Group};
 use shared::ports::{self, Partition, Tables};
-use shared::service::{self, Mode, Replayed, Scope};
+use shared::service::{Mode, Replay, Replayed, Scope};
 use shared::settings::Settings;
 use smol_str::SmolStr;
 
@@ -108,19 +108,23 @@ fn read_only(
         };
         let scope = Scope::Partition(partition, tenant.cloned());
         let mut found = Vec::new();
-        let replayed = block_on(service::replay(
-            &store,
-            &SystemClock,
-            settings,
-            &scope,
-            Mode::Report,
-            |finding| {
-                if found.len() < FINDINGS_KEPT_MAX {
-                    found.push(finding);
-                }
-            },
-            |_so_far| {},
-        ))?;
+        let replayed = block_on(
+            Replay {
+                ports: &store,
+                clock: &SystemClock,
+                settings,
+            }
+            .run(
+                &scope,
+                Mode::Report,
+                |finding| {
+                    if found.len() < FINDINGS_KEPT_MAX {
+                        found.push(finding);
+                    }
+                },
+                |_so_far| {},
+            ),
+        )?;
         if let Ok(mut kept) = kept.lock() {
             kept.0.append(&mut found);
             kept.1.add(&replayed);
@@ -193,15 +197,14 @@ fn serial(
         }
     };
     let show = |so_far: &Replayed| progress.set(so_far.groups, None, so_far.groups);
-    let replayed = block_on(service::replay(
-        store,
-        &SystemClock,
-        settings,
-        scope,
-        mode,
-        keep,
-        show,
-    ));
+    let replayed = block_on(
+        Replay {
+            ports: store,
+            clock: &SystemClock,
+            settings,
+        }
+        .run(scope, mode, keep, show),
+    );
     progress.finish();
     Ok(Verdict {
         replayed: replayed?,

@@ -18,7 +18,7 @@ use crate::{pipeline, replay, summary};
 
 /// Take events in and process them to the end.
 ///
-/// Reads CloudEvents JSON, one a line or as documents, plain, gzip or zstd. Running the same input
+/// Reads `CloudEvents` JSON, one a line or as documents, plain, gzip or zstd. Running the same input
 /// again, or again after a crash, changes nothing: every event is taken in once.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     };
     let read = settings::read(source)?;
     let store = Embedded::open(&args.data.directory, QueueLimits::default())?;
-    let settings = settings::put_in_force(&store, read, SystemClock.now())?;
+    let settings = settings::put_in_force(&store, read.as_ref(), SystemClock.now())?;
     let intake = Intake {
         settings: &settings,
         tenant: args.tenant.as_ref(),

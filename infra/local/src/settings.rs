@@ -50,10 +50,10 @@ pub(crate) fn read(source: Source<'_>) -> Result<Option<(String, Format)>, Failu
 /// Puts settings that were read in force, or takes those in force, and compiles them.
 pub(crate) fn put_in_force(
     store: &Embedded,
-    read: Option<(String, Format)>,
+    read: Option<&(String, Format)>,
     now: Timestamp,
 ) -> Result<Settings, Failure> {
-    if let Some((text, format)) = &read {
+    if let Some((text, format)) = read {
         store.put_settings(text, *format, now)?;
     }
     in_force(store)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {
-    #[allow(
+    #[expect(
         clippy::disallowed_methods,
         reason = "measures durations; no rule sees them"
     )]

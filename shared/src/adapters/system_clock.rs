@@ -7,7 +7,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        #[allow(
+        #[expect(
             clippy::disallowed_methods,
             reason = "the clock port is where the clock is read"
         )]

@@ -110,12 +110,14 @@ macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident,)+) => {
         /// The tables, by the names that stores and exports use.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[expect(clippy::enum_variant_names, reason = "the users' names of the tables")]
         pub enum Table {
             $($(#[$doc])* $name,)+
         }
 
         /// A row of any table.
         #[derive(Debug, Clone, PartialEq)]
+        #[expect(clippy::enum_variant_names, reason = "the users' names of the tables")]
         pub enum Row {
             $(
                 #[doc = concat!("A row of ", stringify!($name), ".")]

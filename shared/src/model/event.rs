@@ -129,7 +129,7 @@ impl Group {
     /// 64 bits of BLAKE3 over the group; replay partitions groups by it.
     #[must_use]
     pub fn hash(&self) -> u64 {
-        EventHash::of(&self.tenant, &self.key).0 as u64
+        EventHash::of(&self.tenant, &self.key).short()
     }
 }
 

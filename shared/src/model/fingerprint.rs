@@ -18,10 +18,11 @@ impl EventHash {
         Self(first_128_bits(&hasher))
     }
 
-    /// The first eight bytes, as SQL engines keep integers.
+    /// The first 64 bits.
     #[must_use]
-    pub fn short(self) -> i64 {
-        i64::from_le_bytes((self.0 as u64).to_le_bytes())
+    pub fn short(self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0.to_le_bytes();
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 }
 

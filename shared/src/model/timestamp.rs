@@ -60,7 +60,7 @@ impl Timestamp {
         let per_ms = i128::from(NANOS_PER_MS);
         let ms = i64::try_from(nanos.div_euclid(per_ms)).map_err(|_too_far| refuse())?;
         let below = u32::try_from(nanos.rem_euclid(per_ms)).map_err(|_impossible| refuse())?;
-        if ms < Self::MIN.0 || ms > Self::MAX.0 {
+        if !(Self::MIN.0..=Self::MAX.0).contains(&ms) {
             return Err(refuse());
         }
         Ok((Self(ms), below))

@@ -83,7 +83,7 @@ macro_rules! observers {
     ($($module:ident::$name:ident,)+) => {
         /// What all observers remember of one row before an event.
         #[derive(Debug)]
-        #[allow(non_snake_case, reason = "one field an observer, named as its type")]
+        #[expect(non_snake_case, reason = "one field an observer, named as its type")]
         pub struct Watch {
             $($name: Option<<$module::$name as Observer>::Seen>,)+
         }

@@ -7,4 +7,4 @@ mod replay;
 
 pub use ingest::{Ingested, accept, ingest};
 pub use process::{Processed, process};
-pub use replay::{Mode, Replayed, Scope, parked_events, replay};
+pub use replay::{Mode, Parked, Replay, Replayed, Scope, parked_events};

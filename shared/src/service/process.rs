@@ -4,7 +4,7 @@ use std::sync::Arc;
 use crate::flow::{
     Batch, Disposition, Outcome, RowKey, Stored, Write, correct, reach, sort_events, step,
 };
-use crate::model::{ActionHierarchy, Entry, Group, Late, Stamps, Timestamp};
+use crate::model::{ActionHierarchy, ActionNode, Entry, Group, Late, Stamps, Timestamp};
 use crate::ports::{
     Clock, Committed, Error, Hierarchies, Journal, Message, Queue, Reading, Receipt, Received,
     Tables,
@@ -65,59 +65,20 @@ pub async fn process<P>(
 where
     P: Journal + Queue + Tables + Hierarchies,
 {
-    let mut done = Processed::default();
-    let mut letters = Vec::new();
-    let mut receipts = Vec::new();
-    let mut works = group_up(settings, received, &mut letters, &mut receipts);
-    done.parked.extend(
-        letters
-            .iter()
-            .flat_map(|(message, why): &(Message, String)| {
-                message
-                    .entries
-                    .iter()
-                    .map(move |entry| (Arc::clone(entry), why.clone()))
-            }),
-    );
-    let mut hierarchies = Vec::new();
+    let mut leavings = Leavings::default();
+    let mut works = group_up(settings, received, &mut leavings);
     for attempt in 0..COMMIT_ATTEMPTS_MAX {
         if works.is_empty() {
             break;
         }
-        let read_start = clock.now();
-        let outcomes = decide(ports, clock, &works, read_start, attempt > 0).await?;
-        let writes: Vec<Write> = outcomes
-            .iter()
-            .flat_map(|(outcome, _)| outcome.writes.iter().cloned())
-            .collect();
-        let write_start = clock.now();
-        let committed = ports.commit(&writes, write_start).await?;
-        let mut committed = committed.into_iter();
-        let mut again = Vec::new();
-        for (work, (outcome, stamps)) in works.into_iter().zip(outcomes) {
-            let written: Vec<Committed> = committed.by_ref().take(outcome.writes.len()).collect();
-            let lost = written
-                .iter()
-                .filter(|one| **one == Committed::Conflict)
-                .count();
-            done.conflicts += lost as u64;
-            done.rows += (written.len() - lost) as u64;
-            if lost > 0 {
-                again.push(work);
-                continue;
-            }
-            receipts.extend(&work.receipts);
-            finish(
-                &mut done,
-                &mut hierarchies,
-                &mut letters,
-                &work,
-                outcome,
-                stamps,
-            );
-        }
-        works = again;
+        works = attempt_all(ports, clock, works, attempt > 0, &mut leavings).await?;
     }
+    let Leavings {
+        mut done,
+        hierarchies,
+        letters,
+        receipts,
+    } = leavings;
     done.failed
         .extend(works.iter().flat_map(|work| &work.receipts));
     ports.save(&hierarchies).await?;
@@ -130,12 +91,43 @@ where
     Ok(done)
 }
 
+/// Reads, decides and writes for every group once; returns those that lost a race.
+async fn attempt_all<'s, P: Journal + Tables>(
+    ports: &P,
+    clock: &impl Clock,
+    works: Vec<Work<'s>>,
+    anew: bool,
+    leavings: &mut Leavings,
+) -> Result<Vec<Work<'s>>, Error> {
+    let read_start = clock.now();
+    let mut outcomes = decide(ports, clock, &works, read_start, anew).await?;
+    let mut counts = Vec::with_capacity(works.len());
+    let mut writes: Vec<Write> = Vec::new();
+    for (outcome, _) in &mut outcomes {
+        counts.push(outcome.writes.len());
+        writes.append(&mut outcome.writes);
+    }
+    let mut committed = ports.commit(&writes, clock.now()).await?.into_iter();
+    let mut again = Vec::new();
+    for ((work, (outcome, stamps)), count) in works.into_iter().zip(outcomes).zip(counts) {
+        let written = committed.by_ref().take(count);
+        let lost = written.filter(|one| *one == Committed::Conflict).count();
+        leavings.done.conflicts += lost as u64;
+        leavings.done.rows += (count - lost) as u64;
+        if lost > 0 {
+            again.push(work);
+        } else {
+            leavings.finish(&work, outcome, stamps);
+        }
+    }
+    Ok(again)
+}
+
 /// Puts the messages of each group together. A tenant that the settings no longer know is parked.
 fn group_up<'s>(
     settings: &'s Settings,
     received: &'s [Received],
-    letters: &mut Vec<(Message, String)>,
-    receipts: &mut Vec<Receipt>,
+    leavings: &mut Leavings,
 ) -> Vec<Work<'s>> {
     let mut groups: BTreeMap<Group, Work<'s>> = BTreeMap::new();
     for Received {
@@ -147,8 +139,8 @@ fn group_up<'s>(
     {
         let Some(tenant) = settings.tenant(&message.group.tenant) else {
             let why = format!("the settings know no tenant {:?}", message.group.tenant);
-            receipts.push(*receipt);
-            letters.push((message.clone(), why));
+            leavings.receipts.push(*receipt);
+            leavings.park(message.clone(), why);
             continue;
         };
         let work = groups.entry(message.group.clone()).or_insert_with(|| Work {
@@ -298,50 +290,61 @@ fn by_group(rows: Vec<Stored>) -> BTreeMap<Group, Vec<Stored>> {
     groups
 }
 
-/// Counts what became of a group's events and makes their hierarchies.
-fn finish(
-    done: &mut Processed,
-    hierarchies: &mut Vec<ActionHierarchy>,
-    letters: &mut Vec<(Message, String)>,
-    work: &Work<'_>,
-    outcome: Outcome,
-    stamps: Stamps,
-) {
-    done.refolded += outcome.refolded as u64;
-    for (entry, event) in work.entries.iter().zip(outcome.events) {
-        match event.disposition {
-            Disposition::Applied => done.events += 1,
-            Disposition::Held => done.held += 1,
-            Disposition::Unmapped => done.unmapped += 1,
-            Disposition::Fault(why) => {
-                done.parked.push((Arc::clone(entry), why.clone()));
-                let message = Message {
-                    group: work.group.clone(),
-                    deduplication_id: entry.hash.0,
-                    entries: vec![Arc::clone(entry)],
-                };
-                letters.push((message, why));
-                continue;
-            }
-        }
-        done.actions += event
-            .nodes
+/// What a batch leaves behind besides its rows.
+#[derive(Default)]
+struct Leavings {
+    done: Processed,
+    hierarchies: Vec<ActionHierarchy>,
+    letters: Vec<(Message, String)>,
+    receipts: Vec<Receipt>,
+}
+
+impl Leavings {
+    /// Parks events: no number of tries would help them.
+    fn park(&mut self, message: Message, why: String) {
+        let parked = message
+            .entries
             .iter()
-            .map(crate::model::ActionNode::count)
-            .sum::<u64>();
-        hierarchies.push(ActionHierarchy {
-            group: work.group.clone(),
-            source: entry.event.source.clone(),
-            event_id: entry.event.id.clone(),
-            attempt: work.attempt,
-            read_start: stamps.read_start,
-            write_start: stamps.write_start,
-            late: event.late.clone(),
-            unmapped: event.disposition == Disposition::Unmapped,
-            actions: event.nodes,
-        });
-        if let Some(late) = event.late {
-            done.late.push((Arc::clone(entry), late));
+            .map(|entry| (Arc::clone(entry), why.clone()));
+        self.done.parked.extend(parked);
+        self.letters.push((message, why));
+    }
+
+    /// Counts what became of a group's events and makes their hierarchies.
+    fn finish(&mut self, work: &Work<'_>, outcome: Outcome, stamps: Stamps) {
+        self.receipts.extend(&work.receipts);
+        self.done.refolded += outcome.refolded as u64;
+        for (entry, event) in work.entries.iter().zip(outcome.events) {
+            let done = &mut self.done;
+            match event.disposition {
+                Disposition::Applied => done.events += 1,
+                Disposition::Held => done.held += 1,
+                Disposition::Unmapped => done.unmapped += 1,
+                Disposition::Fault(why) => {
+                    let message = Message {
+                        group: work.group.clone(),
+                        deduplication_id: entry.hash.0,
+                        entries: vec![Arc::clone(entry)],
+                    };
+                    self.park(message, why);
+                    continue;
+                }
+            }
+            done.actions += event.nodes.iter().map(ActionNode::count).sum::<u64>();
+            if let Some(late) = &event.late {
+                done.late.push((Arc::clone(entry), late.clone()));
+            }
+            self.hierarchies.push(ActionHierarchy {
+                group: work.group.clone(),
+                source: entry.event.source.clone(),
+                event_id: entry.event.id.clone(),
+                attempt: work.attempt,
+                read_start: stamps.read_start,
+                write_start: stamps.write_start,
+                late: event.late,
+                unmapped: event.disposition == Disposition::Unmapped,
+                actions: event.nodes,
+            });
         }
     }
 }

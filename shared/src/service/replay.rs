@@ -64,14 +64,15 @@ impl Replayed {
     }
 }
 
-/// The events that sit in the dead-letter queue, by group.
+/// Events that sit in the dead-letter queue, by group.
+pub type Parked = BTreeMap<Group, BTreeSet<EventHash>>;
+
+/// The events that sit in the dead-letter queue.
 ///
 /// # Errors
 /// The queue failed.
-pub async fn parked_events(
-    queue: &impl Queue,
-) -> Result<BTreeMap<Group, BTreeSet<EventHash>>, Error> {
-    let mut parked: BTreeMap<Group, BTreeSet<EventHash>> = BTreeMap::new();
+pub async fn parked_events(queue: &impl Queue) -> Result<Parked, Error> {
+    let mut parked = Parked::new();
     let mut after = 0;
     loop {
         let letters = queue.dead_letters(after, LETTERS_PAGE).await?;
@@ -89,55 +90,151 @@ pub async fn parked_events(
     }
 }
 
-/// Folds groups anew from their journals and compares the result with what is stored.
-///
-/// A difference counts once it was read again and is still there, so that live traffic beside the
-/// replay gives no false findings. `found` gets every finding; `progress` the groups done so far.
-///
-/// # Errors
-/// A port failed.
-pub async fn replay<P: Journal + Queue + Tables>(
-    ports: &P,
-    clock: &impl Clock,
-    settings: &Settings,
-    scope: &Scope,
-    mode: Mode,
-    mut found: impl FnMut(Finding),
-    mut progress: impl FnMut(&Replayed),
-) -> Result<Replayed, Error> {
-    let parked = parked_events(ports).await?;
-    let mut total = Replayed::default();
-    let mut pages = Pages {
-        scope,
-        after: None,
-        done: false,
-    };
-    while let Some(groups) = pages.next(ports).await? {
-        let comparisons = compare_groups(ports, clock, settings, &groups, &parked).await?;
-        for (group, comparison) in groups.iter().zip(comparisons) {
-            total.groups += 1;
-            let Some(comparison) = comparison else {
-                total.unknown_groups += 1;
-                continue;
-            };
-            total.events += comparison.events;
-            total.rows += comparison.rows;
-            total.faults += comparison.faults;
-            if comparison.findings.is_empty() {
-                continue;
+/// What a replay works with.
+#[derive(Debug)]
+pub struct Replay<'a, P, C> {
+    /// Where events and rows are.
+    pub ports: &'a P,
+    /// What time it is.
+    pub clock: &'a C,
+    /// What the events mean.
+    pub settings: &'a Settings,
+}
+
+impl<P: Journal + Queue + Tables, C: Clock> Replay<'_, P, C> {
+    /// Folds groups anew from their journals and compares the result with what is stored.
+    ///
+    /// A difference counts once it was read again and is still there, so that live traffic beside
+    /// the replay gives no false findings. `found` gets every finding; `progress` the sums so far.
+    ///
+    /// # Errors
+    /// A port failed.
+    pub async fn run(
+        &self,
+        scope: &Scope,
+        mode: Mode,
+        mut found: impl FnMut(Finding),
+        mut progress: impl FnMut(&Replayed),
+    ) -> Result<Replayed, Error> {
+        let parked = parked_events(self.ports).await?;
+        let mut total = Replayed::default();
+        let mut pages = Pages {
+            scope,
+            after: None,
+            done: false,
+        };
+        while let Some(groups) = pages.next(self.ports).await? {
+            let comparisons = self.compare(&groups, &parked).await?;
+            for (group, comparison) in groups.iter().zip(comparisons) {
+                total.groups += 1;
+                let Some(comparison) = comparison else {
+                    total.unknown_groups += 1;
+                    continue;
+                };
+                total.events += comparison.events;
+                total.rows += comparison.rows;
+                total.faults += comparison.faults;
+                if comparison.findings.is_empty() {
+                    continue;
+                }
+                for finding in self.confirm(group, &parked, &comparison).await? {
+                    total.findings += 1;
+                    found(finding);
+                }
+                if mode == Mode::Update {
+                    total.mended += self.mend(group, &parked).await?;
+                }
             }
-            let page = std::slice::from_ref(group);
-            for finding in confirm(ports, clock, settings, page, &parked, comparison).await? {
-                total.findings += 1;
-                found(finding);
-            }
-            if mode == Mode::Update {
-                total.mended += mend(ports, clock, settings, page, &parked).await?;
-            }
+            progress(&total);
         }
-        progress(&total);
+        Ok(total)
     }
-    Ok(total)
+
+    /// Compares each group; `None` for one whose tenant the settings do not know.
+    async fn compare(
+        &self,
+        groups: &[Group],
+        parked: &Parked,
+    ) -> Result<Vec<Option<Comparison>>, Error> {
+        let nothing = BTreeSet::new();
+        let read_start = self.clock.now();
+        let stored = self.ports.read_groups(groups).await?;
+        let journals = self.ports.entries(groups).await?;
+        let waiting = self.ports.waiting(groups).await?;
+        let mut comparisons = Vec::with_capacity(groups.len());
+        for (((group, stored), journal), waiting) in
+            groups.iter().zip(&stored).zip(&journals).zip(&waiting)
+        {
+            let last = journal
+                .iter()
+                .map(|entry| entry.event.time)
+                .max()
+                .unwrap_or(read_start);
+            let stamps = Stamps {
+                event: last,
+                read_start,
+                write_start: self.clock.now(),
+            };
+            let in_flight = waiting.iter().map(|entry| entry.hash).collect();
+            comparisons.push(self.settings.tenant(&group.tenant).map(|tenant| {
+                let parked = parked.get(group).unwrap_or(&nothing);
+                let evidence = Evidence {
+                    tenant,
+                    group,
+                    stored,
+                    journal,
+                    parked,
+                    in_flight: &in_flight,
+                };
+                compare(&evidence, stamps)
+            }));
+        }
+        Ok(comparisons)
+    }
+
+    /// The findings of a suspected group that are still there when everything is read again.
+    async fn confirm(
+        &self,
+        group: &Group,
+        parked: &Parked,
+        suspected: &Comparison,
+    ) -> Result<Vec<Finding>, Error> {
+        let again = self.compare(std::slice::from_ref(group), parked).await?;
+        let again = again
+            .into_iter()
+            .flatten()
+            .flat_map(|comparison| comparison.findings);
+        let suspect = |finding: &Finding| {
+            let row = (finding.table, &finding.id);
+            suspected
+                .findings
+                .iter()
+                .any(|one| (one.table, &one.id) == row)
+        };
+        Ok(again.filter(suspect).collect())
+    }
+
+    /// Writes what mends a group; a write that loses a race is worked out anew.
+    async fn mend(&self, group: &Group, parked: &Parked) -> Result<u64, Error> {
+        let mut mended = 0;
+        for _attempt in 0..ATTEMPTS_MAX {
+            let comparisons = self.compare(std::slice::from_ref(group), parked).await?;
+            let writes: Vec<_> = comparisons
+                .into_iter()
+                .flatten()
+                .flat_map(|one| one.writes)
+                .collect();
+            if writes.is_empty() {
+                break;
+            }
+            let committed = self.ports.commit(&writes, self.clock.now()).await?;
+            mended += committed
+                .iter()
+                .filter(|one| **one == Committed::Done)
+                .count() as u64;
+        }
+        Ok(mended)
+    }
 }
 
 /// The pages of groups of a scope.
@@ -168,100 +265,4 @@ impl Pages<'_> {
             }
         }
     }
-}
-
-/// Compares each group; `None` for one whose tenant the settings do not know.
-async fn compare_groups<P: Journal + Queue + Tables>(
-    ports: &P,
-    clock: &impl Clock,
-    settings: &Settings,
-    groups: &[Group],
-    parked: &BTreeMap<Group, BTreeSet<EventHash>>,
-) -> Result<Vec<Option<Comparison>>, Error> {
-    let nothing = BTreeSet::new();
-    let read_start = clock.now();
-    let stored = ports.read_groups(groups).await?;
-    let journals = ports.entries(groups).await?;
-    let waiting = ports.waiting(groups).await?;
-    let mut comparisons = Vec::with_capacity(groups.len());
-    for (((group, stored), journal), waiting) in
-        groups.iter().zip(&stored).zip(&journals).zip(&waiting)
-    {
-        let last = journal
-            .iter()
-            .map(|entry| entry.event.time)
-            .max()
-            .unwrap_or(read_start);
-        let stamps = Stamps {
-            event: last,
-            read_start,
-            write_start: clock.now(),
-        };
-        let in_flight = waiting.iter().map(|entry| entry.hash).collect();
-        comparisons.push(settings.tenant(&group.tenant).map(|tenant| {
-            let parked = parked.get(group).unwrap_or(&nothing);
-            let evidence = Evidence {
-                tenant,
-                group,
-                stored,
-                journal,
-                parked,
-                in_flight: &in_flight,
-            };
-            compare(&evidence, stamps)
-        }));
-    }
-    Ok(comparisons)
-}
-
-/// The findings of a suspected group that are still there when everything is read again.
-async fn confirm<P: Journal + Queue + Tables>(
-    ports: &P,
-    clock: &impl Clock,
-    settings: &Settings,
-    group: &[Group],
-    parked: &BTreeMap<Group, BTreeSet<EventHash>>,
-    suspected: Comparison,
-) -> Result<Vec<Finding>, Error> {
-    let again = compare_groups(ports, clock, settings, group, parked).await?;
-    let again: Vec<Finding> = again
-        .into_iter()
-        .flatten()
-        .flat_map(|comparison| comparison.findings)
-        .collect();
-    let suspect = |finding: &Finding| {
-        suspected
-            .findings
-            .iter()
-            .any(|one| (one.table, &one.id) == (finding.table, &finding.id))
-    };
-    Ok(again.into_iter().filter(suspect).collect())
-}
-
-/// Writes what mends a group; a write that loses a race is worked out anew.
-async fn mend<P: Journal + Queue + Tables>(
-    ports: &P,
-    clock: &impl Clock,
-    settings: &Settings,
-    group: &[Group],
-    parked: &BTreeMap<Group, BTreeSet<EventHash>>,
-) -> Result<u64, Error> {
-    let mut mended = 0;
-    for _attempt in 0..ATTEMPTS_MAX {
-        let comparisons = compare_groups(ports, clock, settings, group, parked).await?;
-        let writes: Vec<_> = comparisons
-            .into_iter()
-            .flatten()
-            .flat_map(|comparison| comparison.writes)
-            .collect();
-        if writes.is_empty() {
-            break;
-        }
-        let committed = ports.commit(&writes, clock.now()).await?;
-        mended += committed
-            .iter()
-            .filter(|one| **one == Committed::Done)
-            .count() as u64;
-    }
-    Ok(mended)
 }

@@ -44,7 +44,7 @@ fn the_first_rule_of_the_file_decides() {
                 .map(|hit| hit.name.as_str())
                 .collect::<Vec<_>>(),
         ),
-        other => format!("{other:?}"),
+        other @ (Mapping::Unmapped | Mapping::Fault(_)) => format!("{other:?}"),
     };
     let expect = expect_test::expect![[r#"
         lead.created stage="submitted" kind="" conversions=["submitted"]

@@ -300,8 +300,8 @@ async fn fill(fixture: &impl Fixture<Ports: Journal>) -> BTreeSet<Group> {
         .collect();
     let first: Vec<_> = groups.iter().map(|group| plain(group, &group.to_string())).collect();
     append(fixture, &first).await;
-    let more: Vec<_> = groups.iter().map(|group| plain(group, "more")).collect();
-    append(fixture, &more[..7]).await;
+    let more = groups.iter().take(7).map(|group| plain(group, &format!("{group} again")));
+    append(fixture, &more.collect::<Vec<_>>()).await;
     groups.into_iter().collect()
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::{Dataset, Disorder, Foldback};
 
-#[allow(
+#[expect(
     clippy::disallowed_methods,
     reason = "kills a process at a random moment of its run"
 )]

@@ -127,102 +127,82 @@ fn a_file_that_is_no_store_is_refused() {
     );
 }
 
-#[test]
-fn conversions_by_lead_and_by_name_in_pages() {
+/// A store, one of its tenants and leads, and a conversion that the lead has.
+fn with_conversions() -> (Foldback, String, String, String) {
     let dataset = Dataset::small(3_000);
     let foldback = Foldback::new();
     let file = foldback.file("events.jsonl", &dataset.lines.join("\n"));
     foldback.ok(&["run", &file, "--settings", dataset.settings()]);
-    let first: serde_json::Value = serde_json::from_str(
-        foldback
-            .ok(&["export", "RSLeadGlobalConversions"])
-            .lines()
-            .next()
-            .expect("a row"),
-    )
-    .expect("JSON");
-    let (tenant, lead) = (
-        first["tenant"].as_str().expect("a"),
-        first["leadId"].as_str().expect("b"),
-    );
+    let exported = foldback.ok(&["export", "RSLeadGlobalConversions"]);
+    let first = json(exported.lines().next().expect("a row"));
+    let text = |name: &str| first[name].as_str().expect("a text").to_owned();
     let name = first["conversions"]
         .as_object()
-        .expect("c")
-        .keys()
-        .next()
-        .expect("d")
-        .clone();
+        .and_then(|all| all.keys().next().cloned());
+    (
+        foldback,
+        text("tenant"),
+        text("leadId"),
+        name.expect("a conversion"),
+    )
+}
 
-    let one = foldback.ok(&["query", "conversions", "--tenant", tenant, "--lead", lead]);
-    assert_eq!(
-        serde_json::from_str::<serde_json::Value>(&one).expect("JSON"),
-        first
-    );
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).expect("JSON")
+}
 
-    let all = [
-        "query",
-        "conversions",
-        "--tenant",
-        tenant,
-        "--name",
-        &name,
-        "--limit",
-        "1000",
-    ];
-    let all = foldback.ok(&all);
+#[test]
+fn conversions_of_one_lead() {
+    let (foldback, tenant, lead, _) = with_conversions();
+    let one = foldback.ok(&["query", "conversions", "--tenant", &tenant, "--lead", &lead]);
+    let exported = foldback.ok(&["export", "RSLeadGlobalConversions"]);
+    assert_eq!(one.lines().next(), exported.lines().next());
+    let other = foldback.ok(&["query", "conversions", "--tenant", "other", "--lead", &lead]);
+    assert_eq!(other, "", "a lead is its tenant's alone");
+}
+
+#[test]
+fn conversions_by_name_in_a_range_and_in_pages() {
+    let (foldback, tenant, _, name) = with_conversions();
+    let ask = |more: &[&str]| {
+        let args = ["query", "conversions", "--tenant", &tenant, "--name", &name];
+        foldback.ends(&[&args[..], more].concat())
+    };
+    let all = ask(&["--limit", "1000"]).stdout;
     let time = |line: &str| {
-        let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
-        row["conversions"][&name]["lastAt"]
+        json(line)["conversions"][&name]["lastAt"]
             .as_str()
             .expect("a time")
             .to_owned()
     };
     let times: Vec<String> = all.lines().map(time).collect();
     assert!(times.is_sorted_by(|a, b| a >= b), "newest first");
-    let exported = foldback.ok(&["export", "RSLeadGlobalConversions", "--tenant", tenant]);
+    let exported = foldback.ok(&["export", "RSLeadGlobalConversions", "--tenant", &tenant]);
     let with_it = exported
         .lines()
-        .filter(|line| line.contains(&format!("\"{name}\":")))
-        .count();
-    assert_eq!(times.len(), with_it);
+        .filter(|row| !json(row)["conversions"][&name].is_null());
+    assert_eq!(times.len(), with_it.count());
 
     let mut paged = String::new();
     let mut after: Option<String> = None;
     loop {
-        let mut args = vec![
-            "query",
-            "conversions",
-            "--tenant",
-            tenant,
-            "--name",
-            &name,
-            "--limit",
-            "7",
-        ];
-        if let Some(cursor) = &after {
-            args.extend(["--after", cursor]);
-        }
-        let page = foldback.ends(&args);
-        paged.push_str(&page.stdout);
-        let Some(cursor) = page.stderr.trim().strip_prefix("there is more: --after ") else {
-            break;
+        let page = match &after {
+            Some(cursor) => ask(&["--limit", "7", "--after", cursor]),
+            None => ask(&["--limit", "7"]),
         };
-        after = Some(cursor.to_owned());
+        paged.push_str(&page.stdout);
+        let more = page
+            .stderr
+            .trim()
+            .strip_prefix("there is more: --after ")
+            .map(str::to_owned);
+        let Some(cursor) = more else { break };
+        after = Some(cursor);
     }
     assert_eq!(paged, all, "pages join to the whole");
 
     let (newest, oldest) = (&times[0], &times[times.len() - 1]);
-    let ranged = [
-        "query",
-        "conversions",
-        "--tenant",
-        tenant,
-        "--name",
-        &name,
-        "--limit",
-        "1000",
-    ];
-    let ranged = foldback.ok(&[&ranged[..], &["--from", oldest, "--to", newest]].concat());
+    let ranged = ask(&["--limit", "1000", "--from", oldest, "--to", newest]).stdout;
     let expect = times.iter().filter(|time| *time < newest).count();
     assert_eq!(
         ranged.lines().count(),
@@ -298,7 +278,7 @@ fn show_answers_as_of_and_known_at() {
     assert!(text.contains("by 1 h 0 min, after c"), "{text}");
 }
 
-#[allow(clippy::disallowed_methods, reason = "recorded times must differ")]
+#[expect(clippy::disallowed_methods, reason = "recorded times must differ")]
 fn wait_for_the_next_millisecond() {
     std::thread::sleep(std::time::Duration::from_millis(3));
 }

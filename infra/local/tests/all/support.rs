@@ -122,11 +122,16 @@ pub(crate) fn bpic_settings() -> PathBuf {
 
 fn gunzip(path: &Path) -> String {
     let mut text = String::new();
-    let file = std::fs::File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let file = std::fs::File::open(path).expect("a readable file");
     flate2::read::MultiGzDecoder::new(file)
         .read_to_string(&mut text)
         .expect("gzip of UTF-8");
     text
+}
+
+#[expect(clippy::print_stderr, reason = "a test that has less to go by says so")]
+fn say(what: &str) {
+    eprintln!("{what}");
 }
 
 impl Dataset {
@@ -148,9 +153,7 @@ impl Dataset {
                 expected: TABLES.into_iter().map(table).collect(),
             };
         }
-        eprintln!(
-            "the BPI 2012 log is not beside the project; the shipped sample stands in for it"
-        );
+        say("the BPI 2012 log is not beside the project; the shipped sample stands in for it");
         let foldback = Foldback::new();
         foldback.ok(&[
             "generate",
@@ -185,14 +188,15 @@ impl Dataset {
     pub(crate) fn check(&self, foldback: &Foldback) {
         for (table, expected) in &self.expected {
             let got = foldback.ok(&["export", table]);
-            if got != *expected {
-                let differs = got
-                    .lines()
-                    .zip(expected.lines())
-                    .find(|(got, want)| got != want);
-                let (got, want) = (got.lines().count(), expected.lines().count());
-                panic!("{table}: {got} rows for {want}, first difference {differs:#?}");
-            }
+            let differs = got
+                .lines()
+                .zip(expected.lines())
+                .find(|(got, want)| got != want);
+            let rows = (got.lines().count(), expected.lines().count());
+            assert!(
+                got == *expected,
+                "{table}: {rows:?} rows, first difference {differs:#?}"
+            );
         }
         let replay = foldback.ends(&["replay", "--json"]);
         assert_eq!(

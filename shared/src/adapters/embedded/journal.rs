@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
 use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, params};
@@ -108,11 +109,11 @@ impl Inner {
             let known = match under_way.and_then(|place| segments.new.get(place)) {
                 Some(segment) => same_identity(segment.entries.iter().copied(), entry),
                 None => {
-                    if !segments.stored.contains_key(&taken) {
-                        segments.stored.insert(taken, self.segment(taken)?);
-                    }
-                    let stored = segments.stored.get(&taken);
-                    stored.and_then(|stored| same_identity(stored.iter(), entry))
+                    let stored = match segments.stored.entry(taken) {
+                        MapEntry::Occupied(known) => known.into_mut(),
+                        MapEntry::Vacant(place) => place.insert(self.segment(taken)?),
+                    };
+                    same_identity(stored.iter(), entry)
                 }
             };
             if let Some(known) = known {
@@ -195,5 +196,6 @@ fn same_identity<'e>(
 
 /// Identities are a tenant's own: no tenant can take another's.
 fn identity_key(entry: &Entry) -> i64 {
-    EventHash::of(&entry.group.tenant, "").short() ^ entry.hash.short()
+    let tenant = EventHash::of(&entry.group.tenant, "").short();
+    i64::from_le_bytes((tenant ^ entry.hash.short()).to_le_bytes())
 }

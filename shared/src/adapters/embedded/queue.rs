@@ -58,14 +58,14 @@ impl Queue for Embedded {
             for (message, reason) in letters {
                 let gid = inner.gid(&message.group)?;
                 let body = codec::encode_entries(message.entries.iter().map(Arc::as_ref))?;
-                inner.bury(
+                let id = message.deduplication_id.to_le_bytes();
+                let spent = Spent {
                     gid,
-                    &message.deduplication_id.to_le_bytes(),
-                    1,
-                    now,
-                    reason,
-                    &body,
-                )?;
+                    deduplication: &id,
+                    receives: 1,
+                    body: &body,
+                };
+                inner.bury(&spent, now, reason)?;
             }
             Ok::<_, Failure>(())
         })
@@ -108,6 +108,14 @@ impl Queue for Embedded {
             })
         })
     }
+}
+
+/// A message on its way to the dead-letter queue.
+struct Spent<'m> {
+    gid: i64,
+    deduplication: &'m [u8],
+    receives: u32,
+    body: &'m [u8],
 }
 
 /// A message as it stands in the table.
@@ -215,20 +223,26 @@ impl Inner {
                 receives,
                 body,
                 ..
-            } = waiting;
-            self.bury(gid, &deduplication, receives, now, &reason, &body)?;
+            } = &waiting;
+            let letter = Spent {
+                gid: *gid,
+                deduplication,
+                receives: *receives,
+                body,
+            };
+            self.bury(&letter, now, &reason)?;
             self.connection
                 .prepare_cached("DELETE FROM messages WHERE sequence = ?")?
                 .execute([sequence])?;
         }
         let hidden_until = now.plus_ms(limits.visibility_ms).ms();
         taken
-            .into_iter()
+            .iter()
             .map(|waiting| self.hand_out(waiting, hidden_until))
             .collect()
     }
 
-    fn hand_out(&mut self, waiting: Waiting, hidden_until: i64) -> Result<Received, Failure> {
+    fn hand_out(&self, waiting: &Waiting, hidden_until: i64) -> Result<Received, Failure> {
         let receives = waiting.receives + 1;
         self.connection
             .prepare_cached(
@@ -269,15 +283,13 @@ impl Inner {
             .exists(params![gid, now.ms()])
     }
 
-    fn bury(
-        &self,
-        gid: i64,
-        deduplication: &[u8],
-        receives: u32,
-        now: Timestamp,
-        reason: &str,
-        body: &[u8],
-    ) -> rusqlite::Result<()> {
+    fn bury(&self, spent: &Spent<'_>, now: Timestamp, reason: &str) -> rusqlite::Result<()> {
+        let Spent {
+            gid,
+            deduplication,
+            receives,
+            body,
+        } = spent;
         self.connection
             .prepare_cached(
                 "INSERT INTO dead_letters (gid, deduplication, receives, at, reason, body)

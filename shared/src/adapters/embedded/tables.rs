@@ -1,7 +1,7 @@
 use rusqlite::{Row as SqlRow, Statement, params};
 use smol_str::SmolStr;
 
-use crate::flow::{HistoryWrite, Put, RowKey, Stored, Write};
+use crate::flow::{Put, RowKey, Stored, Write};
 use crate::handlers::{Row, Table, Version};
 use crate::model::{Group, Timestamp};
 use crate::ports::{
@@ -118,10 +118,8 @@ impl Inner {
             let now_there = write.put.as_ref().map(|put| &put.row);
             self.index_conversions(gid, replaced.as_ref(), now_there)?;
         }
-        if let Some(put) = &write.put
-            && let Some(history) = &put.history
-        {
-            self.rewrite(gid, &write.key, put.trail.version, history, now)?;
+        if let Some(put) = &write.put {
+            self.rewrite(gid, &write.key, put, now)?;
         }
         Ok(Committed::Done)
     }
@@ -180,14 +178,10 @@ impl Inner {
     }
 
     /// Ends the versions that a write supersedes and adds those it brings.
-    fn rewrite(
-        &self,
-        gid: i64,
-        key: &RowKey,
-        made: u64,
-        history: &HistoryWrite,
-        now: Timestamp,
-    ) -> Result<(), Failure> {
+    fn rewrite(&self, gid: i64, key: &RowKey, put: &Put, now: Timestamp) -> Result<(), Failure> {
+        let Some(history) = &put.history else {
+            return Ok(());
+        };
         let (table, id) = (number(key.table), key.id.as_str());
         if history.supersede {
             self.connection
@@ -223,7 +217,7 @@ impl Inner {
                 table,
                 id,
                 version.n,
-                bind(made),
+                bind(put.trail.version),
                 version.valid_from.ms(),
                 version.valid_to.map(Timestamp::ms),
                 now.ms(),

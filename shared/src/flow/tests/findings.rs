@@ -1,1 +1,658 @@
+//! What `compare` says of rows that someone or something spoiled, and that its writes mend them.
 
+use std::fmt::Write as _;
+
+use expect_test::{Expect, expect};
+use serde_json::Value;
+
+use super::telling::{TENANT, other_settings, settings, story};
+use super::world::World;
+use crate::flow::{Comparison, RowKey};
+use crate::handlers::Table;
+use crate::handlers::Table::{
+    RSAppointment, RSAppointmentChanges, RSLead, RSLeadGlobalConversions,
+};
+use crate::model::{Group, Order, Timestamp};
+
+const A_LIFE: &str = "created 8:00 stage=new; scheduled 9:00 by=ann; started 9:30 by=bob; \
+                      completed 10:00; converted 11:00 amount=50";
+
+/// Tells a story, spoils the world, shows the findings, and makes their writes: after those there
+/// is nothing to be found.
+#[track_caller]
+fn check(text: &str, spoil: impl FnOnce(&mut World), expect: &Expect) {
+    let mut world = World::new(settings(1, &[]));
+    world.run(&story(text));
+    spoil(&mut world);
+    let comparison = world.compare(&[], &[]);
+    expect.assert_eq(&show(&comparison));
+    mend(&mut world, &comparison);
+    if world.settings.version() == 1 {
+        world.assert_right();
+    }
+}
+
+#[track_caller]
+pub(super) fn mend(world: &mut World, comparison: &Comparison) {
+    assert!(world.commit(&comparison.writes), "nobody else writes");
+    assert_eq!(show(&world.compare(&[], &[])), "", "mended");
+}
+
+pub(super) fn show(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    for finding in &comparison.findings {
+        let (class, table, id) = (finding.class, finding.table.name(), &finding.id);
+        let events = finding.events.join(" ");
+        let why = &finding.explanation;
+        writeln!(text, "{class} {table} {id} [{events}]: {why}").expect("text");
+        for change in &finding.changes {
+            let value = |value: &Option<Value>| value.as_ref().map_or("-".into(), Value::to_string);
+            let (before, after) = (value(&change.before), value(&change.after));
+            writeln!(text, "  {}: {before} -> {after}", change.field).expect("text");
+        }
+    }
+    text.replace("2026-03-01T", "").replace(":00.000Z", "")
+}
+
+fn key(table: Table, id: &str) -> RowKey {
+    let group = Group {
+        tenant: TENANT.into(),
+        key: "l1".into(),
+    };
+    RowKey {
+        group,
+        table,
+        id: id.into(),
+    }
+}
+
+/// What another writer does: the row's text changes and nothing else.
+fn edit(
+    table: Table,
+    id: &'static str,
+    from: &'static str,
+    to: &'static str,
+) -> impl Fn(&mut World) {
+    move |world| {
+        let kept = world.rows.get_mut(&key(table, id)).expect("a row");
+        assert!(kept.body.contains(from), "{} has {from:?}", kept.body);
+        kept.body = kept.body.replace(from, to);
+    }
+}
+
+#[test]
+fn what_the_flow_wrote_is_as_it_should_be() {
+    check(A_LIFE, |_| (), &expect![[""]]);
+    check(
+        "started 9:30; created 8:00; again e1; scheduled 9:00 a2; viewed 7:00; updated 9 amount=x",
+        |_| (),
+        &expect![[""]],
+    );
+}
+
+#[test]
+fn counts_what_it_looked_at() {
+    let mut world = World::new(settings(1, &[]));
+    world.run(&story(
+        "created 8:00; scheduled 9:00; viewed 9:10; updated 9:20 amount=x; created 8:00 lead=l2",
+    ));
+    let Comparison {
+        rows,
+        events,
+        faults,
+        ..
+    } = world.compare(&[], &[]);
+    assert_eq!((rows, events, faults), (6, 3, 1));
+}
+
+#[test]
+fn an_event_that_no_row_holds_is_lost_and_named() {
+    check(
+        "created 8:00; scheduled 9:00; journal: started 9:30; completed 10:00",
+        |_| (),
+        &expect![[r#"
+            lost RSLead l1 [e3]: lacks events that the journal has: it holds 3 of 4 events
+              events: 3 -> 4
+            lost RSAppointment a1 [e3]: lacks events that the journal has: it holds 2 of 3 events
+              startedAt: - -> "09:30"
+              starts: 0 -> 1
+            lost RSAppointmentChanges a1 [e3]: lacks events that the journal has: it holds 2 of 3 events
+              n: 2 -> 3
+              1.validTo: "10:00" -> "09:30"
+              2.causedBy: "e4" -> "e3"
+              2.status: "completed" -> "started"
+              2.validFrom: "10:00" -> "09:30"
+              2.validTo: - -> "10:00"
+              3.causedBy: - -> "e4"
+              3.n: - -> 3
+              3.status: - -> "completed"
+              3.validFrom: - -> "10:00"
+        "#]],
+    );
+}
+
+#[test]
+fn all_events_after_a_point_are_lost_and_named() {
+    check(
+        "created 8:00; scheduled 9:00; journal: started 9:30, completed 10:00, converted 11:00",
+        |_| (),
+        &expect![[r#"
+            lost RSLead l1 [e3 e4 e5]: lacks events that the journal has: it holds 2 of 5 events
+              convertedAt: - -> "11:00"
+              events: 2 -> 5
+            lost RSAppointment a1 [e3 e4]: lacks events that the journal has: it holds 1 of 3 events
+              completedAt: - -> "10:00"
+              startedAt: - -> "09:30"
+              starts: 0 -> 1
+              status: "scheduled" -> "completed"
+            lost RSAppointmentChanges a1 [e3 e4]: lacks events that the journal has: it holds 1 of 3 events
+              n: 1 -> 3
+              status: "scheduled" -> "completed"
+              1.validTo: - -> "09:30"
+              2.causedBy: - -> "e3"
+              2.n: - -> 2
+              2.status: - -> "started"
+              2.validFrom: - -> "09:30"
+              2.validTo: - -> "10:00"
+              3.causedBy: - -> "e4"
+              3.n: - -> 3
+              3.status: - -> "completed"
+              3.validFrom: - -> "10:00"
+            lost RSLeadGlobalConversions l1 [e4 e5]: lacks events that the journal has: it holds 2 of 4 events
+              appointmentsCompleted: 0 -> 1
+              appointmentsOpen: 1 -> 0
+              conversions.signed.count: - -> 1
+              conversions.signed.firstAt: - -> "11:00"
+              conversions.signed.lastAt: - -> "11:00"
+              conversions.touch.count: 1 -> 2
+              conversions.touch.lastAt: "08:00" -> "11:00"
+              conversions.visit.count: - -> 1
+              conversions.visit.firstAt: - -> "10:00"
+              conversions.visit.lastAt: - -> "10:00"
+              convertedAt: - -> "11:00"
+              secondsToConversion: - -> 10800
+        "#]],
+    );
+}
+
+#[test]
+fn several_lost_events_in_between_are_counted_where_they_cannot_be_told() {
+    check(
+        "created 8:00; journal: updated 8:10; updated 8:20; journal: closed 8:30; updated 8:40",
+        |_| (),
+        &expect![[r#"
+            lost RSLead l1 []: lacks events that the journal has: it holds 3 of 5 events
+              closedAt: - -> "08:30"
+              events: 3 -> 5
+            lost RSLeadGlobalConversions l1 [e2]: lacks events that the journal has: it holds 3 of 4 events
+              conversions.touch.count: 3 -> 4
+        "#]],
+    );
+}
+
+#[test]
+fn a_finding_names_at_most_sixteen_events() {
+    let lost: Vec<String> = (10..40).map(|m| format!("closed 9:{m}")).collect();
+    check(
+        &format!("closed 8:00; journal: {}", lost.join(", ")),
+        |_| (),
+        &expect![[r#"
+            lost RSLead l1 [e2 e3 e4 e5 e6 e7 e8 e9 e10 e11 e12 e13 e14 e15 e16 e17]: lacks events that the journal has: it holds 1 of 31 events
+              closedAt: "08:00" -> "09:39"
+              events: 1 -> 31
+        "#]],
+    );
+}
+
+#[test]
+fn an_event_that_only_the_row_has_is_extra() {
+    check(
+        A_LIFE,
+        |world| {
+            let journal = world.journal.values_mut().next().expect("a journal");
+            journal.retain(|entry| entry.event.id != "e3");
+        },
+        &expect![[r#"
+            extra RSLead l1 []: holds events that the journal does not have: it holds 5 of 4 events
+              assignee: "bob" -> "ann"
+              events: 5 -> 4
+            extra RSAppointment a1 []: holds events that the journal does not have: it holds 3 of 2 events
+              assignee: "bob" -> "ann"
+              startedAt: "09:30" -> -
+              starts: 1 -> 0
+            extra RSAppointmentChanges a1 []: holds events that the journal does not have: it holds 3 of 2 events
+              assignee: "bob" -> "ann"
+              n: 3 -> 2
+              1.validTo: "09:30" -> "10:00"
+              2.assignee: "bob" -> "ann"
+              2.causedBy: "e3" -> "e4"
+              2.status: "started" -> "completed"
+              2.validFrom: "09:30" -> "10:00"
+              2.validTo: "10:00" -> -
+              3.assignee: "bob" -> -
+              3.causedBy: "e4" -> -
+              3.n: 3 -> -
+              3.status: "completed" -> -
+              3.validFrom: "10:00" -> -
+        "#]],
+    );
+}
+
+#[test]
+fn content_that_someone_else_changed_is_foreign() {
+    check(
+        A_LIFE,
+        edit(RSLead, "l1", r#""stage":"new""#, r#""stage":"won""#),
+        &expect![[r#"
+            foreign RSLead l1 []: holds the right events, but someone else changed its content: its content is not what its last write left
+              stage: "won" -> "new"
+        "#]],
+    );
+    check(
+        A_LIFE,
+        edit(
+            RSLeadGlobalConversions,
+            "l1",
+            r#""count":1"#,
+            r#""count":7"#,
+        ),
+        &expect![[r#"
+            foreign RSLeadGlobalConversions l1 []: holds the right events, but someone else changed its content: its content is not what its last write left
+              conversions.signed.count: 7 -> 1
+              conversions.visit.count: 7 -> 1
+        "#]],
+    );
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_foreign() {
+    check(
+        A_LIFE,
+        edit(RSAppointment, "a1", r#""starts":1"#, r#""starts":"once""#),
+        &expect![[r#"
+            foreign RSAppointment a1 []: holds the right events, but someone else changed its content: its content is not what its last write left
+              assignee: - -> "bob"
+              completedAt: - -> "10:00"
+              scheduledAt: - -> "09:00"
+              startedAt: - -> "09:30"
+              starts: 0 -> 1
+              status: - -> "completed"
+        "#]],
+    );
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_written_anew_by_the_next_event() {
+    let mut world = World::new(settings(1, &[]));
+    world.run(&story(A_LIFE));
+    edit(RSAppointment, "a1", "{", "[")(&mut world);
+    world.run(&story("no_show 12:00 id=next"));
+    world.assert_right();
+    assert!(
+        world.log.ends_with("6 correct: next applied (4 writes)\n"),
+        "{}",
+        world.log
+    );
+}
+
+#[test]
+fn a_row_with_another_last_event_is_foreign() {
+    // It would take a late event for one in order.
+    let spoil = |world: &mut World| {
+        let kept = world.rows.get_mut(&key(RSLead, "l1")).expect("a row");
+        let last = kept.trail.held.last.take().expect("an event");
+        kept.trail.held.last = Some(Order {
+            time: Timestamp::from_ms(0),
+            ..last
+        });
+    };
+    check(
+        A_LIFE,
+        spoil,
+        &expect![[r#"
+        foreign RSLead l1 []: holds the right events, but someone else changed its content: its content is not what its last write left
+    "#]],
+    );
+}
+
+#[test]
+fn a_row_made_under_older_settings_is_stale_where_they_make_a_difference() {
+    check(
+        "created 8:00; scheduled 9:00 a1; no_show 10:00 a1; scheduled 9:00 a2 id=f",
+        |world| world.settings = other_settings(2),
+        &expect![[r#"
+            stale RSAppointment a1 []: was made under an older version of the settings or the handler: settings 1 and handler 1; now settings 2 and handler 1
+              completedAt: - -> "10:00"
+              status: "no_show" -> "completed"
+            stale RSAppointmentChanges a1 []: was made under an older version of the settings or the handler: settings 1 and handler 1; now settings 2 and handler 1
+              status: "no_show" -> "completed"
+              2.status: "no_show" -> "completed"
+            stale RSLeadGlobalConversions l1 []: was made under an older version of the settings or the handler: settings 1 and handler 1; now settings 2 and handler 1
+              appointmentsCancelled: 1 -> 0
+              appointmentsCompleted: 0 -> 1
+              conversions.visit.count: - -> 1
+              conversions.visit.firstAt: - -> "10:00"
+              conversions.visit.lastAt: - -> "10:00"
+        "#]],
+    );
+}
+
+#[test]
+fn a_row_made_under_older_settings_that_still_holds_is_left_alone() {
+    check(
+        A_LIFE,
+        |world| world.settings = other_settings(2),
+        &expect![[""]],
+    );
+}
+
+#[test]
+fn an_event_under_new_settings_does_not_hide_that_the_row_is_older() {
+    let mut world = World::new(settings(1, &[]));
+    world.run(&story("scheduled 9:00; no_show 10:00"));
+    world.settings = other_settings(2);
+    world.run(&story("rescheduled 11:00 id=next"));
+    let comparison = world.compare(&[], &[]);
+    // Either the event brought the rows up to date, or they are still known to be stale.
+    let classes: Vec<&str> = comparison
+        .findings
+        .iter()
+        .map(|one| one.class.name())
+        .collect();
+    assert!(
+        classes.iter().all(|class| *class == "stale"),
+        "{}",
+        show(&comparison)
+    );
+    mend(&mut world, &comparison);
+}
+
+#[test]
+fn a_row_that_is_gone_is_missing() {
+    let remove = |table, id| {
+        move |world: &mut World| drop(world.rows.remove(&key(table, id)).expect("a row"))
+    };
+    check(
+        A_LIFE,
+        remove(RSAppointment, "a1"),
+        &expect![[r#"
+        missing RSAppointment a1 [e2 e3 e4]: should exist and does not: 3 events lead to it
+          appointmentId: - -> "a1"
+          assignee: - -> "bob"
+          completedAt: - -> "10:00"
+          leadId: - -> "l1"
+          scheduledAt: - -> "09:00"
+          startedAt: - -> "09:30"
+          starts: - -> 1
+          status: - -> "completed"
+          tenant: - -> "acme"
+    "#]],
+    );
+    check(
+        A_LIFE,
+        remove(RSLeadGlobalConversions, "l1"),
+        &expect![[r#"
+            missing RSLeadGlobalConversions l1 [e1 e2 e4 e5]: should exist and does not: 4 events lead to it
+              appointmentsCancelled: - -> 0
+              appointmentsCompleted: - -> 1
+              appointmentsOpen: - -> 0
+              conversions.signed.count: - -> 1
+              conversions.signed.firstAt: - -> "11:00"
+              conversions.signed.lastAt: - -> "11:00"
+              conversions.signed.value: - -> 50
+              conversions.touch.count: - -> 2
+              conversions.touch.firstAt: - -> "08:00"
+              conversions.touch.lastAt: - -> "11:00"
+              conversions.visit.count: - -> 1
+              conversions.visit.firstAt: - -> "10:00"
+              conversions.visit.lastAt: - -> "10:00"
+              convertedAt: - -> "11:00"
+              leadId: - -> "l1"
+              secondsToConversion: - -> 10800
+              tenant: - -> "acme"
+        "#]],
+    );
+}
+
+#[test]
+fn a_row_that_is_gone_but_for_its_history_is_missing_too() {
+    check(
+        A_LIFE,
+        |world| drop(world.rows.remove(&key(RSAppointmentChanges, "a1"))),
+        &expect![[r#"
+            missing RSAppointmentChanges a1 [e2 e3 e4]: should exist and does not: 3 events lead to it
+              appointmentId: - -> "a1"
+              assignee: - -> "bob"
+              n: - -> 3
+              status: - -> "completed"
+              tenant: - -> "acme"
+              1.assignee: - -> "ann"
+              1.causedBy: - -> "e2"
+              1.n: - -> 1
+              1.status: - -> "scheduled"
+              1.validFrom: - -> "09:00"
+              1.validTo: - -> "09:30"
+              2.assignee: - -> "bob"
+              2.causedBy: - -> "e3"
+              2.n: - -> 2
+              2.status: - -> "started"
+              2.validFrom: - -> "09:30"
+              2.validTo: - -> "10:00"
+              3.assignee: - -> "bob"
+              3.causedBy: - -> "e4"
+              3.n: - -> 3
+              3.status: - -> "completed"
+              3.validFrom: - -> "10:00"
+        "#]],
+    );
+}
+
+#[test]
+fn a_row_that_no_event_leads_to_is_an_orphan() {
+    let copy = |table, from, to| {
+        move |world: &mut World| {
+            let row = world.rows.get(&key(table, from)).expect("a row").clone();
+            world.rows.insert(key(table, to), row);
+            if let Some(history) = world.histories.get(&key(table, from)).cloned() {
+                world.histories.insert(key(table, to), history);
+            }
+        }
+    };
+    check(
+        "scheduled 9:00",
+        copy(RSAppointment, "a1", "a9"),
+        &expect![[r#"
+        orphan RSAppointment a9 []: exists, but no event of the journal leads to it
+          appointmentId: "a1" -> -
+          leadId: "l1" -> -
+          scheduledAt: "09:00" -> -
+          starts: 0 -> -
+          status: "scheduled" -> -
+          tenant: "acme" -> -
+    "#]],
+    );
+    check(
+        "scheduled 9:00",
+        copy(RSAppointmentChanges, "a1", "a9"),
+        &expect![[r#"
+        orphan RSAppointmentChanges a9 []: exists, but no event of the journal leads to it
+          appointmentId: "a1" -> -
+          n: 1 -> -
+          status: "scheduled" -> -
+          tenant: "acme" -> -
+          1.causedBy: "e1" -> -
+          1.n: 1 -> -
+          1.status: "scheduled" -> -
+          1.validFrom: "09:00" -> -
+    "#]],
+    );
+}
+
+#[test]
+fn rows_of_a_group_without_a_journal_are_orphans() {
+    check(
+        "updated 9:00",
+        |world| world.journal.clear(),
+        &expect![[r#"
+        orphan RSLead l1 []: exists, but no event of the journal leads to it
+          events: 1 -> -
+          leadId: "l1" -> -
+          tenant: "acme" -> -
+        orphan RSLeadGlobalConversions l1 []: exists, but no event of the journal leads to it
+          appointmentsCancelled: 0 -> -
+          appointmentsCompleted: 0 -> -
+          appointmentsOpen: 0 -> -
+          conversions.touch.count: 1 -> -
+          conversions.touch.firstAt: "09:00" -> -
+          conversions.touch.lastAt: "09:00" -> -
+          leadId: "l1" -> -
+          tenant: "acme" -> -
+    "#]],
+    );
+}
+
+/// Spoils the versions in force of appointment a1, of which there are three.
+fn check_history(spoil: impl FnOnce(&mut Vec<super::world::Recorded>), expect: &Expect) {
+    let change = |world: &mut World| {
+        let changes = key(RSAppointmentChanges, "a1");
+        spoil(world.histories.get_mut(&changes).expect("a history"));
+    };
+    check(A_LIFE, change, expect);
+}
+
+#[test]
+fn a_version_that_is_gone_is_missing() {
+    check_history(
+        |history| drop(history.remove(1)),
+        &expect![[r#"
+        missing RSAppointmentChanges a1 []: should exist and does not: version 2 of its history
+          3.causedBy: "e4" -> "e3"
+          3.n: 3 -> 2
+          3.status: "completed" -> "started"
+          3.validFrom: "10:00" -> "09:30"
+          3.validTo: - -> "10:00"
+          3.assignee: - -> "bob"
+          3.causedBy: - -> "e4"
+          3.n: - -> 3
+          3.status: - -> "completed"
+          3.validFrom: - -> "10:00"
+    "#]],
+    );
+    check_history(
+        |history| drop(history.pop()),
+        &expect![[r#"
+        missing RSAppointmentChanges a1 []: should exist and does not: version 3 of its history
+          3.assignee: - -> "bob"
+          3.causedBy: - -> "e4"
+          3.n: - -> 3
+          3.status: - -> "completed"
+          3.validFrom: - -> "10:00"
+    "#]],
+    );
+}
+
+#[test]
+fn a_version_too_many_is_an_orphan() {
+    let add = |history: &mut Vec<super::world::Recorded>| {
+        let mut more = history.last().expect("a version").clone();
+        more.version.n += 1;
+        history.push(more);
+    };
+    check_history(
+        add,
+        &expect![[r#"
+        orphan RSAppointmentChanges a1 []: exists, but no event of the journal leads to it: version 4 of its history
+          4.assignee: "bob" -> -
+          4.causedBy: "e4" -> -
+          4.n: 4 -> -
+          4.status: "completed" -> -
+          4.validFrom: "10:00" -> -
+    "#]],
+    );
+}
+
+#[test]
+fn a_version_that_someone_else_changed_is_foreign() {
+    check_history(
+        |history| history[1].version.fields = r#"{"status":"no_show"}"#.into(),
+        &expect![[r#"
+            foreign RSAppointmentChanges a1 []: holds the right events, but someone else changed its content: its content is not what its last write left
+              2.assignee: - -> "bob"
+              2.status: "no_show" -> "started"
+        "#]],
+    );
+    check_history(
+        |history| history[1].version.caused_by = "x".into(),
+        &expect![[r#"
+        foreign RSAppointmentChanges a1 []: holds the right events, but someone else changed its content: its content is not what its last write left
+          2.causedBy: "x" -> "e3"
+    "#]],
+    );
+}
+
+#[test]
+fn a_version_with_another_end_is_foreign() {
+    check_history(
+        |history| history[0].version.valid_to = None,
+        &expect![[r#"
+        foreign RSAppointmentChanges a1 []: holds the right events, but someone else changed its content: its content is not what its last write left
+          1.validTo: - -> "09:30"
+    "#]],
+    );
+    check_history(
+        |history| history[2].version.valid_to = Some(Timestamp::MAX),
+        &expect![[r#"
+            foreign RSAppointmentChanges a1 []: holds the right events, but someone else changed its content: its content is not what its last write left
+              3.validTo: "9999-12-31T23:59:59.999Z" -> -
+        "#]],
+    );
+}
+
+/// Tells a story under policy `detect` for some tables and shows the findings, which mend them.
+#[track_caller]
+fn check_detect(text: &str, detect: &[Table], expect: &Expect) {
+    let mut world = World::new(settings(1, detect));
+    world.run(&story(text));
+    let comparison = world.compare(&[], &[]);
+    expect.assert_eq(&show(&comparison));
+    mend(&mut world, &comparison);
+    world.assert_right();
+}
+
+#[test]
+fn a_late_event_taken_in_on_arrival_shows_as_late() {
+    check_detect(
+        "scheduled 9:00 by=ann; completed 11:00; started 10:00 by=bob",
+        &[RSAppointment],
+        &expect![[r#"
+            late RSAppointment a1 []: holds the right events, but one was applied after a later one: 1 applied out of order
+              status: "started" -> "completed"
+        "#]],
+    );
+    check_detect(
+        "scheduled 9:00 by=ann; completed 11:00; started 10:00 by=bob",
+        &[RSAppointmentChanges],
+        &expect![[r#"
+            late RSAppointmentChanges a1 []: holds the right events, but one was applied after a later one: 1 applied out of order
+              status: "started" -> "completed"
+              1.validTo: "11:00" -> "10:00"
+              2.assignee: "ann" -> "bob"
+              2.causedBy: "e2" -> "e3"
+              2.status: "completed" -> "started"
+              2.validFrom: "11:00" -> "10:00"
+              2.validTo: "10:00" -> "11:00"
+              3.causedBy: "e3" -> "e2"
+              3.status: "started" -> "completed"
+              3.validFrom: "10:00" -> "11:00"
+        "#]],
+    );
+}
+
+#[test]
+fn a_late_event_that_would_have_made_no_difference_is_no_finding() {
+    check_detect(
+        "no_show 11:00; no_show 10:00",
+        &[RSLead, RSAppointment],
+        &expect![""],
+    );
+}

@@ -2,7 +2,7 @@
 //!
 //! Every value is looked up in the list of a lead's events; nothing is carried from event to event.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
@@ -112,13 +112,11 @@ fn row(events: &[&Told], fields: Map<String, Value>) -> Seen {
     let hashes = events
         .iter()
         .map(|event| EventHash::of(&event.source, &event.id));
-    let last = hashes.clone().last();
     Seen {
         body: Value::Object(fields).to_string(),
         events: hashes.clone().count() as u64,
-        fingerprint: Fingerprint(hashes.fold(0, |sum, hash| sum.wrapping_add(hash.0))),
-        last,
-        taken: last,
+        fingerprint: Fingerprint(hashes.clone().fold(0, |sum, hash| sum.wrapping_add(hash.0))),
+        last: hashes.clone().last(),
         history: Vec::new(),
     }
 }
@@ -311,9 +309,4 @@ fn money(cents: i64) -> Value {
     }
     let text = format!("{}.{:02}", cents / 100, cents % 100);
     serde_json::from_str(&text).expect("a number")
-}
-
-/// The ids of the leads of these events.
-pub(super) fn leads(told: &[Told]) -> BTreeSet<&str> {
-    told.iter().map(|event| event.lead.as_str()).collect()
 }

@@ -1,1 +1,202 @@
+//! Events that no row holds yet, but that are not lost: on their way, or parked.
 
+use expect_test::{Expect, expect};
+
+use super::findings::show;
+use super::telling::{settings, story};
+use super::world::World;
+
+/// Tells a story and shows the findings where some of its events are on their way, others parked.
+#[track_caller]
+fn check(text: &str, in_flight: &[&str], parked: &[&str], expect: &Expect) {
+    let mut world = World::new(settings(1, &[]));
+    world.run(&story(text));
+    let (parked, in_flight) = (world.named(parked), world.named(in_flight));
+    let comparison = world.compare(&parked, &in_flight);
+    expect.assert_eq(&show(&comparison));
+    for waiting in in_flight.into_iter().chain(parked) {
+        world.deliver(&[waiting]);
+    }
+    world.assert_right();
+}
+
+/// As [`check`], where nothing is to be found.
+#[track_caller]
+fn check_nothing(text: &str, in_flight: &[&str]) {
+    check(text, in_flight, &[], &expect![[""]]);
+}
+
+#[test]
+fn an_event_on_its_way_is_not_lost() {
+    check_nothing("created 8:00; journal: scheduled 9:00", &["e2"]);
+    check_nothing("journal: created 8:00", &["e1"]);
+    check_nothing(
+        "created 8:00; scheduled 9:00; journal: completed 10:00; updated 11:00",
+        &["e3"],
+    );
+}
+
+#[test]
+fn several_events_on_their_way_are_not_lost() {
+    check_nothing(
+        "created 8:00; updated 8:10; journal: scheduled 9:00, started 9:30, completed 10:00, converted 11:00",
+        &["e3", "e4", "e5", "e6"],
+    );
+}
+
+#[test]
+fn a_derived_row_may_wait_for_its_first_event() {
+    check_nothing("closed 8:00; journal: created 9:00", &["e2"]);
+}
+
+#[test]
+fn an_event_on_its_way_may_take_the_place_of_a_later_one() {
+    // Once it is there, it is the one that completes the appointment, not e2.
+    check_nothing(
+        "scheduled 8:00; no_show 10:00; journal: cancelled 9:00",
+        &["e3"],
+    );
+}
+
+#[test]
+fn what_is_on_its_way_hides_nothing_else() {
+    check(
+        "created 8:00; journal: scheduled 9:00; journal: started 9:30; updated 9:40",
+        &["e3"],
+        &[],
+        &expect![[r#"
+            lost RSLead l1 []: lacks events that the journal has: it holds 2 of 4 events
+              events: 2 -> 4
+            missing RSAppointment a1 [e2 e3]: should exist and does not: 2 events lead to it
+              appointmentId: - -> "a1"
+              leadId: - -> "l1"
+              scheduledAt: - -> "09:00"
+              startedAt: - -> "09:30"
+              starts: - -> 1
+              status: - -> "started"
+              tenant: - -> "acme"
+            missing RSAppointmentChanges a1 [e2 e3]: should exist and does not: 2 events lead to it
+              appointmentId: - -> "a1"
+              n: - -> 2
+              status: - -> "started"
+              tenant: - -> "acme"
+              1.causedBy: - -> "e2"
+              1.n: - -> 1
+              1.status: - -> "scheduled"
+              1.validFrom: - -> "09:00"
+              1.validTo: - -> "09:30"
+              2.causedBy: - -> "e3"
+              2.n: - -> 2
+              2.status: - -> "started"
+              2.validFrom: - -> "09:30"
+            lost RSLeadGlobalConversions l1 [e2]: lacks events that the journal has: it holds 2 of 3 events
+              appointmentsOpen: 0 -> 1
+        "#]],
+    );
+}
+
+#[test]
+fn rows_wait_for_a_parked_event() {
+    check(
+        "created 8:00; journal: scheduled 9:00; updated 9:10",
+        &[],
+        &["e2"],
+        &expect![[r#"
+            parked RSLead l1 [e2]: waits for an event that sits in the dead-letter queue: it holds 2 of 3 events
+              events: 2 -> 3
+            parked RSAppointment a1 [e2]: waits for an event that sits in the dead-letter queue: it holds 0 of 1 events
+              appointmentId: - -> "a1"
+              leadId: - -> "l1"
+              scheduledAt: - -> "09:00"
+              starts: - -> 0
+              status: - -> "scheduled"
+              tenant: - -> "acme"
+            parked RSAppointmentChanges a1 [e2]: waits for an event that sits in the dead-letter queue: it holds 0 of 1 events
+              appointmentId: - -> "a1"
+              n: - -> 1
+              status: - -> "scheduled"
+              tenant: - -> "acme"
+              1.causedBy: - -> "e2"
+              1.n: - -> 1
+              1.status: - -> "scheduled"
+              1.validFrom: - -> "09:00"
+            parked RSLeadGlobalConversions l1 [e2]: waits for an event that sits in the dead-letter queue: it holds 2 of 3 events
+              appointmentsOpen: 0 -> 1
+        "#]],
+    );
+}
+
+#[test]
+fn rows_wait_for_several_parked_events() {
+    check(
+        "created 8:00; scheduled 9:00; journal: started 9:30, completed 10:00, cancelled 10:30; \
+         updated 11:00; updated 11:10",
+        &[],
+        &["e3", "e4", "e5"],
+        &expect![[r#"
+            parked RSLead l1 [e3 e4 e5]: waits for an event that sits in the dead-letter queue: it holds 4 of 7 events
+              events: 4 -> 7
+            parked RSAppointment a1 [e3 e4 e5]: waits for an event that sits in the dead-letter queue: it holds 1 of 4 events
+              cancelledAt: - -> "10:30"
+              completedAt: - -> "10:00"
+              startedAt: - -> "09:30"
+              starts: 0 -> 1
+              status: "scheduled" -> "cancelled"
+            parked RSAppointmentChanges a1 [e3 e4 e5]: waits for an event that sits in the dead-letter queue: it holds 1 of 4 events
+              n: 1 -> 4
+              status: "scheduled" -> "cancelled"
+              1.validTo: - -> "09:30"
+              2.causedBy: - -> "e3"
+              2.n: - -> 2
+              2.status: - -> "started"
+              2.validFrom: - -> "09:30"
+              2.validTo: - -> "10:00"
+              3.causedBy: - -> "e4"
+              3.n: - -> 3
+              3.status: - -> "completed"
+              3.validFrom: - -> "10:00"
+              3.validTo: - -> "10:30"
+              4.causedBy: - -> "e5"
+              4.n: - -> 4
+              4.status: - -> "cancelled"
+              4.validFrom: - -> "10:30"
+            parked RSLeadGlobalConversions l1 [e4 e5]: waits for an event that sits in the dead-letter queue: it holds 4 of 6 events
+              appointmentsCancelled: 0 -> 1
+              appointmentsOpen: 1 -> 0
+              conversions.visit.count: - -> 1
+              conversions.visit.firstAt: - -> "10:00"
+              conversions.visit.lastAt: - -> "10:00"
+        "#]],
+    );
+}
+
+#[test]
+fn rows_wait_for_a_parked_event_while_others_are_on_their_way() {
+    check(
+        "scheduled 9:00; journal: started 9:30; updated 9:40; journal: completed 10:00, updated 10:10",
+        &["e4", "e5"],
+        &["e2"],
+        &expect![[r#"
+            parked RSLead l1 [e2]: waits for an event that sits in the dead-letter queue: it holds 2 of 5 events
+              events: 2 -> 5
+            parked RSAppointment a1 [e2]: waits for an event that sits in the dead-letter queue: it holds 1 of 3 events
+              completedAt: - -> "10:00"
+              startedAt: - -> "09:30"
+              starts: 0 -> 1
+              status: "scheduled" -> "completed"
+            parked RSAppointmentChanges a1 [e2]: waits for an event that sits in the dead-letter queue: it holds 1 of 3 events
+              n: 1 -> 3
+              status: "scheduled" -> "completed"
+              1.validTo: - -> "09:30"
+              2.causedBy: - -> "e2"
+              2.n: - -> 2
+              2.status: - -> "started"
+              2.validFrom: - -> "09:30"
+              2.validTo: - -> "10:00"
+              3.causedBy: - -> "e4"
+              3.n: - -> 3
+              3.status: - -> "completed"
+              3.validFrom: - -> "10:00"
+        "#]],
+    );
+}

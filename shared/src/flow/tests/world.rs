@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use smol_str::SmolStr;
 
+use super::naive;
 use super::telling::{Step, TENANT, Told};
 use crate::flow::{
     Batch, Comparison, Disposition, EventOutcome, Evidence, Outcome, RowKey, Stored, Write,
@@ -37,6 +38,8 @@ pub(super) struct Recorded {
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) settings: Settings,
+    /// All that was ever accepted.
+    told: Vec<Told>,
     pub(super) journal: BTreeMap<Group, Vec<Entry>>,
     pub(super) rows: BTreeMap<RowKey, Kept>,
     pub(super) histories: BTreeMap<RowKey, Vec<Recorded>>,
@@ -61,7 +64,6 @@ pub(super) struct Seen {
     pub(super) events: u64,
     pub(super) fingerprint: Fingerprint,
     pub(super) last: Option<EventHash>,
-    pub(super) taken: Option<EventHash>,
     /// The versions in force, each as JSON.
     pub(super) history: Vec<Value>,
 }
@@ -73,6 +75,7 @@ impl World {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
             settings,
+            told: Vec::new(),
             journal: BTreeMap::new(),
             rows: BTreeMap::new(),
             histories: BTreeMap::new(),
@@ -107,10 +110,45 @@ impl World {
             let journal = self.journal.entry(entry.group.clone()).or_default();
             if journal.iter().all(|known| known.hash != entry.hash) {
                 journal.push(entry.as_ref().clone());
+                self.told.push(told.clone());
             }
             groups.entry(entry.group.clone()).or_default().push(entry);
         }
         groups
+    }
+
+    /// The events with these ids.
+    pub(super) fn named(&self, ids: &[&str]) -> Vec<Told> {
+        let named = self
+            .told
+            .iter()
+            .filter(|one| ids.contains(&one.id.as_str()));
+        named.cloned().collect()
+    }
+
+    /// The events that the journal has.
+    pub(super) fn journaled(&self) -> Vec<Told> {
+        let has = |told: &&Told| {
+            let entry = told.entry(&self.settings, Timestamp::MIN);
+            let journal = self.journal.get(&entry.group).into_iter().flatten();
+            journal.into_iter().any(|known| known.hash == entry.hash)
+        };
+        self.told.iter().filter(has).cloned().collect()
+    }
+
+    /// Asserts that every row is what the design says the journaled events make of it.
+    #[track_caller]
+    pub(super) fn assert_right(&self) {
+        let (stored, right) = (self.tables(), naive::tables(&self.journaled()));
+        let names: BTreeSet<_> = stored.keys().chain(right.keys()).collect();
+        let mut wrong = String::new();
+        for name in names {
+            let (stored, right) = (stored.get(name), right.get(name));
+            if stored != right {
+                writeln!(wrong, "{name:?}\n stored {stored:#?}\n  right {right:#?}").expect("text");
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
     }
 
     /// Accepts events and handles them, again where another writer was faster.
@@ -301,7 +339,7 @@ impl World {
 
     /// The rows of the tables that the design describes, without how they came to be.
     pub(super) fn tables(&self) -> Tables {
-        let known = |key: &&RowKey| super::naive::TABLES.contains(&key.table.name());
+        let known = |key: &&RowKey| naive::TABLES.contains(&key.table.name());
         let keys = self.rows.keys().filter(known);
         keys.map(|key| {
             let name = (key.group.key.clone(), key.table.name(), key.id.clone());
@@ -323,7 +361,6 @@ impl World {
             events: trail.held.events,
             fingerprint: trail.held.fingerprint,
             last: trail.held.last.as_ref().map(hash),
-            taken: trail.held.taken,
             history: self.in_force(key).into_iter().map(version).collect(),
         }
     }
@@ -364,7 +401,7 @@ impl World {
             };
             writeln!(
                 text,
-                "{table} {id}: {fields}| {} events to {last}, version {}{late}",
+                "{table} {id}: {fields} | {} events to {last}, version {}{late}",
                 trail.held.events, trail.version
             )
             .expect("text");
@@ -377,7 +414,7 @@ impl World {
                 let (n, by) = (version.n, &version.caused_by);
                 let valid = short_time(&format!("{}..{until}", version.valid_from));
                 let fields = short(&version.fields);
-                writeln!(text, "  {n} {valid} {fields}by {by}, known {from}..{to}").expect("text");
+                writeln!(text, "  {n} {valid} {fields} by {by}, known {from}..{to}").expect("text");
             }
         }
         text
@@ -399,26 +436,23 @@ fn in_words(outcome: &EventOutcome) -> String {
 
 /// A JSON object as `name=value` words, without the ids.
 pub(super) fn short(body: &str) -> String {
-    let value: Value = serde_json::from_str(body).unwrap_or_default();
-    let mut words = String::new();
-    flatten("", &value, &mut words);
-    words
+    let words = words(&serde_json::from_str(body).unwrap_or_default());
+    words.trim_matches(['(', ')']).to_owned()
 }
 
-fn flatten(path: &str, value: &Value, words: &mut String) {
+fn words(value: &Value) -> String {
     let Value::Object(fields) = value else {
-        let text = value.as_str().map_or(value.to_string(), short_time);
-        *words += &format!("{path}={text} ");
-        return;
+        return format!("={}", value.as_str().map_or(value.to_string(), short_time));
     };
+    let mut words = Vec::new();
     let ids = ["appointmentId", "leadId", "tenant"];
     for (name, value) in fields
         .iter()
         .filter(|(name, _)| !ids.contains(&name.as_str()))
     {
-        let dot = if path.is_empty() { "" } else { "." };
-        flatten(&format!("{path}{dot}{name}"), value, words);
+        words.push(format!("{name}{}", self::words(value)));
     }
+    format!("({})", words.join(" "))
 }
 
 fn short_time(text: &str) -> String {
