@@ -5,6 +5,7 @@ mod dlq;
 mod error;
 mod export;
 mod generate;
+mod handover;
 mod input;
 mod intake;
 mod pipeline;

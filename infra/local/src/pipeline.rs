@@ -5,9 +5,7 @@
 //! and short waits for a trickle, large ones for a flood ("group commit").
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use hdrhistogram::Histogram;
@@ -20,15 +18,14 @@ use shared::service::{self, Processed};
 use shared::settings::Settings;
 
 use crate::error::Failure;
+use crate::handover::{Batch, Handover, Place};
 use crate::input::{Counter, Input};
-use crate::intake::{Intake, PARCEL_EVENTS, Parcel, Place};
+use crate::intake::Intake;
 use crate::progress::Progress;
 use crate::stopwatch::Stopwatch;
 
-/// The most events of one batch: what one commit makes durable.
-const BATCH_EVENTS_MAX: usize = 16_384;
-/// Parcels that may wait: one batch is processed while the next is read.
-const PARCELS_WAITING_MAX: usize = BATCH_EVENTS_MAX / PARCEL_EVENTS;
+/// The most messages of one unit of work.
+const RECEIVE_MAX: usize = 16_384;
 /// How often a batch is tried again when the store asks for it.
 const ATTEMPTS_MAX: u32 = 5;
 /// The longest latency that is told apart, an hour.
@@ -73,39 +70,31 @@ pub(crate) fn run(
 ) -> Result<Totals, Failure> {
     let consumed = Counter::default();
     let bytes: Option<u64> = intake.inputs.iter().map(Input::bytes).sum();
-    let (sender, parcels) = sync_channel(PARCELS_WAITING_MAX);
+    let handover = Handover::default();
+    let totals = Totals::new()?;
+    let mut host = Host {
+        store,
+        settings: intake.settings,
+        inputs: intake.inputs,
+        totals,
+    };
     thread::scope(|scope| {
-        let reading = {
-            let consumed = Counter::clone(&consumed);
-            scope.spawn(move || intake.read_all(&consumed, &sender))
-        };
-        let mut host = Host {
-            store,
-            settings: intake.settings,
-            inputs: intake.inputs,
-            totals: Totals::new()?,
-        };
-        let done = host.run(&parcels, |totals| {
+        // However this thread ends, the reading one must not wait for it.
+        let fetching = handover.fetching();
+        let reading = scope.spawn(|| {
+            let read = intake.read_all(&consumed, &handover);
+            handover.end();
+            read
+        });
+        let done = host.run(&handover, |totals| {
             progress.set(consumed.load(Ordering::Relaxed), bytes, totals.read);
         });
-        // The reader ends once nobody listens.
-        drop(parcels);
+        drop(fetching);
         let read = reading.join().map_err(|_panic| {
             Failure::Input("the reading thread died: a fault of foldback".to_owned())
         })?;
         done.and(read).map(|()| host.totals)
     })
-}
-
-/// Everything that is to become durable with one commit.
-#[derive(Default)]
-struct Batch {
-    read: u64,
-    entries: Vec<Arc<Entry>>,
-    places: Vec<Place>,
-    rejects: Vec<Reject>,
-    /// When how many of the entries were read.
-    since: Vec<(Stopwatch, u64)>,
 }
 
 /// What one unit of work did, to be counted when it is durable.
@@ -130,7 +119,7 @@ impl Host<'_> {
     /// kills the process.
     fn run(
         &mut self,
-        parcels: &Receiver<Parcel>,
+        handover: &Handover,
         mut progress: impl FnMut(&Totals),
     ) -> Result<(), Failure> {
         let mut reading = true;
@@ -139,7 +128,7 @@ impl Host<'_> {
         let mut under_way: Vec<(Stopwatch, u64)> = Vec::new();
         while reading || !received.is_empty() {
             let batch = if reading {
-                next_batch(parcels, received.is_empty())
+                handover.fetch(received.is_empty())
             } else {
                 None
             };
@@ -203,7 +192,7 @@ impl Host<'_> {
         if !unit.conflicts.is_empty() {
             self.store.keep(&unit.conflicts).await?;
         }
-        unit.received = self.store.receive(BATCH_EVENTS_MAX, now).await?;
+        unit.received = self.store.receive(RECEIVE_MAX, now).await?;
         Ok(unit)
     }
 
@@ -226,33 +215,6 @@ impl Host<'_> {
             text: format!("{} {} {:?}", event.kind, event.time, event.data),
         }
     }
-}
-
-/// All that has been read, up to one batch; waits for the first unless there is other work. `None`
-/// once everything was read.
-fn next_batch(parcels: &Receiver<Parcel>, wait: bool) -> Option<Batch> {
-    let mut batch = Batch::default();
-    let mut next = if wait {
-        Some(parcels.recv().ok()?)
-    } else {
-        match parcels.try_recv() {
-            Ok(parcel) => Some(parcel),
-            Err(std::sync::mpsc::TryRecvError::Empty) => None,
-            Err(std::sync::mpsc::TryRecvError::Disconnected) => return None,
-        }
-    };
-    while let Some(parcel) = next {
-        batch
-            .since
-            .push((parcel.since, parcel.entries.len() as u64));
-        batch.read += parcel.read;
-        batch.entries.extend(parcel.entries);
-        batch.places.extend(parcel.places);
-        batch.rejects.extend(parcel.rejects);
-        let full = batch.entries.len() + PARCEL_EVENTS > BATCH_EVENTS_MAX;
-        next = if full { None } else { parcels.try_recv().ok() };
-    }
-    Some(batch)
 }
 
 impl Totals {

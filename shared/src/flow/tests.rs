@@ -4,6 +4,7 @@
 mod findings;
 mod lives;
 mod naive;
+mod spoils;
 mod stories;
 mod telling;
 mod waiting;

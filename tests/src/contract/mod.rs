@@ -48,12 +48,15 @@ macro_rules! suite {
 
 pub mod conversions;
 pub mod hierarchies;
+pub mod identities;
 pub mod journal;
 pub mod queue;
+pub mod queue_deduplication;
 pub mod queue_failures;
 pub mod rejects;
 pub mod tables;
 pub mod tables_history;
+pub mod tables_reading;
 pub mod together;
 
 /// Ports of one kind to check, and the time they live in.

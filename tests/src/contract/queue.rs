@@ -1,5 +1,6 @@
-//! What every [`Queue`] must do with messages that are handled: order, groups, deduplication.
-//! Those that are not are in [`queue_failures`](super::queue_failures).
+//! What every [`Queue`] must do with messages that are handled: order and groups. Those that are not
+//! are in [`queue_failures`](super::queue_failures), those that are sent again in
+//! [`queue_deduplication`](super::queue_deduplication).
 
 use std::slice::from_ref;
 use std::sync::Arc;
@@ -22,26 +23,17 @@ suite! { $ queue_suite, queue: Queue;
     groups_do_not_run_together,
     no_more_come_than_asked_for,
     deleted_messages_are_gone,
-    a_message_sent_twice_comes_once,
-    a_message_sent_again_after_its_end_does_not_come,
-    a_swallowed_message_does_not_prolong_the_window,
     waiting_tells_what_is_not_done,
     depth_counts,
     messages_survive_reopening,
 }
-
-/// How long a deduplication id counts: five minutes, as on SQS.
-const DEDUPLICATION_MS: i64 = 300_000;
 
 pub(super) async fn send(fixture: &impl Fixture<Ports: Queue>, messages: &[Message]) {
     let sent = fixture.ports().send(messages, fixture.now()).await;
     sent.expect("send");
 }
 
-pub(super) async fn receive(
-    fixture: &impl Fixture<Ports: Queue>,
-    limit: usize,
-) -> Vec<Received> {
+pub(super) async fn receive(fixture: &impl Fixture<Ports: Queue>, limit: usize) -> Vec<Received> {
     let received = fixture.ports().receive(limit, fixture.now()).await;
     received.expect("receive")
 }
@@ -75,7 +67,9 @@ pub(super) fn ids(received: &[Received]) -> Vec<&str> {
 pub(super) fn messages(group: &Group, ids: &[&str]) -> Vec<Message> {
     let base = group.hash().into();
     let numbered = (base..).zip(ids);
-    numbered.map(|(number, id)| message(group, number, from_ref(id))).collect()
+    numbered
+        .map(|(number, id)| message(group, number, from_ref(id)))
+        .collect()
 }
 
 /// Handles all there is, so many at a time, and says in which order it came.
@@ -123,15 +117,20 @@ async fn a_group_is_first_in_first_out(fixture: &mut impl Fixture<Ports: Queue>)
     let (one, two) = (group("acme", "lead-1"), group("acme", "lead-2"));
     let ones = messages(&one, &["9", "1", "5", "3", "7"]);
     let twos = messages(&two, &["b", "a", "c"]);
-    send(fixture, &[ones[0].clone(), twos[0].clone(), ones[1].clone()]).await;
+    send(
+        fixture,
+        &[ones[0].clone(), twos[0].clone(), ones[1].clone()],
+    )
+    .await;
     fixture.pass(MARGIN_MS).await;
     send(fixture, &[twos[1].clone(), ones[2].clone()]).await;
     let mut came = drain(fixture, 1).await;
     send(fixture, &ones[3..]).await;
     send(fixture, &twos[2..]).await;
     came.extend(drain(fixture, 2).await);
-    let (letters, digits): (Vec<_>, Vec<_>) =
-        came.into_iter().partition(|id| id.chars().all(char::is_alphabetic));
+    let (letters, digits): (Vec<_>, Vec<_>) = came
+        .into_iter()
+        .partition(|id| id.chars().all(char::is_alphabetic));
     assert_eq!(digits, ["9", "1", "5", "3", "7"]);
     assert_eq!(letters, ["b", "a", "c"]);
 }
@@ -141,7 +140,12 @@ async fn many_messages_go_in_one_send(fixture: &mut impl Fixture<Ports: Queue>) 
     let mut all = Vec::new();
     for place in 0..4 {
         let group = group("acme", &format!("lead-{place}"));
-        let own: Vec<&str> = names.iter().skip(place).step_by(4).map(String::as_str).collect();
+        let own: Vec<&str> = names
+            .iter()
+            .skip(place)
+            .step_by(4)
+            .map(String::as_str)
+            .collect();
         all.extend(messages(&group, &own));
     }
     send(fixture, &all).await;
@@ -175,14 +179,22 @@ async fn one_batch_of_a_group_is_in_flight(fixture: &mut impl Fixture<Ports: Que
     let second = receive(fixture, 10).await;
     assert_eq!(ids(&second), ["a"], "another group goes on");
     delete(fixture, &second).await;
-    assert_eq!(receive(fixture, 10).await, [], "the first is still in flight");
+    assert_eq!(
+        receive(fixture, 10).await,
+        [],
+        "the first is still in flight"
+    );
     delete(fixture, &first).await;
     assert_eq!(ids(&receive(fixture, 10).await), ["2"]);
 }
 
 /// Receives one group's `1` and `2` in one batch, with `3` behind.
 async fn two_in_flight(fixture: &impl Fixture<Ports: Queue>) -> Vec<Received> {
-    send(fixture, &messages(&group("acme", "lead-1"), &["1", "2", "3"])).await;
+    send(
+        fixture,
+        &messages(&group("acme", "lead-1"), &["1", "2", "3"]),
+    )
+    .await;
     let received = receive(fixture, 2).await;
     assert_eq!(ids(&received), ["1", "2"]);
     received
@@ -206,10 +218,19 @@ async fn a_released_part_waits_for_the_rest(fixture: &mut impl Fixture<Ports: Qu
 }
 
 async fn groups_do_not_run_together(fixture: &mut impl Fixture<Ports: Queue>) {
-    let alike = [group("ab", "c"), group("a", "bc"), group("a", "b#c"), group("A", "bc")];
+    let alike = [
+        group("ab", "c"),
+        group("a", "bc"),
+        group("a", "b#c"),
+        group("A", "bc"),
+    ];
     for (group, id) in alike.iter().zip(["1", "2", "3", "4"]) {
         send(fixture, &messages(group, &[id])).await;
-        assert_eq!(ids(&receive(fixture, 10).await), [id], "others are in flight");
+        assert_eq!(
+            ids(&receive(fixture, 10).await),
+            [id],
+            "others are in flight"
+        );
     }
 }
 
@@ -221,7 +242,11 @@ async fn no_more_come_than_asked_for(fixture: &mut impl Fixture<Ports: Queue>) {
     let mut count = 0;
     for limit in [1, 3, 2] {
         let received = receive(fixture, limit).await;
-        assert!((1..=limit).contains(&received.len()), "{} of {limit}", received.len());
+        assert!(
+            (1..=limit).contains(&received.len()),
+            "{} of {limit}",
+            received.len()
+        );
         delete(fixture, &received).await;
         count += received.len();
     }
@@ -240,48 +265,6 @@ pub(super) fn visibility_passed<F: Fixture>(_fixture: &F) -> i64 {
     F::VISIBILITY_MS + MARGIN_MS
 }
 
-async fn a_message_sent_twice_comes_once(fixture: &mut impl Fixture<Ports: Queue>) {
-    let group = group("acme", "lead-1");
-    let [first, second] = [message(&group, 7, &["1"]), message(&group, 8, &["2"])];
-    send(fixture, &[first.clone(), first.clone(), second.clone()]).await;
-    send(fixture, from_ref(&first)).await;
-    assert_eq!(drain(fixture, 1).await, ["1", "2"]);
-    assert_eq!(counts(fixture).await, (0, 0, 0));
-}
-
-async fn a_message_sent_again_after_its_end_does_not_come(
-    fixture: &mut impl Fixture<Ports: Queue>,
-) {
-    let sent = message(&group("acme", "lead-1"), 7, &["1"]);
-    send(fixture, from_ref(&sent)).await;
-    assert_eq!(drain(fixture, 1).await, ["1"]);
-    send(fixture, from_ref(&sent)).await;
-    assert_eq!(receive(fixture, 10).await, [], "at once");
-    fixture.pass(DEDUPLICATION_MS - 10 * MARGIN_MS).await;
-    send(fixture, from_ref(&sent)).await;
-    assert_eq!(receive(fixture, 10).await, [], "just within the window");
-    fixture.pass(11 * MARGIN_MS).await;
-    send(fixture, from_ref(&sent)).await;
-    assert_eq!(drain(fixture, 10).await, ["1"], "after the window");
-}
-
-async fn a_swallowed_message_does_not_prolong_the_window(
-    fixture: &mut impl Fixture<Ports: Queue>,
-) {
-    let sent = message(&group("acme", "lead-1"), 7, &["1"]);
-    send(fixture, from_ref(&sent)).await;
-    assert_eq!(drain(fixture, 1).await, ["1"]);
-    fixture.pass(DEDUPLICATION_MS - 10 * MARGIN_MS).await;
-    send(fixture, from_ref(&sent)).await;
-    fixture.pass(11 * MARGIN_MS).await;
-    send(fixture, from_ref(&sent)).await;
-    assert_eq!(drain(fixture, 10).await, ["1"], "the window begins with the first");
-    // That one was delivered: it begins a window of its own.
-    fixture.pass(DEDUPLICATION_MS - 10 * MARGIN_MS).await;
-    send(fixture, from_ref(&sent)).await;
-    assert_eq!(receive(fixture, 10).await, []);
-}
-
 async fn waiting_tells_what_is_not_done(fixture: &mut impl Fixture<Ports: Queue>) {
     let (one, two) = (group("acme", "lead-1"), group("acme", "lead-2"));
     let shapes = Message {
@@ -295,12 +278,20 @@ async fn waiting_tells_what_is_not_done(fixture: &mut impl Fixture<Ports: Queue>
     let asked = [two, group("acme", "none"), one];
     let mut expect = shapes.entries;
     expect.extend(["y", "x"].map(|id| entry(&asked[0], event(&asked[0], id))));
-    let of = |entries: &[Entry]| entries.iter().map(|e| e.event.id.to_string()).collect::<Vec<_>>();
+    let of = |entries: &[Entry]| {
+        entries
+            .iter()
+            .map(|e| e.event.id.to_string())
+            .collect::<Vec<_>>()
+    };
 
     let waiting = fixture.ports().waiting(&asked).await.expect("waiting");
     assert_eq!(waiting.len(), asked.len());
     assert!(waiting[0].iter().eq(expect.iter().map(Arc::as_ref)));
-    assert_eq!((of(&waiting[1]), of(&waiting[2])), (vec![], vec!["b".into(), "a".into()]));
+    assert_eq!(
+        (of(&waiting[1]), of(&waiting[2])),
+        (vec![], vec!["b".into(), "a".into()])
+    );
 
     let received = receive(fixture, 1).await;
     let waiting = fixture.ports().waiting(&asked).await.expect("waiting");
@@ -316,7 +307,11 @@ async fn depth_counts(fixture: &mut impl Fixture<Ports: Queue>) {
     send(fixture, &messages(&one, &["1", "2"])).await;
     send(fixture, &messages(&two, &["a"])).await;
     let letter = (message(&one, 99, &["x"]), "why".to_owned());
-    fixture.ports().park(&[letter], fixture.now()).await.expect("park");
+    fixture
+        .ports()
+        .park(&[letter], fixture.now())
+        .await
+        .expect("park");
     assert_eq!(counts(fixture).await, (3, 0, 1));
     let first = receive(fixture, 1).await;
     assert_eq!(counts(fixture).await, (2, 1, 1));
@@ -332,7 +327,11 @@ async fn depth_counts(fixture: &mut impl Fixture<Ports: Queue>) {
 /// How many messages are visible, in flight and dead.
 pub(super) async fn counts(fixture: &impl Fixture<Ports: Queue>) -> (u64, u64, u64) {
     let depth = fixture.ports().depth(fixture.now()).await;
-    let Depth { visible, in_flight, dead } = depth.expect("depth");
+    let Depth {
+        visible,
+        in_flight,
+        dead,
+    } = depth.expect("depth");
     (visible, in_flight, dead)
 }
 
@@ -343,9 +342,17 @@ async fn messages_survive_reopening(fixture: &mut impl Fixture<Ports: Queue>) {
     let first = receive(fixture, 1).await;
     delete(fixture, &first).await;
     let letter = (message(&group, 99, &["x"]), "why".to_owned());
-    fixture.ports().park(&[letter], fixture.now()).await.expect("park");
+    fixture
+        .ports()
+        .park(&[letter], fixture.now())
+        .await
+        .expect("park");
     fixture.reopen().await;
     assert_eq!(counts(fixture).await, (2, 0, 1));
     send(fixture, &sent).await;
-    assert_eq!(drain(fixture, 1).await, ["2", "3"], "the window is remembered");
+    assert_eq!(
+        drain(fixture, 1).await,
+        ["2", "3"],
+        "the window is remembered"
+    );
 }

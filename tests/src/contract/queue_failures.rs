@@ -6,9 +6,7 @@ use std::slice::from_ref;
 use shared::model::Group;
 use shared::ports::{Letter, Message, Queue, Received};
 
-use super::queue::{
-    counts, delete, drain, hide, ids, messages, receive, send, visibility_passed,
-};
+use super::queue::{counts, delete, drain, hide, ids, messages, receive, send, visibility_passed};
 use super::{Fixture, MARGIN_MS};
 use crate::fixtures::{every_shape, group, message};
 
@@ -70,7 +68,10 @@ async fn an_unfinished_message_comes_again<F: Fixture<Ports: Queue>>(fixture: &m
     fixture.pass(F::VISIBILITY_MS / 2 + MARGIN_MS).await;
     let again = receive(fixture, 1).await;
     assert_eq!(again.len(), 1);
-    assert_eq!((again[0].receives, &again[0].message), (2, &first[0].message));
+    assert_eq!(
+        (again[0].receives, &again[0].message),
+        (2, &first[0].message)
+    );
     assert_eq!(again[0].sent, first[0].sent);
     delete(fixture, &again).await;
     assert_eq!(drain(fixture, 1).await, ["2"]);
@@ -108,7 +109,11 @@ async fn a_stale_receipt_hides_nothing(fixture: &mut impl Fixture<Ports: Queue>)
     fixture.pass(visibility_passed(fixture)).await;
     let current = receive(fixture, 1).await;
     hide(fixture, &stale, 0).await;
-    assert_eq!(receive(fixture, 1).await, [], "the current receive holds it");
+    assert_eq!(
+        receive(fixture, 1).await,
+        [],
+        "the current receive holds it"
+    );
     hide(fixture, &current, 0).await;
     hide(fixture, &stale, 4 * visibility_passed(fixture)).await;
     assert_eq!(ids(&receive(fixture, 1).await), ["1"]);
@@ -118,7 +123,10 @@ async fn a_released_message_comes_at_once(fixture: &mut impl Fixture<Ports: Queu
     send(fixture, &messages(&lead(), &["1", "2"])).await;
     for (receives, ms) in [(1, 0), (2, -MARGIN_MS)] {
         let received = receive(fixture, 1).await;
-        assert_eq!((ids(&received), received[0].receives), (vec!["1"], receives));
+        assert_eq!(
+            (ids(&received), received[0].receives),
+            (vec!["1"], receives)
+        );
         assert_eq!(receive(fixture, 1).await, []);
         hide(fixture, &received, ms).await;
     }
@@ -130,7 +138,11 @@ async fn a_message_can_be_hidden_for_longer(fixture: &mut impl Fixture<Ports: Qu
     let received = receive(fixture, 1).await;
     hide(fixture, &received, 3 * visibility_passed(fixture)).await;
     fixture.pass(2 * visibility_passed(fixture)).await;
-    assert_eq!(receive(fixture, 10).await, [], "hidden, and its group with it");
+    assert_eq!(
+        receive(fixture, 10).await,
+        [],
+        "hidden, and its group with it"
+    );
     assert_eq!(counts(fixture).await.1, 1);
     fixture.pass(visibility_passed(fixture) + MARGIN_MS).await;
     let again = receive(fixture, 1).await;
@@ -148,7 +160,11 @@ async fn an_unknown_receipt_does_nothing(fixture: &mut impl Fixture<Ports: Queue
     let next = receive(fixture, 1).await;
     delete(fixture, &received).await;
     hide(fixture, &received, 0).await;
-    assert_eq!(receive(fixture, 1).await, [], "the old receipt fits no other message");
+    assert_eq!(
+        receive(fixture, 1).await,
+        [],
+        "the old receipt fits no other message"
+    );
     hide(fixture, &next, 0).await;
     assert_eq!(drain(fixture, 1).await, ["2"]);
 }
@@ -217,9 +233,16 @@ async fn parked_letters_keep_message_and_reason(fixture: &mut impl Fixture<Ports
     park(fixture, &parked, reason).await;
     let letters = letters(fixture, 0, 10).await;
     assert_eq!(letters.len(), 1);
-    assert_eq!((letters[0].reason.as_str(), &letters[0].message), (reason, &parked));
+    assert_eq!(
+        (letters[0].reason.as_str(), &letters[0].message),
+        (reason, &parked)
+    );
     assert!((before..=fixture.now()).contains(&letters[0].at));
-    assert_eq!(receive(fixture, 10).await, [], "a parked message is not sent");
+    assert_eq!(
+        receive(fixture, 10).await,
+        [],
+        "a parked message is not sent"
+    );
 }
 
 async fn dead_letters_are_paged(fixture: &mut impl Fixture<Ports: Queue>) {
@@ -241,7 +264,10 @@ async fn dead_letters_are_paged(fixture: &mut impl Fixture<Ports: Queue>) {
         }
         assert!(paged.is_sorted_by(|a, b| a.id < b.id));
         let reasons: Vec<&String> = paged.iter().map(|letter| &letter.reason).collect();
-        assert!(reasons.iter().copied().eq(&names), "pages of {limit}: {reasons:?}");
+        assert!(
+            reasons.iter().copied().eq(&names),
+            "pages of {limit}: {reasons:?}"
+        );
     }
 }
 
@@ -251,7 +277,12 @@ async fn redriven_letters_are_delivered<F: Fixture<Ports: Queue>>(fixture: &mut 
     send(fixture, &sent).await;
     fail(fixture, "poison", F::RECEIVES_MAX).await;
     assert_eq!(receive(fixture, 10).await, []);
-    park(fixture, &message(&group("acme", "lead-2"), 55, &["parked"]), "why").await;
+    park(
+        fixture,
+        &message(&group("acme", "lead-2"), 55, &["parked"]),
+        "why",
+    )
+    .await;
     let dead = letters(fixture, 0, 10).await;
     let dead: Vec<u64> = dead.iter().map(|letter| letter.id).collect();
     assert_eq!(redrive(fixture, &dead).await, 2);
@@ -284,11 +315,19 @@ async fn letters_that_are_gone_are_passed_over(fixture: &mut impl Fixture<Ports:
     for (deduplication_id, id) in [(1, "1"), (2, "2"), (3, "3")] {
         park(fixture, &message(&lead(), deduplication_id, &[id]), "why").await;
     }
-    let dead: Vec<u64> = letters(fixture, 0, 10).await.iter().map(|letter| letter.id).collect();
+    let dead: Vec<u64> = letters(fixture, 0, 10)
+        .await
+        .iter()
+        .map(|letter| letter.id)
+        .collect();
     assert_eq!(redrive(fixture, &[dead[1], dead[1], u64::MAX]).await, 1);
     assert_eq!(redrive(fixture, from_ref(&dead[1])).await, 0);
     assert_eq!(drain(fixture, 10).await, ["2"]);
-    let left: Vec<u64> = letters(fixture, 0, 10).await.iter().map(|letter| letter.id).collect();
+    let left: Vec<u64> = letters(fixture, 0, 10)
+        .await
+        .iter()
+        .map(|letter| letter.id)
+        .collect();
     assert_eq!(left, [dead[0], dead[2]]);
 }
 
@@ -297,7 +336,11 @@ async fn redriven_letters_of_a_group_keep_their_order(fixture: &mut impl Fixture
         park(fixture, &message(&lead(), deduplication_id, &[id]), "why").await;
     }
     send(fixture, &messages(&lead(), &["sent before"])).await;
-    let dead: Vec<u64> = letters(fixture, 0, 10).await.iter().map(|letter| letter.id).collect();
+    let dead: Vec<u64> = letters(fixture, 0, 10)
+        .await
+        .iter()
+        .map(|letter| letter.id)
+        .collect();
     assert_eq!(redrive(fixture, &dead).await, 3);
     assert_eq!(drain(fixture, 1).await, ["sent before", "1", "2", "3"]);
 }

@@ -1,18 +1,17 @@
-//! What every [`Tables`] must do with rows: conditional writes, reading, finding. Histories are in
-//! [`tables_history`](super::tables_history), queries in [`conversions`](super::conversions).
+//! What every [`Tables`] must do with conditional writes. What is read is in
+//! [`tables_reading`](super::tables_reading) and [`conversions`](super::conversions), histories in
+//! [`tables_history`](super::tables_history).
 
 use std::slice::from_ref;
 
 use shared::flow::{RowKey, Stored, Write};
 use shared::handlers::Table;
-use shared::model::{EventHash, Fingerprint, Group, Held, Order, Sequence, Stamps, Timestamp, Trail};
+use shared::model::Group;
 use shared::ports::Committed::{Conflict, Done};
 use shared::ports::{Committed, Reading, Tables};
 
 use super::Fixture;
-use crate::fixtures::{
-    at, converted, group, handle, happened, key, lead, lead_key, settings, taking_away, write,
-};
+use crate::fixtures::{group, handle, happened, lead, lead_key, settings, taking_away, write};
 
 suite! { $ tables_suite, tables: Tables;
     rows_of_every_table_come_back_as_they_were,
@@ -24,14 +23,6 @@ suite! { $ tables_suite, tables: Tables;
     each_write_is_answered_on_its_own,
     writes_of_one_row_in_one_commit_follow_each_other,
     many_rows_go_in_one_commit,
-    a_read_gives_the_rows_that_exist,
-    groups_are_read_whole,
-    rows_do_not_run_together,
-    trails_come_back_exactly,
-    a_body_that_is_no_row_is_marked,
-    rows_are_found_by_the_leads_id,
-    rows_are_found_by_the_appointments_id,
-    rows_are_found_by_tenant,
     rows_survive_reopening,
 }
 
@@ -49,25 +40,31 @@ pub(super) async fn commit_all(fixture: &impl Fixture<Ports: Tables>, writes: &[
 }
 
 pub(super) async fn read(fixture: &impl Fixture<Ports: Tables>, key: &RowKey) -> Option<Stored> {
-    let read = fixture.ports().read(from_ref(key), Reading::WithHistory).await;
+    let read = fixture
+        .ports()
+        .read(from_ref(key), Reading::WithHistory)
+        .await;
     let mut read = read.expect("read");
     assert!(read.len() <= 1, "one key, {} rows", read.len());
     read.pop()
 }
 
 /// The stage of a lead, with its version.
-async fn stage(fixture: &impl Fixture<Ports: Tables>, key: &RowKey) -> Option<(String, u64)> {
+pub(super) async fn stage(
+    fixture: &impl Fixture<Ports: Tables>,
+    key: &RowKey,
+) -> Option<(String, u64)> {
     let stored = read(fixture, key).await?;
     let body: serde_json::Value = serde_json::from_str(&stored.row.body()).expect("JSON");
     Some((body["stage"].as_str()?.to_owned(), stored.trail.version))
 }
 
-fn one() -> Group {
+pub(super) fn one() -> Group {
     group("acme", "lead-1")
 }
 
 /// What a store should hold after `write`, which must put a row.
-fn as_stored(write: &Write) -> Stored {
+pub(super) fn as_stored(write: &Write) -> Stored {
     let put = write.put.as_ref().expect("a row");
     Stored {
         key: write.key.clone(),
@@ -79,7 +76,7 @@ fn as_stored(write: &Write) -> Stored {
 }
 
 /// What live handling writes for a lead's first events: rows of every table.
-fn rows_of_every_table(group: &Group) -> Vec<Write> {
+pub(super) fn rows_of_every_table(group: &Group) -> Vec<Write> {
     let new = [
         happened(group, 0, "lead.created"),
         happened(group, 5, "appointment.scheduled"),
@@ -116,14 +113,21 @@ async fn an_update_needs_the_version(fixture: &mut impl Fixture<Ports: Tables>) 
     // Two that read version 2: the one that comes second has lost.
     commit_all(fixture, &[update(2, "third")]).await;
     for wrong in [0, 1, 2, 4] {
-        assert_eq!(commit(fixture, &[update(wrong, "lost")]).await, [Conflict], "{wrong}");
+        assert_eq!(
+            commit(fixture, &[update(wrong, "lost")]).await,
+            [Conflict],
+            "{wrong}"
+        );
         assert_eq!(stage(fixture, &key).await, Some(("third".into(), 3)));
     }
 }
 
 async fn an_update_of_no_row_writes_none(fixture: &mut impl Fixture<Ports: Tables>) {
     let key = lead_key(&one());
-    let updates = [write(&key, Some(1), lead(&one(), "lost")), taking_away(&key, 1)];
+    let updates = [
+        write(&key, Some(1), lead(&one(), "lost")),
+        taking_away(&key, 1),
+    ];
     assert_eq!(commit(fixture, &updates).await, [Conflict; 2]);
     assert_eq!(read(fixture, &key).await, None);
 }
@@ -133,30 +137,49 @@ async fn a_delete_needs_the_version(fixture: &mut impl Fixture<Ports: Tables>) {
     commit_all(fixture, &[write(&key, None, lead(&one(), "first"))]).await;
     commit_all(fixture, &[write(&key, Some(1), lead(&one(), "second"))]).await;
     for wrong in [1, 3] {
-        assert_eq!(commit(fixture, &[taking_away(&key, wrong)]).await, [Conflict]);
+        assert_eq!(
+            commit(fixture, &[taking_away(&key, wrong)]).await,
+            [Conflict]
+        );
         assert_eq!(stage(fixture, &key).await, Some(("second".into(), 2)));
     }
     commit_all(fixture, &[taking_away(&key, 2)]).await;
     assert_eq!(read(fixture, &key).await, None);
-    assert_eq!(commit(fixture, &[taking_away(&key, 2)]).await, [Conflict], "it is gone");
+    assert_eq!(
+        commit(fixture, &[taking_away(&key, 2)]).await,
+        [Conflict],
+        "it is gone"
+    );
 }
 
 async fn a_deleted_row_can_be_made_anew(fixture: &mut impl Fixture<Ports: Tables>) {
     let key = lead_key(&one());
     let insert = |stage: &str| write(&key, None, lead(&one(), stage));
-    commit_all(fixture, &[insert("first"), taking_away(&key, 1), insert("anew")]).await;
+    commit_all(
+        fixture,
+        &[insert("first"), taking_away(&key, 1), insert("anew")],
+    )
+    .await;
     assert_eq!(stage(fixture, &key).await, Some(("anew".into(), 1)));
 }
 
 /// Losing one race costs no other row its write.
 async fn each_write_is_answered_on_its_own(fixture: &mut impl Fixture<Ports: Tables>) {
     let [one, two, three] = ["lead-1", "lead-2", "lead-3"].map(|key| group("acme", key));
-    commit_all(fixture, &[write(&lead_key(&two), None, lead(&two, "there"))]).await;
+    commit_all(
+        fixture,
+        &[write(&lead_key(&two), None, lead(&two, "there"))],
+    )
+    .await;
     let inserts = [&one, &two, &three].map(|g| write(&lead_key(g), None, lead(g, "new")));
     assert_eq!(commit(fixture, &inserts).await, [Done, Conflict, Done]);
     let mut stages = Vec::new();
     for group in [one, two, three] {
-        stages.extend(stage(fixture, &lead_key(&group)).await.map(|(stage, _)| stage));
+        stages.extend(
+            stage(fixture, &lead_key(&group))
+                .await
+                .map(|(stage, _)| stage),
+        );
     }
     assert_eq!(stages, ["new", "there", "new"]);
     assert_eq!(commit(fixture, &[]).await, []);
@@ -177,198 +200,24 @@ async fn writes_of_one_row_in_one_commit_follow_each_other(
 }
 
 async fn many_rows_go_in_one_commit(fixture: &mut impl Fixture<Ports: Tables>) {
-    let groups: Vec<Group> = (0..250).map(|i| group("acme", &format!("lead-{i}"))).collect();
+    let groups: Vec<Group> = (0..250)
+        .map(|i| group("acme", &format!("lead-{i}")))
+        .collect();
     let writes: Vec<Write> = groups
         .iter()
         .map(|group| write(&lead_key(group), None, lead(group, &group.key)))
         .collect();
     commit_all(fixture, &writes).await;
     let keys: Vec<RowKey> = groups.iter().map(lead_key).collect();
-    let mut read = fixture.ports().read(&keys, Reading::Row).await.expect("read");
+    let mut read = fixture
+        .ports()
+        .read(&keys, Reading::Row)
+        .await
+        .expect("read");
     let mut expect: Vec<Stored> = writes.iter().map(as_stored).collect();
     read.sort_by(|a, b| a.key.cmp(&b.key));
     expect.sort_by(|a, b| a.key.cmp(&b.key));
     assert_eq!(read, expect);
-}
-
-async fn a_read_gives_the_rows_that_exist(fixture: &mut impl Fixture<Ports: Tables>) {
-    commit_all(fixture, &rows_of_every_table(&one())).await;
-    let keys = [
-        key(&one(), Table::RSAppointmentChanges, "meeting"),
-        key(&one(), Table::RSAppointment, "none"),
-        key(&group("globex", "lead-1"), Table::RSLead, "lead-1"),
-        key(&group("acme", "lead-2"), Table::RSLead, "lead-1"),
-        lead_key(&one()),
-    ];
-    for reading in [Reading::Row, Reading::WithHistory] {
-        let mut read = fixture.ports().read(&keys, reading).await.expect("read");
-        read.sort_by_key(|row| row.key.table);
-        let found: Vec<&RowKey> = read.iter().map(|row| &row.key).collect();
-        assert_eq!(found, [&keys[4], &keys[0]]);
-        let histories: Vec<_> = read.iter().map(|row| row.history.as_ref().map(Vec::len)).collect();
-        let expect = if reading == Reading::Row { None } else { Some(2) };
-        assert_eq!(histories, [None, expect], "{reading:?}");
-    }
-    let none = fixture.ports().read(&[], Reading::Row).await.expect("read");
-    assert_eq!(none, []);
-}
-
-async fn groups_are_read_whole(fixture: &mut impl Fixture<Ports: Tables>) {
-    let (one, two) = (one(), group("globex", "lead-1"));
-    let (ones, twos) = (rows_of_every_table(&one), rows_of_every_table(&two));
-    commit_all(fixture, &ones).await;
-    commit_all(fixture, &twos[..2]).await;
-    let asked = [two, group("acme", "none"), one];
-    let mut read = fixture.ports().read_groups(&asked).await.expect("read groups");
-    for rows in &mut read {
-        rows.sort_by(|a, b| a.key.cmp(&b.key));
-    }
-    let sorted = |writes: &[Write]| {
-        let mut rows: Vec<Stored> = writes.iter().map(as_stored).collect();
-        rows.sort_by(|a, b| a.key.cmp(&b.key));
-        rows
-    };
-    assert_eq!(read, [sorted(&twos[..2]), vec![], sorted(&ones)]);
-}
-
-async fn rows_do_not_run_together(fixture: &mut impl Fixture<Ports: Tables>) {
-    let alike = [
-        key(&group("ab", "c"), Table::RSAppointment, "d"),
-        key(&group("a", "bc"), Table::RSAppointment, "d"),
-        key(&group("a", "b"), Table::RSAppointment, "cd"),
-        key(&group("a", "b#c"), Table::RSAppointment, "d"),
-        key(&group("a", "b"), Table::RSAppointment, "c#d"),
-        key(&group("a", "b"), Table::RSAppointment, "CD"),
-        key(&group("a", "b"), Table::RSAppointmentChanges, "cd"),
-    ];
-    for key in &alike {
-        let row = key.table.new_row(&key.group, &key.id);
-        assert_eq!(commit(fixture, &[write(key, None, row)]).await, [Done], "{key:?}");
-    }
-    for key in &alike {
-        let stored = read(fixture, key).await.expect("a row");
-        assert_eq!(stored.row, key.table.new_row(&key.group, &key.id));
-    }
-    let read = fixture.ports().read_groups(&[group("a", "b")]).await.expect("read groups");
-    assert_eq!(read[0].len(), 4);
-}
-
-async fn trails_come_back_exactly(fixture: &mut impl Fixture<Ports: Tables>) {
-    let order = Order {
-        time: Timestamp::MAX,
-        below_ms: 999_999,
-        sequence: Some(Sequence("010".into())),
-        source: "//crm.example/Zürich".into(),
-        id: "名前 \u{1f600}".into(),
-    };
-    let full = Trail {
-        held: Held {
-            events: 1 << 53,
-            fingerprint: Fingerprint(u128::MAX),
-            last: Some(order),
-            taken: Some(EventHash(1 << 127)),
-        },
-        out_of_order: u32::MAX,
-        version: 1 << 53,
-        settings: u32::MAX,
-        handler: 7,
-        checksum: u32::MAX,
-        stamps: Stamps {
-            event: Timestamp::MIN,
-            read_start: at(0).plus_ms(1),
-            write_start: Timestamp::MAX,
-        },
-    };
-    let empty = Trail {
-        held: Held::default(),
-        out_of_order: 0,
-        version: 1,
-        settings: 0,
-        handler: 0,
-        checksum: 0,
-        stamps: full.stamps,
-    };
-    let key = lead_key(&one());
-    let mut expected = None;
-    for trail in [full, empty] {
-        let mut write = write(&key, expected, lead(&one(), "open"));
-        write.put.as_mut().expect("a row").trail = trail.clone();
-        commit_all(fixture, &[write]).await;
-        let stored = read(fixture, &key).await.expect("a row");
-        assert_eq!(stored.trail, trail);
-        expected = Some(trail.version);
-    }
-}
-
-/// Another writer's doing; replay has to see it, and to know which version to replace.
-async fn a_body_that_is_no_row_is_marked(fixture: &mut impl Fixture<Ports: Tables>) {
-    let key = lead_key(&one());
-    let mut damaged = write(&key, None, lead(&one(), "open"));
-    let put = damaged.put.as_mut().expect("a row");
-    put.body = r#"{"leadId":"lead-1","events":"many"}"#.to_owned();
-    let trail = put.trail.clone();
-    commit_all(fixture, &[damaged]).await;
-    let stored = read(fixture, &key).await.expect("a row, if a damaged one");
-    assert!(!stored.readable);
-    assert_eq!(stored.trail, trail);
-    assert_eq!(stored.row, key.table.new_row(&one(), &key.id));
-    commit_all(fixture, &[write(&key, Some(1), lead(&one(), "mended"))]).await;
-    assert_eq!(stage(fixture, &key).await, Some(("mended".into(), 2)));
-    assert!(read(fixture, &key).await.is_some_and(|stored| stored.readable));
-}
-
-async fn found(
-    fixture: &impl Fixture<Ports: Tables>,
-    tenant: Option<&str>,
-    id: &str,
-) -> Vec<RowKey> {
-    let mut keys = fixture.ports().find(tenant, id).await.expect("find");
-    keys.sort();
-    keys
-}
-
-async fn rows_are_found_by_the_leads_id(fixture: &mut impl Fixture<Ports: Tables>) {
-    commit_all(fixture, &rows_of_every_table(&one())).await;
-    commit_all(fixture, &rows_of_every_table(&group("acme", "lead-10"))).await;
-    let expect = [lead_key(&one()), RowKey::conversions("acme", "lead-1")];
-    assert_eq!(found(fixture, None, "lead-1").await, expect);
-    for unknown in ["", "lead", "LEAD-1", "lead-1 ", "lead-2", "%"] {
-        assert_eq!(found(fixture, None, unknown).await, [], "{unknown:?}");
-    }
-    commit_all(fixture, &[taking_away(&expect[0], 1)]).await;
-    assert_eq!(found(fixture, None, "lead-1").await, expect[1..]);
-}
-
-async fn rows_are_found_by_the_appointments_id(fixture: &mut impl Fixture<Ports: Tables>) {
-    let (one, two) = (one(), group("acme", "lead-2"));
-    commit_all(fixture, &rows_of_every_table(&one)).await;
-    commit_all(fixture, &rows_of_every_table(&two)).await;
-    let tables = [Table::RSAppointment, Table::RSAppointmentChanges];
-    let of = |group: &Group| tables.map(|table| key(group, table, "meeting"));
-    assert_eq!(found(fixture, None, "meeting").await, [of(&one), of(&two)].concat());
-}
-
-async fn rows_are_found_by_tenant(fixture: &mut impl Fixture<Ports: Tables>) {
-    let (ours, theirs) = (one(), group("globex", "lead-1"));
-    for group in [&ours, &theirs] {
-        let appointment = key(group, Table::RSAppointment, "meeting");
-        let row = appointment.table.new_row(group, &appointment.id);
-        let writes = [
-            write(&lead_key(group), None, lead(group, "open")),
-            write(&appointment, None, row),
-            write(&RowKey::conversions(&group.tenant, &group.key), None, converted(group, &[])),
-        ];
-        commit_all(fixture, &writes).await;
-    }
-    for group in [&ours, &theirs] {
-        let tenant = Some(group.tenant.as_str());
-        let lead = [lead_key(group), RowKey::conversions(&group.tenant, "lead-1")];
-        assert_eq!(found(fixture, tenant, "lead-1").await, lead);
-        let meeting = [key(group, Table::RSAppointment, "meeting")];
-        assert_eq!(found(fixture, tenant, "meeting").await, meeting);
-    }
-    assert_eq!(found(fixture, Some("initech"), "lead-1").await, []);
-    assert_eq!(found(fixture, None, "lead-1").await.len(), 4);
 }
 
 async fn rows_survive_reopening(fixture: &mut impl Fixture<Ports: Tables>) {

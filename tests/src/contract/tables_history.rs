@@ -26,7 +26,11 @@ suite! { $ tables_history_suite, tables_history: Tables;
 }
 
 fn meeting() -> RowKey {
-    key(&group("acme", "lead-1"), Table::RSAppointmentChanges, "meeting")
+    key(
+        &group("acme", "lead-1"),
+        Table::RSAppointmentChanges,
+        "meeting",
+    )
 }
 
 async fn history(fixture: &impl Fixture<Ports: Tables>, key: &RowKey) -> Vec<HistoryVersion> {
@@ -41,7 +45,10 @@ async fn in_force(fixture: &impl Fixture<Ports: Tables>, key: &RowKey) -> Vec<Ve
     let open = all.into_iter().filter(|one| one.recorded_to.is_none());
     let mut open: Vec<Version> = open.map(|one| one.version).collect();
     open.sort_by_key(|version| version.n);
-    assert_eq!(open, versions, "the row's versions are those that are in force");
+    assert_eq!(
+        open, versions,
+        "the row's versions are those that are in force"
+    );
     versions
 }
 
@@ -61,15 +68,26 @@ fn within(at: Timestamp, (from, to): (Timestamp, Timestamp)) -> bool {
 }
 
 fn is_between(one: &HistoryVersion, from: (Timestamp, Timestamp), to: (Timestamp, Timestamp)) {
-    assert!(within(one.recorded_from, from), "recorded from {}", one.recorded_from);
+    assert!(
+        within(one.recorded_from, from),
+        "recorded from {}",
+        one.recorded_from
+    );
     let end = one.recorded_to.expect("superseded");
     assert!(within(end, to), "recorded to {end}");
 }
 
 async fn versions_are_appended(fixture: &mut impl Fixture<Ports: Tables>) {
     let key = meeting();
-    let first = commit_later(fixture, &[changes(&key, None, 0, false, &[(0, "a"), (5, "b")])]).await;
-    assert_eq!(in_force(fixture, &key).await, versions(0, &[(0, "a"), (5, "b")]));
+    let first = commit_later(
+        fixture,
+        &[changes(&key, None, 0, false, &[(0, "a"), (5, "b")])],
+    )
+    .await;
+    assert_eq!(
+        in_force(fixture, &key).await,
+        versions(0, &[(0, "a"), (5, "b")])
+    );
     let more = changes(&key, Some(1), 2, false, &[(7, "c"), (9, "d")]);
     let second = commit_later(fixture, &[more]).await;
     // The version that was open ends where the next begins.
@@ -101,13 +119,22 @@ async fn superseded_versions_stay_readable(fixture: &mut impl Fixture<Ports: Tab
         is_between(one, first, second);
     }
     assert_eq!(new.len(), 4);
-    assert!(new.iter().all(|one| within(one.recorded_from, if one.version.n == 1 { first } else { second })));
-    assert!(all.is_sorted_by_key(|one| one.recorded_from), "by the time it was recorded");
+    assert!(new.iter().all(|one| within(
+        one.recorded_from,
+        if one.version.n == 1 { first } else { second }
+    )));
+    assert!(
+        all.is_sorted_by_key(|one| one.recorded_from),
+        "by the time it was recorded"
+    );
 
     // Once more, so that a number has three lives.
     let again = changes(&key, Some(2), 1, true, &[(2, "later still")]);
     let third = commit_later(fixture, &[again]).await;
-    assert_eq!(in_force(fixture, &key).await, versions(0, &[(0, "a"), (2, "later still")]));
+    assert_eq!(
+        in_force(fixture, &key).await,
+        versions(0, &[(0, "a"), (2, "later still")])
+    );
     let all = history(fixture, &key).await;
     assert_eq!(all.len(), 7);
     let ended: Vec<_> = all.iter().filter_map(|one| one.recorded_to).collect();
@@ -124,24 +151,45 @@ async fn versions_can_be_cut_off(fixture: &mut impl Fixture<Ports: Tables>) {
     assert_eq!(in_force(fixture, &key).await, versions(0, &was[..2]));
     let all = history(fixture, &key).await;
     assert_eq!(all.len(), 3);
-    let old = all.iter().find(|one| one.version.n == 3).expect("the old version");
+    let old = all
+        .iter()
+        .find(|one| one.version.n == 3)
+        .expect("the old version");
     is_between(old, first, second);
 }
 
 async fn a_history_can_be_replaced_whole(fixture: &mut impl Fixture<Ports: Tables>) {
     let key = meeting();
-    commit_later(fixture, &[changes(&key, None, 0, false, &[(5, "a"), (9, "b")])]).await;
-    commit_later(fixture, &[changes(&key, Some(1), 0, true, &[(1, "x"), (5, "a")])]).await;
-    assert_eq!(in_force(fixture, &key).await, versions(0, &[(1, "x"), (5, "a")]));
+    commit_later(
+        fixture,
+        &[changes(&key, None, 0, false, &[(5, "a"), (9, "b")])],
+    )
+    .await;
+    commit_later(
+        fixture,
+        &[changes(&key, Some(1), 0, true, &[(1, "x"), (5, "a")])],
+    )
+    .await;
+    assert_eq!(
+        in_force(fixture, &key).await,
+        versions(0, &[(1, "x"), (5, "a")])
+    );
     let all = history(fixture, &key).await;
-    let old: Vec<_> = all.into_iter().filter(|one| one.recorded_to.is_some()).collect();
+    let old: Vec<_> = all
+        .into_iter()
+        .filter(|one| one.recorded_to.is_some())
+        .collect();
     let old: Vec<Version> = old.into_iter().map(|one| one.version).collect();
     assert_eq!(old, versions(0, &[(5, "a"), (9, "b")]));
 }
 
 async fn a_write_without_history_leaves_it(fixture: &mut impl Fixture<Ports: Tables>) {
     let key = meeting();
-    commit_later(fixture, &[changes(&key, None, 0, false, &[(0, "a"), (5, "b")])]).await;
+    commit_later(
+        fixture,
+        &[changes(&key, None, 0, false, &[(0, "a"), (5, "b")])],
+    )
+    .await;
     let before = history(fixture, &key).await;
     let mut same = changes(&key, Some(1), 0, false, &[]);
     same.put.as_mut().expect("a row").history = None;
@@ -152,7 +200,11 @@ async fn a_write_without_history_leaves_it(fixture: &mut impl Fixture<Ports: Tab
 
 async fn a_conflict_leaves_the_history(fixture: &mut impl Fixture<Ports: Tables>) {
     let key = meeting();
-    commit_later(fixture, &[changes(&key, None, 0, false, &[(0, "a"), (5, "b")])]).await;
+    commit_later(
+        fixture,
+        &[changes(&key, None, 0, false, &[(0, "a"), (5, "b")])],
+    )
+    .await;
     let before = (history(fixture, &key).await, read(fixture, &key).await);
     let lost = [
         changes(&key, None, 0, false, &[(0, "x")]),
@@ -162,7 +214,10 @@ async fn a_conflict_leaves_the_history(fixture: &mut impl Fixture<Ports: Tables>
     ];
     fixture.pass(MARGIN_MS).await;
     assert_eq!(commit(fixture, &lost).await, [Conflict; 4]);
-    assert_eq!((history(fixture, &key).await, read(fixture, &key).await), before);
+    assert_eq!(
+        (history(fixture, &key).await, read(fixture, &key).await),
+        before
+    );
 }
 
 /// Taking a row away takes its versions in force away, but not what was believed.
@@ -210,7 +265,10 @@ async fn a_late_event_rewrites_history_and_hides_nothing(
     let mut moments = Vec::new();
     for new in arrivals {
         journal.push(Entry::clone(&new));
-        let stored = fixture.ports().read_groups(std::slice::from_ref(&group)).await;
+        let stored = fixture
+            .ports()
+            .read_groups(std::slice::from_ref(&group))
+            .await;
         let stored = stored.expect("read groups").remove(0);
         let writes = handle(&settings, &group, &stored, &journal, &[new]);
         assert!(writes.iter().any(|write| write.key == key));
@@ -224,8 +282,14 @@ async fn a_late_event_rewrites_history_and_hides_nothing(
     assert_eq!(ends[2], None);
     let all = history(fixture, &key).await;
     assert_eq!(all.len(), 4);
-    let believed = all.iter().find(|one| one.recorded_to.is_some()).expect("superseded");
-    assert_eq!((believed.version.n, believed.version.valid_from), (2, begins[2]));
+    let believed = all
+        .iter()
+        .find(|one| one.recorded_to.is_some())
+        .expect("superseded");
+    assert_eq!(
+        (believed.version.n, believed.version.valid_from),
+        (2, begins[2])
+    );
     is_between(believed, moments[1], moments[2]);
 }
 
@@ -243,7 +307,11 @@ async fn histories_do_not_run_together(fixture: &mut impl Fixture<Ports: Tables>
     for (key, minutes) in alike.iter().zip(0..) {
         commit_all(fixture, &[changes(key, None, 0, false, &[(minutes, "a")])]).await;
     }
-    commit_all(fixture, &[changes(&alike[0], Some(1), 0, true, &[(50, "b")])]).await;
+    commit_all(
+        fixture,
+        &[changes(&alike[0], Some(1), 0, true, &[(50, "b")])],
+    )
+    .await;
     assert_eq!(history(fixture, &alike[0]).await.len(), 2);
     for (key, minutes) in alike.iter().zip(0..).skip(1) {
         assert_eq!(in_force(fixture, key).await, versions(0, &[(minutes, "a")]));
@@ -260,10 +328,17 @@ async fn an_unknown_row_has_no_history(fixture: &mut impl Fixture<Ports: Tables>
 
 async fn histories_survive_reopening(fixture: &mut impl Fixture<Ports: Tables>) {
     let key = meeting();
-    commit_later(fixture, &[changes(&key, None, 0, false, &[(0, "a"), (5, "b")])]).await;
+    commit_later(
+        fixture,
+        &[changes(&key, None, 0, false, &[(0, "a"), (5, "b")])],
+    )
+    .await;
     commit_later(fixture, &[changes(&key, Some(1), 1, true, &[(3, "c")])]).await;
     let before = history(fixture, &key).await;
     fixture.reopen().await;
     assert_eq!(history(fixture, &key).await, before);
-    assert_eq!(in_force(fixture, &key).await, versions(0, &[(0, "a"), (3, "c")]));
+    assert_eq!(
+        in_force(fixture, &key).await,
+        versions(0, &[(0, "a"), (3, "c")])
+    );
 }

@@ -135,8 +135,16 @@ fn with_conversions() -> (Foldback, String, String, String) {
     foldback.ok(&["run", &file, "--settings", dataset.settings()]);
     let exported = foldback.ok(&["export", "RSLeadGlobalConversions"]);
     let first = json(exported.lines().next().expect("a row"));
-    let text = |name: &str| first[name].as_str().expect("a text").to_owned();
-    let name = first["conversions"]
+    let text = |name: &str| {
+        first
+            .get(name)
+            .and_then(|one| one.as_str())
+            .expect("a text")
+            .to_owned()
+    };
+    let name = first
+        .get("conversions")
+        .expect("conversions")
         .as_object()
         .and_then(|all| all.keys().next().cloned());
     (

@@ -110,7 +110,7 @@ impl Embedded {
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(file, flags)
-            .and_then(|connection| schema::tune(&connection).map(|()| connection))
+            .and_then(|connection| schema::tune_to_read(&connection).map(|()| connection))
             .map_err(failed(&doing))?;
         schema::check(&connection, directory)?;
         Ok(Self::with(

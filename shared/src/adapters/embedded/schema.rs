@@ -16,6 +16,7 @@ const APPLICATION_ID: i32 = 0x466f_6c64;
 /// touch is then moved once.
 const CHECKPOINT_PAGES: u32 = 16_384;
 const CACHE_KIB: i32 = 65_536;
+const MAP_BYTES: i64 = 1 << 30;
 
 const TABLES: &str = "
     CREATE TABLE groups (
@@ -73,14 +74,19 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
-/// Sets a connection up that only reads.
-pub(super) fn tune(connection: &Connection) -> rusqlite::Result<()> {
+/// What every connection has in common.
+fn tune(connection: &Connection) -> rusqlite::Result<()> {
     // Plans must not depend on bound values: statements would be prepared again for each.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    connection.pragma_update(None, "mmap_size", 1_i64 << 30)?;
     connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
+/// Sets a connection up that only reads. Mapped pages are the system's to reclaim.
+pub(super) fn tune_to_read(connection: &Connection) -> rusqlite::Result<()> {
+    tune(connection)?;
+    connection.pragma_update(None, "mmap_size", MAP_BYTES)
 }
 
 /// Sets a connection up that writes, and makes the tables in a new file.

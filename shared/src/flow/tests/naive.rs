@@ -66,9 +66,9 @@ pub(super) fn tables(told: &[Told]) -> Tables {
 }
 
 /// An event's place: time, then sequence (none, numbers, other texts), then source, then id.
-type Place<'t> = ((i64, u32), (u8, u128, &'t str), &'t str, &'t str);
+pub(super) type Place<'t> = ((i64, u32), (u8, u128, &'t str), &'t str, &'t str);
 
-fn place(event: &Told) -> Place<'_> {
+pub(super) fn place(event: &Told) -> Place<'_> {
     let sequence = match event.sequence.as_deref() {
         None => (0, 0, ""),
         Some(text) => match text.parse() {

@@ -23,8 +23,14 @@ fn check(text: &str, tables: &[Table], expect: &Expect) {
 /// As [`check`], where some tables take late events in on arrival and so may be wrong.
 #[track_caller]
 fn check_detect(text: &str, detect: &[Table], expect: &Expect) {
+    check_detect_beside(text, detect, &[], expect);
+}
+
+/// As [`check_detect`], and shows other tables too.
+#[track_caller]
+fn check_detect_beside(text: &str, detect: &[Table], beside: &[Table], expect: &Expect) {
     let world = told(text, detect);
-    expect.assert_eq(&(world.log.clone() + &world.show(detect)));
+    expect.assert_eq(&(world.log.clone() + &world.show(&[detect, beside].concat())));
 }
 
 fn told(text: &str, detect: &[Table]) -> World {
@@ -106,7 +112,7 @@ fn what_is_delivered_twice_is_held() {
             5 correct: e1 held; e2 held; e3 applied (3 writes)
             RSLead l1: createdAt=08:00 events=3 | 3 events to e3, version 3
             RSAppointment a1: scheduledAt=09:00 startedAt=09:30 starts=1 status=started | 2 events to e3, version 2
-            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=1 conversions(touch(count=1 firstAt=08:00 lastAt=08:00 | 2 events to e2, version 2
+            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=1 conversions(touch(count=1 firstAt=08:00 lastAt=08:00)) | 2 events to e2, version 2
         "#]],
     );
 }
@@ -121,7 +127,7 @@ fn the_last_event_again_changes_nothing() {
             2 correct: e1 held (0 writes)
             3 correct: e1 held (0 writes)
             RSLead l1: events=1 | 1 events to e1, version 1
-            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=0 conversions(touch(count=1 firstAt=08:00 lastAt=08:00 | 1 events to e1, version 1
+            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=0 conversions(touch(count=1 firstAt=08:00 lastAt=08:00)) | 1 events to e1, version 1
         "#]],
     );
 }
@@ -143,7 +149,7 @@ fn a_death_between_two_writes_is_healed_by_the_redelivery() {
             RSAppointmentChanges a1: n=2 status=completed | 2 events to e3, version 2
               1 09:00..10:00 status=scheduled by e2, known 3..
               2 10:00.. status=completed by e3, known 4..
-            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=1 appointmentsOpen=0 conversions(touch(count=1 firstAt=08:00 lastAt=08:00) visit(count=1 firstAt=10:00 lastAt=10:00 | 3 events to e3, version 3
+            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=1 appointmentsOpen=0 conversions(touch(count=1 firstAt=08:00 lastAt=08:00) visit(count=1 firstAt=10:00 lastAt=10:00)) | 3 events to e3, version 3
         "#]],
     );
 }
@@ -163,7 +169,7 @@ fn a_death_before_the_first_write_and_after_the_last_leaves_no_trace() {
             5 correct: e3 held (0 writes)
             RSLead l1: createdAt=08:00 events=3 | 3 events to e3, version 3
             RSAppointment a1: scheduledAt=09:00 startedAt=09:30 starts=1 status=started | 2 events to e3, version 2
-            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=1 conversions(touch(count=1 firstAt=08:00 lastAt=08:00 | 2 events to e2, version 2
+            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=1 conversions(touch(count=1 firstAt=08:00 lastAt=08:00)) | 2 events to e2, version 2
         "#]],
     );
 }
@@ -179,7 +185,7 @@ fn a_torn_batch_may_come_again_after_later_events() {
             3 step: e3 applied (4 writes)
             4 correct: e2 applied, 3600000 ms behind e3 (4 writes)
             RSAppointment a1: cancelledAt=11:00 completedAt=10:00 scheduledAt=09:00 starts=0 status=cancelled | 3 events to e3, version 3
-            RSLeadGlobalConversions l1: appointmentsCancelled=1 appointmentsCompleted=0 appointmentsOpen=0 conversions(visit(count=1 firstAt=10:00 lastAt=10:00 | 3 events to e3, version 4
+            RSLeadGlobalConversions l1: appointmentsCancelled=1 appointmentsCompleted=0 appointmentsOpen=0 conversions(visit(count=1 firstAt=10:00 lastAt=10:00)) | 3 events to e3, version 4
         "#]],
     );
 }
@@ -214,7 +220,7 @@ fn an_appointment_moves_between_the_counts_of_its_lead() {
             3 step: e3 applied (4 writes)
             4 step: e4 applied (4 writes)
             5 correct: e5 applied, 1800000 ms behind e4 (3 writes)
-            RSLeadGlobalConversions l1: appointmentsCancelled=1 appointmentsCompleted=0 appointmentsOpen=0 conversions(visit(count=1 firstAt=10:00 lastAt=10:00 | 4 events to e4, version 4
+            RSLeadGlobalConversions l1: appointmentsCancelled=1 appointmentsCompleted=0 appointmentsOpen=0 conversions(visit(count=1 firstAt=10:00 lastAt=10:00)) | 4 events to e4, version 4
         "#]],
     );
 }
@@ -242,7 +248,7 @@ fn two_appointments_of_one_lead_share_its_counts_and_nothing_else() {
             RSAppointmentChanges a2: n=2 status=completed | 2 events to e3, version 2
               1 09:00..10:00 status=scheduled by f, known 1..
               2 10:00.. status=completed by e3, known 2..
-            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=1 appointmentsOpen=1 conversions(visit(count=1 firstAt=10:00 lastAt=10:00 | 3 events to e3, version 2
+            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=1 appointmentsOpen=1 conversions(visit(count=1 firstAt=10:00 lastAt=10:00)) | 3 events to e3, version 2
         "#]],
     );
 }
@@ -377,7 +383,7 @@ fn a_correction_may_run_ahead_of_the_queue() {
             5 step: e5 applied (4 writes)
             RSLead l1: createdAt=08:00 events=5 | 5 events to e5, version 3
             RSAppointment a1: cancelledAt=12:00 completedAt=11:00 scheduledAt=09:00 startedAt=10:00 starts=1 status=cancelled | 4 events to e5, version 3
-            RSLeadGlobalConversions l1: appointmentsCancelled=1 appointmentsCompleted=0 appointmentsOpen=0 conversions(touch(count=1 firstAt=08:00 lastAt=08:00) visit(count=1 firstAt=11:00 lastAt=11:00 | 4 events to e5, version 3
+            RSLeadGlobalConversions l1: appointmentsCancelled=1 appointmentsCompleted=0 appointmentsOpen=0 conversions(touch(count=1 firstAt=08:00 lastAt=08:00) visit(count=1 firstAt=11:00 lastAt=11:00)) | 4 events to e5, version 3
         "#]],
     );
 }
@@ -457,7 +463,7 @@ fn detect_takes_in_what_a_death_kept_from_a_row() {
               1 09:00..09:30 status=scheduled by e2, known 2..
               2 09:30..10:00 status=started by e3, known 4..
               3 10:00.. status=completed by e4, known 6..
-            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=1 appointmentsOpen=0 conversions(touch(count=1 firstAt=08:00 lastAt=08:00) visit(count=1 firstAt=10:00 lastAt=10:00 | 3 events to e4, version 3
+            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=1 appointmentsOpen=0 conversions(touch(count=1 firstAt=08:00 lastAt=08:00) visit(count=1 firstAt=10:00 lastAt=10:00)) | 3 events to e4, version 3
         "#]],
     );
 }
@@ -474,6 +480,22 @@ fn detect_takes_in_what_a_corrected_row_held_before() {
             4 correct: e5 applied, 1800000 ms behind e3 (2 writes)
             5 correct: e4 applied (2 writes)
             RSAppointment a1: scheduledAt=09:00 startedAt=11:00 starts=1 status=started | 2 events to e4, version 2
+        "#]],
+    );
+}
+
+#[test]
+fn a_row_under_detect_does_not_mislead_those_it_feeds() {
+    check_detect_beside(
+        "scheduled 9:00; cancelled 8:00; rescheduled 10:00",
+        &[RSAppointment],
+        &[RSLeadGlobalConversions],
+        &expect![[r#"
+            1 step: e1 applied (4 writes)
+            2 correct: e2 applied, 3600000 ms behind e1 (4 writes)
+            3 correct: e3 applied (3 writes)
+            RSAppointment a1: cancelledAt=08:00 scheduledAt=09:00 starts=0 status=scheduled | 3 events to e3, version 3, 1 out of order
+            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=1 conversions() | 2 events to e1, version 2
         "#]],
     );
 }

@@ -104,14 +104,14 @@ fn rows_wait_for_a_parked_event() {
         &expect![[r#"
             parked RSLead l1 [e2]: waits for an event that sits in the dead-letter queue: it holds 2 of 3 events
               events: 2 -> 3
-            parked RSAppointment a1 [e2]: waits for an event that sits in the dead-letter queue: it holds 0 of 1 events
+            parked RSAppointment a1 [e2]: waits for an event that sits in the dead-letter queue: 1 events lead to it
               appointmentId: - -> "a1"
               leadId: - -> "l1"
               scheduledAt: - -> "09:00"
               starts: - -> 0
               status: - -> "scheduled"
               tenant: - -> "acme"
-            parked RSAppointmentChanges a1 [e2]: waits for an event that sits in the dead-letter queue: it holds 0 of 1 events
+            parked RSAppointmentChanges a1 [e2]: waits for an event that sits in the dead-letter queue: 1 events lead to it
               appointmentId: - -> "a1"
               n: - -> 1
               status: - -> "scheduled"

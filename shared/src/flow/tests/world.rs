@@ -437,7 +437,10 @@ fn in_words(outcome: &EventOutcome) -> String {
 /// A JSON object as `name=value` words, without the ids.
 pub(super) fn short(body: &str) -> String {
     let words = words(&serde_json::from_str(body).unwrap_or_default());
-    words.trim_matches(['(', ')']).to_owned()
+    let inner = words
+        .strip_prefix('(')
+        .and_then(|rest| rest.strip_suffix(')'));
+    inner.unwrap_or(&words).to_owned()
 }
 
 fn words(value: &Value) -> String {

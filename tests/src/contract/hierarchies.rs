@@ -1,0 +1,184 @@
+//! What every [`Hierarchies`] must do.
+
+use shared::handlers::Table;
+use shared::model::{ActionHierarchy, ActionNode, Group, Late, Outcome, Timestamp};
+use shared::ports::Hierarchies;
+
+use super::Fixture;
+use crate::fixtures::{at, group};
+
+suite! { $ hierarchies_suite, hierarchies: Hierarchies;
+    hierarchies_come_back_as_they_were,
+    hierarchies_stay_in_the_order_in_which_they_were_finished,
+    many_hierarchies_go_in_one_save,
+    groups_do_not_run_together,
+    an_unknown_group_has_none,
+    hierarchies_survive_reopening,
+}
+
+fn node(table: Table, id: &str, outcome: Outcome, children: Vec<ActionNode>) -> ActionNode {
+    ActionNode {
+        table,
+        id: id.into(),
+        outcome,
+        children,
+    }
+}
+
+/// The hierarchy of an event that led to one action.
+fn finished(group: &Group, event_id: &str) -> ActionHierarchy {
+    ActionHierarchy {
+        group: group.clone(),
+        source: "//crm.example".into(),
+        event_id: event_id.into(),
+        attempt: 1,
+        read_start: at(1),
+        write_start: at(2),
+        late: None,
+        unmapped: false,
+        actions: vec![node(Table::RSLead, &group.key, Outcome::Changed, vec![])],
+    }
+}
+
+/// Hierarchies that between them use every field, and each in its extremes.
+fn every_shape(group: &Group) -> Vec<ActionHierarchy> {
+    let grandchild = node(
+        Table::RSAppointmentChanges,
+        "名前 \u{1f600}",
+        Outcome::Held,
+        vec![],
+    );
+    let child = node(
+        Table::RSLeadGlobalConversions,
+        "",
+        Outcome::Unchanged,
+        vec![grandchild],
+    );
+    let children = vec![child.clone(), child];
+    let actions = vec![
+        node(Table::RSLead, "lead-1", Outcome::Changed, children),
+        node(Table::RSAppointment, "meeting", Outcome::Changed, vec![]),
+    ];
+    let late = |ms: i64, by: &str| {
+        let overtaken_by = by.into();
+        Some(Late { ms, overtaken_by })
+    };
+    vec![
+        finished(group, "plain"),
+        ActionHierarchy {
+            attempt: u32::MAX,
+            late: late(86_400_000, "名前 '\u{1f600}"),
+            actions,
+            ..finished(group, "deep")
+        },
+        ActionHierarchy {
+            unmapped: true,
+            actions: vec![],
+            ..finished(group, "unmapped")
+        },
+        ActionHierarchy {
+            late: late(0, ""),
+            read_start: Timestamp::MIN,
+            write_start: Timestamp::MAX,
+            ..finished(group, "late by nothing; ünïcode")
+        },
+    ]
+}
+
+async fn save(fixture: &impl Fixture<Ports: Hierarchies>, hierarchies: &[ActionHierarchy]) {
+    fixture.ports().save(hierarchies).await.expect("save");
+}
+
+async fn saved(fixture: &impl Fixture<Ports: Hierarchies>, group: &Group) -> Vec<ActionHierarchy> {
+    fixture.ports().of_group(group).await.expect("of group")
+}
+
+async fn hierarchies_come_back_as_they_were(fixture: &mut impl Fixture<Ports: Hierarchies>) {
+    for group in [group("acme", "lead-1"), group("Ünï", "名前 \u{1f600}/#%_'")] {
+        let shapes = every_shape(&group);
+        save(fixture, &shapes).await;
+        assert_eq!(saved(fixture, &group).await, shapes);
+    }
+}
+
+async fn hierarchies_stay_in_the_order_in_which_they_were_finished(
+    fixture: &mut impl Fixture<Ports: Hierarchies>,
+) {
+    let (one, two) = (group("acme", "lead-1"), group("acme", "lead-2"));
+    save(
+        fixture,
+        &[
+            finished(&one, "z"),
+            finished(&one, "m"),
+            finished(&two, "9"),
+        ],
+    )
+    .await;
+    save(fixture, &[finished(&two, "1")]).await;
+    save(fixture, &[finished(&two, "5"), finished(&one, "a")]).await;
+    // Handled again: a redelivery is part of what happened.
+    let again = ActionHierarchy {
+        attempt: 2,
+        ..finished(&one, "m")
+    };
+    save(fixture, std::slice::from_ref(&again)).await;
+    let expect = [
+        finished(&one, "z"),
+        finished(&one, "m"),
+        finished(&one, "a"),
+        again,
+    ];
+    assert_eq!(saved(fixture, &one).await, expect);
+    assert_eq!(
+        saved(fixture, &two).await,
+        ["9", "1", "5"].map(|id| finished(&two, id))
+    );
+}
+
+async fn many_hierarchies_go_in_one_save(fixture: &mut impl Fixture<Ports: Hierarchies>) {
+    let groups: Vec<Group> = (0..20)
+        .map(|i| group("acme", &format!("lead-{i}")))
+        .collect();
+    let all: Vec<ActionHierarchy> = groups
+        .iter()
+        .flat_map(|group| (0..25).map(move |i| finished(group, &format!("event-{i}"))))
+        .collect();
+    save(fixture, &all).await;
+    for (group, expect) in groups.iter().zip(all.chunks(25)) {
+        assert_eq!(saved(fixture, group).await, expect, "{group}");
+    }
+    save(fixture, &[]).await;
+}
+
+async fn groups_do_not_run_together(fixture: &mut impl Fixture<Ports: Hierarchies>) {
+    let alike = [
+        group("ab", "c"),
+        group("a", "bc"),
+        group("a", "b#c"),
+        group("A", "bc"),
+    ];
+    for group in &alike {
+        save(fixture, &[finished(group, "1")]).await;
+    }
+    for group in &alike {
+        assert_eq!(saved(fixture, group).await, [finished(group, "1")]);
+    }
+}
+
+async fn an_unknown_group_has_none(fixture: &mut impl Fixture<Ports: Hierarchies>) {
+    save(fixture, &[finished(&group("acme", "lead-1"), "1")]).await;
+    for unknown in [group("acme", "lead-2"), group("globex", "lead-1")] {
+        assert_eq!(saved(fixture, &unknown).await, []);
+    }
+}
+
+async fn hierarchies_survive_reopening(fixture: &mut impl Fixture<Ports: Hierarchies>) {
+    let group = group("acme", "lead-1");
+    let mut expect = every_shape(&group);
+    save(fixture, &expect).await;
+    fixture.reopen().await;
+    assert_eq!(saved(fixture, &group).await, expect);
+    expect.push(finished(&group, "later"));
+    save(fixture, &expect[expect.len() - 1..]).await;
+    assert_eq!(saved(fixture, &group).await, expect);
+}

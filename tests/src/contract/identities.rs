@@ -1,0 +1,241 @@
+//! What every [`Journal`] must take for the same event.
+
+use std::sync::Arc;
+
+use shared::model::{Entry, Event, Payload, Sequence};
+use shared::ports::Appended::{Conflict, Duplicate, New};
+use shared::ports::{Appended, Journal};
+
+use super::Fixture;
+use super::journal::{append, bare, entries, ids};
+use crate::fixtures::{at, entry, event, group, plain};
+
+suite! { $ identities_suite, identities: Journal;
+    the_same_event_is_a_duplicate,
+    other_content_is_a_conflict,
+    the_first_content_stays,
+    each_entry_is_answered_on_its_own,
+    an_identity_belongs_to_its_tenant,
+    source_and_id_do_not_run_together,
+}
+
+/// A change to an event.
+type Change = fn(Event) -> Event;
+
+/// Appends an event and its changed form, both in one call and in two, and expects `expect` of the
+/// second.
+async fn check_again(
+    fixture: &impl Fixture<Ports: Journal>,
+    changes: &[(&str, Change)],
+    expect: Appended,
+) {
+    for (what, change) in changes {
+        for together in [false, true] {
+            let id = format!("{what} {together}");
+            let known = group("acme", &format!("lead {id}"));
+            let first = entry(
+                &known,
+                Event {
+                    data: Payload::Json(r#"{"a":1,"b":[true,"x"]}"#.into()),
+                    extensions: [("color".into(), r#""red""#.into())].into(),
+                    ..event(&known, &id)
+                },
+            );
+            let again = change(first.event.clone());
+            let key = again.partition_key.clone().unwrap_or_default();
+            let mut again = Entry::clone(&entry(&group("acme", &key), again));
+            again.recorded = at(30);
+            let both = [Arc::clone(&first), Arc::new(again)];
+            let became = if together {
+                append(fixture, &both).await
+            } else {
+                let mut became = append(fixture, &both[..1]).await;
+                became.extend(append(fixture, &both[1..]).await);
+                became
+            };
+            assert_eq!(became, [New, expect], "{what}, in one call: {together}");
+            assert_eq!(entries(fixture, &known).await, bare(&both[..1]), "{what}");
+        }
+    }
+}
+
+async fn the_same_event_is_a_duplicate(fixture: &mut impl Fixture<Ports: Journal>) {
+    let changes: [(&str, Change); 6] = [
+        ("same bytes", |event| event),
+        ("white space", |event| Event {
+            data: Payload::Json("{ \"a\" : 1,\n \"b\" : [ true, \"x\" ] }".into()),
+            ..event
+        }),
+        ("order of keys", |event| Event {
+            data: Payload::Json(r#"{"b":[true,"\u0078"],"a":1}"#.into()),
+            ..event
+        }),
+        ("traceparent", |event| Event {
+            traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+            ..event
+        }),
+        ("tracestate", |mut event| {
+            event
+                .extensions
+                .insert("tracestate".into(), r#""v=1""#.into());
+            event
+        }),
+        ("recordedtime", |mut event| {
+            event
+                .extensions
+                .insert("recordedtime".into(), r#""2026-03-01T09:00:00Z""#.into());
+            event
+        }),
+    ];
+    check_again(fixture, &changes, Duplicate).await;
+}
+
+async fn other_content_is_a_conflict(fixture: &mut impl Fixture<Ports: Journal>) {
+    let changes: [(&str, Change); 13] = [
+        ("data", |event| Event {
+            data: Payload::Json(r#"{"a":2,"b":[true,"x"]}"#.into()),
+            ..event
+        }),
+        ("order of a list", |event| Event {
+            data: Payload::Json(r#"{"a":1,"b":["x",true]}"#.into()),
+            ..event
+        }),
+        ("no data", |event| Event {
+            data: Payload::None,
+            ..event
+        }),
+        ("bytes", |event| Event {
+            data: Payload::Base64("AAAA".into()),
+            ..event
+        }),
+        ("time", |event| Event {
+            time: at(1),
+            ..event
+        }),
+        ("time below the millisecond", |event| Event {
+            below_ms: 1,
+            ..event
+        }),
+        ("type", |event| Event {
+            kind: "lead.closed".into(),
+            ..event
+        }),
+        ("sequence", |event| Event {
+            sequence: Some(Sequence("1".into())),
+            ..event
+        }),
+        ("subject", |event| Event {
+            subject: Some("x".into()),
+            ..event
+        }),
+        ("content type", |event| Event {
+            content_type: Some("text/json".into()),
+            ..event
+        }),
+        ("tenant left out", |event| Event {
+            tenant: None,
+            ..event
+        }),
+        ("extension", |mut event| {
+            event.extensions.insert("color".into(), r#""blue""#.into());
+            event
+        }),
+        ("partition key", |event| Event {
+            partition_key: Some("elsewhere".into()),
+            ..event
+        }),
+    ];
+    check_again(fixture, &changes, Conflict).await;
+    assert_eq!(entries(fixture, &group("acme", "elsewhere")).await, []);
+}
+
+/// A refused content leaves no trace that a later append could match.
+async fn the_first_content_stays(fixture: &mut impl Fixture<Ports: Journal>) {
+    let group = group("acme", "lead-1");
+    let first = plain(&group, "1");
+    let other = entry(
+        &group,
+        Event {
+            time: at(5),
+            ..event(&group, "1")
+        },
+    );
+    let turns = [
+        (&first, New),
+        (&other, Conflict),
+        (&other, Conflict),
+        (&first, Duplicate),
+    ];
+    for (entry, expect) in turns {
+        assert_eq!(append(fixture, &[Arc::clone(entry)]).await, [expect]);
+    }
+    assert_eq!(entries(fixture, &group).await, bare(&[first]));
+}
+
+async fn each_entry_is_answered_on_its_own(fixture: &mut impl Fixture<Ports: Journal>) {
+    let (one, two) = (group("acme", "lead-1"), group("acme", "lead-2"));
+    let other = entry(
+        &one,
+        Event {
+            time: at(5),
+            ..event(&one, "1")
+        },
+    );
+    append(fixture, &[plain(&one, "1")]).await;
+    let batch = [
+        plain(&two, "2"),
+        plain(&one, "1"),
+        other,
+        plain(&one, "3"),
+        plain(&two, "2"),
+    ];
+    let became = append(fixture, &batch).await;
+    assert_eq!(became, [New, Duplicate, Conflict, New, Duplicate]);
+    assert_eq!(ids(&entries(fixture, &one).await), ["1", "3"]);
+    assert_eq!(ids(&entries(fixture, &two).await), ["2"]);
+}
+
+async fn an_identity_belongs_to_its_tenant(fixture: &mut impl Fixture<Ports: Journal>) {
+    let (ours, theirs) = (group("acme", "lead-1"), group("globex", "lead-1"));
+    let altered = entry(
+        &theirs,
+        Event {
+            time: at(5),
+            ..event(&theirs, "1")
+        },
+    );
+    assert_eq!(append(fixture, &[plain(&ours, "1")]).await, [New]);
+    assert_eq!(append(fixture, &[Arc::clone(&altered)]).await, [New]);
+    assert_eq!(
+        append(fixture, &[plain(&ours, "1"), Arc::clone(&altered)]).await,
+        [Duplicate; 2]
+    );
+    assert_eq!(
+        append(fixture, &[plain(&ours, "2"), plain(&theirs, "2")]).await,
+        [New; 2]
+    );
+    assert_eq!(entries(fixture, &theirs).await[0], *altered);
+}
+
+async fn source_and_id_do_not_run_together(fixture: &mut impl Fixture<Ports: Journal>) {
+    let group = group("acme", "lead-1");
+    let of = |source: &str, id: &str| {
+        let source = source.into();
+        entry(
+            &group,
+            Event {
+                source,
+                ..event(&group, id)
+            },
+        )
+    };
+    let alike = [
+        of("ab", "c"),
+        of("a", "bc"),
+        of("a", "b#c"),
+        of("a", "BC"),
+        of("a#b", "c"),
+    ];
+    assert_eq!(append(fixture, &alike).await, [New; 5]);
+    assert_eq!(append(fixture, &alike).await, [Duplicate; 5]);
+}

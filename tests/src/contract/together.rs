@@ -1,0 +1,145 @@
+//! What ports of one deployment must do with each other, whichever adapters they are.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use shared::model::{Entry, Event, Timestamp};
+use shared::ports::Appended::New;
+use shared::ports::{Clock, Committed, Hierarchies, Journal, Partition, Queue, Received, Tables};
+use shared::service::{Mode, Processed, Replay, Replayed, Scope, ingest, process};
+
+use super::Fixture;
+use crate::fixtures::{entry, event, group, happened, lead, lead_key, plain, settings, write};
+
+/// All that the flow needs.
+pub trait AllPorts: Journal + Queue + Tables + Hierarchies {}
+impl<P: Journal + Queue + Tables + Hierarchies> AllPorts for P {}
+
+suite! { $ together_suite, together: AllPorts;
+    a_group_that_only_has_rows_is_listed,
+    one_identity_in_two_tenants_reaches_both,
+    events_flow_from_ingest_to_rows_once,
+}
+
+/// A row that nothing accounts for must be found by replay, which goes by groups.
+async fn a_group_that_only_has_rows_is_listed(fixture: &mut impl Fixture<Ports: AllPorts>) {
+    let (journaled, orphan) = (group("acme", "lead-1"), group("acme", "lead-2"));
+    let ports = fixture.ports();
+    ports
+        .append(&[plain(&journaled, "1")])
+        .await
+        .expect("append");
+    let insert = write(&lead_key(&orphan), None, lead(&orphan, "open"));
+    let committed = ports.commit(&[insert], fixture.now()).await;
+    assert_eq!(committed.expect("commit"), [Committed::Done]);
+    let listed = ports
+        .groups(Partition::WHOLE, None, 10)
+        .await
+        .expect("groups");
+    assert_eq!(listed.len(), 2);
+    assert_eq!(
+        BTreeSet::from_iter(listed),
+        BTreeSet::from([journaled, orphan])
+    );
+}
+
+/// Two tenants may have the same external system, and so events of the same source and id, at the
+/// same moment: one's message must not pass for the other's.
+async fn one_identity_in_two_tenants_reaches_both(fixture: &mut impl Fixture<Ports: AllPorts>) {
+    for tenant in ["acme", "globex"] {
+        let entries = [plain(&group(tenant, "lead-1"), "1")];
+        let ingested = ingest(fixture.ports(), &entries, fixture.now()).await;
+        assert_eq!(ingested.expect("ingest").appended, [New], "{tenant}");
+    }
+    let received = fixture
+        .ports()
+        .receive(10, fixture.now())
+        .await
+        .expect("receive");
+    let mut tenants: Vec<_> = received
+        .iter()
+        .map(|one| one.message.group.tenant.as_str())
+        .collect();
+    tenants.sort_unstable();
+    assert_eq!(tenants, ["acme", "globex"]);
+}
+
+/// A clock that stands still, as long as one step takes.
+struct Still(Timestamp);
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
+async fn processed(fixture: &impl Fixture<Ports: AllPorts>, received: &[Received]) -> Processed {
+    let clock = Still(fixture.now());
+    let processed = process(fixture.ports(), &clock, &settings(), received).await;
+    processed.expect("process")
+}
+
+async fn replayed(fixture: &impl Fixture<Ports: AllPorts>) -> Replayed {
+    let scope = Scope::Partition(Partition::WHOLE, None);
+    let replay = Replay {
+        ports: fixture.ports(),
+        clock: &Still(fixture.now()),
+        settings: &settings(),
+    };
+    let found = |finding| panic!("{finding:?}");
+    let replayed = replay.run(&scope, Mode::Report, found, |_| {}).await;
+    replayed.expect("replay")
+}
+
+/// The whole way over these ports: late events, a redelivery, a second delivery.
+async fn events_flow_from_ingest_to_rows_once(fixture: &mut impl Fixture<Ports: AllPorts>) {
+    let group = group("acme", "lead-1");
+    let arrivals: [Arc<Entry>; 5] = [
+        happened(&group, 0, "lead.created"),
+        happened(&group, 20, "appointment.completed"),
+        happened(&group, 10, "appointment.scheduled"),
+        happened(&group, 15, "appointment.started"),
+        happened(&group, 5, "lead.updated"),
+    ];
+    for entry in &arrivals {
+        let entries = [Arc::clone(entry)];
+        ingest(fixture.ports(), &entries, fixture.now())
+            .await
+            .expect("ingest");
+        let received = fixture
+            .ports()
+            .receive(10, fixture.now())
+            .await
+            .expect("receive");
+        let first = processed(fixture, &received).await;
+        assert_eq!((first.messages, first.events), (1, 1), "{first:?}");
+        let again = processed(fixture, &received).await;
+        assert_eq!((again.held, again.rows), (1, 0), "{again:?}");
+    }
+    let unmapped = entry(
+        &group,
+        Event {
+            kind: "x".into(),
+            ..event(&group, "x")
+        },
+    );
+    ingest(fixture.ports(), &[unmapped], fixture.now())
+        .await
+        .expect("ingest");
+    let received = fixture
+        .ports()
+        .receive(10, fixture.now())
+        .await
+        .expect("receive");
+    assert_eq!(processed(fixture, &received).await.unmapped, 1);
+
+    let replayed = replayed(fixture).await;
+    assert_eq!(
+        (replayed.groups, replayed.events, replayed.findings),
+        (1, 5, 0),
+        "{replayed:?}"
+    );
+    let saved = fixture.ports().of_group(&group).await.expect("of group");
+    let late = saved.iter().filter(|one| one.late.is_some()).count();
+    assert_eq!((saved.len(), late), (11, 3), "{saved:?}");
+}

@@ -1,0 +1,4 @@
+//! Tests across the crates.
+
+mod contract;
+mod embedded;
