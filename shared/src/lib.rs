@@ -27,3 +27,6 @@ pub mod observers;
 pub mod ports;
 pub mod service;
 pub mod settings;
+
+#[cfg(test)]
+mod tidy;

@@ -26,7 +26,7 @@ enum What {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  foldback query conversions --tenant acme --lead lead-000017
+  foldback query conversions --tenant acme --lead lead-1017
   foldback query conversions --tenant acme --name won --from 2026-02-01 --to 2026-03-01 --limit 20")]
 struct ConversionsArgs {
     #[command(flatten)]

@@ -28,7 +28,7 @@ use crate::stopwatch::Stopwatch;
 #[command(after_help = "\
 Examples:
   foldback replay
-  foldback replay --mode changes --id lead-000017
+  foldback replay --mode changes --id lead-1017
   foldback replay --mode update --tenant acme
   foldback replay --partition 1/4 --json | jq .class")]
 pub(crate) struct ReplayArgs {

@@ -25,9 +25,9 @@ use crate::summary::lateness;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  foldback show lead-000017
-  foldback show lead-000017 --as-of 2026-02-14
-  foldback show mtg-000042 --known-at 2026-02-14T12:00:00Z --json")]
+  foldback show lead-1017
+  foldback show lead-1017 --as-of 2026-02-14
+  foldback show meeting-1002-1 --known-at 2026-02-14T12:00:00Z --json")]
 pub(crate) struct ShowArgs {
     /// A lead or an appointment.
     id: SmolStr,

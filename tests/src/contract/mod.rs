@@ -2,7 +2,7 @@
 //!
 //! One file a port. Each ends up as a macro that makes one `#[test]` a check:
 //!
-//! ```ignore
+//! ```text
 //! mod journal {
 //!     foldback_tests::journal_suite!(crate::contract::OneMachine);
 //! }

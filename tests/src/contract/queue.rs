@@ -1,6 +1,7 @@
-//! What every [`Queue`] must do with messages that are handled: order and groups. Those that are not
-//! are in [`queue_failures`](super::queue_failures), those that are sent again in
-//! [`queue_deduplication`](super::queue_deduplication).
+//! What every [`Queue`] must do with messages that are handled: order and groups.
+//!
+//! Those that are not handled are in [`queue_failures`](super::queue_failures), those that are sent
+//! again in [`queue_deduplication`](super::queue_deduplication).
 
 use std::slice::from_ref;
 use std::sync::Arc;

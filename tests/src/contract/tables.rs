@@ -1,6 +1,7 @@
-//! What every [`Tables`] must do with conditional writes. What is read is in
-//! [`tables_reading`](super::tables_reading) and [`conversions`](super::conversions), histories in
-//! [`tables_history`](super::tables_history).
+//! What every [`Tables`] must do with conditional writes.
+//!
+//! What is read is in [`tables_reading`](super::tables_reading) and
+//! [`conversions`](super::conversions), histories in [`tables_history`](super::tables_history).
 
 use std::slice::from_ref;
 

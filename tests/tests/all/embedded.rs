@@ -100,12 +100,16 @@ fn write_everywhere(store: &Embedded) {
 fn contents(store: &Embedded) -> [usize; 5] {
     let group = group("acme", "lead-1");
     let depth = block_on(store.depth(at(0))).expect("depth");
+    let lead = lead_key(&group);
     let small = |count: u64| usize::try_from(count).expect("small");
     [
-        block_on(store.entries(from_ref(&group))).expect("entries")[0].len(),
+        block_on(store.entries(&[group]))
+            .expect("entries")
+            .concat()
+            .len(),
         small(depth.visible),
         small(depth.dead),
-        block_on(store.read(&[lead_key(&group)], Reading::Row))
+        block_on(store.read(&[lead], Reading::Row))
             .expect("read")
             .len(),
         block_on(store.groups(Partition::WHOLE, None, 10))

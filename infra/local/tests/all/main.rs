@@ -3,6 +3,7 @@
 mod bad_input;
 mod crash;
 mod damage;
+mod formats;
 mod order;
 mod shell;
 mod support;

@@ -104,8 +104,8 @@ fn last_time(events: &[&Told], kind: &str) -> Option<Value> {
 }
 
 fn last_named(events: &[&Told], field: &str) -> Option<Value> {
-    let named = events.iter().filter_map(|event| event.data.get(field));
-    named.last().map(|value| json!(value))
+    let named = |event: &&Told| event.data.get(field).map(|value| json!(value));
+    events.iter().rev().find_map(named)
 }
 
 fn row(events: &[&Told], fields: Map<String, Value>) -> Seen {
@@ -116,7 +116,7 @@ fn row(events: &[&Told], fields: Map<String, Value>) -> Seen {
         body: Value::Object(fields).to_string(),
         events: hashes.clone().count() as u64,
         fingerprint: Fingerprint(hashes.clone().fold(0, |sum, hash| sum.wrapping_add(hash.0))),
-        last: hashes.clone().last(),
+        last: hashes.clone().next_back(),
         history: Vec::new(),
     }
 }

@@ -2,155 +2,121 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::Index;
+use proptest::sample::{Index, select};
 
-use super::world::{Recorded, World};
+use super::world::{Kept, Recorded, World};
 use crate::flow::RowKey;
+use crate::handlers::Version;
 use crate::model::{Fingerprint, Timestamp};
 
-/// Something done to one row.
+/// Something done to one row, with the versions in force that it may be done to.
 #[derive(Debug, Clone)]
 pub(super) struct Spoil {
-    pub(super) row: Index,
-    pub(super) how: How,
+    row: Index,
+    version: Index,
+    how: How,
 }
 
-#[derive(Debug, Clone)]
-pub(super) enum How {
+#[derive(Debug, Clone, Copy)]
+enum How {
     RemoveRow,
     /// The row goes, and its history with it.
     RemoveAll,
-    Garble,
-    /// The text is that of a row that holds nothing yet.
-    Reset,
     CopyTo(&'static str),
-    OtherLast,
-    OtherEvents,
-    OtherVersion(u64),
-    LateAndStale,
-    RemoveVersion(Index),
-    OtherEnd(Index),
-    OtherStart(Index),
-    OtherCause(Index),
-    MoreVersions,
     /// The journal forgets an event.
-    Forget(Index),
+    Forget,
+    Row(fn(&RowKey, &mut Kept)),
+    Version(fn(&mut Version)),
+    RemoveVersion,
+    AddVersion,
 }
 
+const HOW: [How; 17] = [
+    How::RemoveRow,
+    How::RemoveAll,
+    How::CopyTo("a1"),
+    How::CopyTo("a9"),
+    How::Forget,
+    How::Row(|_, kept| kept.body.truncate(9)),
+    How::Row(|key, kept| kept.body = key.table.new_row(&key.group, &key.id).body()),
+    How::Row(|_, kept| kept.trail.held.last = None),
+    How::Row(|_, kept| kept.trail.held.fingerprint = Fingerprint(7)),
+    How::Row(|_, kept| kept.trail.held.events += 1),
+    How::Row(|_, kept| kept.trail.version += 7),
+    How::Row(|_, kept| (kept.trail.out_of_order, kept.trail.settings) = (3, 0)),
+    How::Version(|version| version.valid_to = Some(Timestamp::MIN)),
+    How::Version(|version| version.valid_from = Timestamp::MIN),
+    How::Version(|version| version.caused_by = "x".into()),
+    How::RemoveVersion,
+    How::AddVersion,
+];
+
 pub(super) fn spoils() -> impl Strategy<Value = Vec<Spoil>> {
-    let index = any::<Index>;
-    let how = prop_oneof![
-        Just(How::RemoveRow),
-        Just(How::RemoveAll),
-        Just(How::Garble),
-        Just(How::Reset),
-        prop_oneof![Just("a1"), Just("a9")].prop_map(How::CopyTo),
-        Just(How::OtherLast),
-        Just(How::OtherEvents),
-        (0_u64..9).prop_map(How::OtherVersion),
-        Just(How::LateAndStale),
-        index().prop_map(How::RemoveVersion),
-        index().prop_map(How::OtherEnd),
-        index().prop_map(How::OtherStart),
-        index().prop_map(How::OtherCause),
-        Just(How::MoreVersions),
-        index().prop_map(How::Forget),
-    ];
+    let spoil = (any::<Index>(), any::<Index>(), select(&HOW[..]));
     vec(
-        (index(), how).prop_map(|(row, how)| Spoil { row, how }),
+        spoil.prop_map(|(row, version, how)| Spoil { row, version, how }),
         0..6,
     )
 }
 
-impl How {
+impl Spoil {
     /// Does it, where there is something to do it to.
-    pub(super) fn spoil(&self, world: &mut World, row: &Index) {
+    pub(super) fn spoil(&self, world: &mut World) {
         let keys: Vec<RowKey> = world.rows.keys().cloned().collect();
         if keys.is_empty() {
             return;
         }
-        let key = row.get(&keys);
-        match self {
-            Self::RemoveRow => drop(world.rows.remove(key)),
-            Self::RemoveAll => {
+        let key = self.row.get(&keys);
+        match self.how {
+            How::RemoveRow => drop(world.rows.remove(key)),
+            How::RemoveAll => {
+                let now = world.now;
                 world.rows.remove(key);
-                end(world, key);
+                for one in in_force(world, key) {
+                    one.to = Some(now);
+                }
             }
-            Self::CopyTo(id) => {
+            How::CopyTo(id) => {
                 let copy = RowKey {
-                    id: (*id).into(),
+                    id: id.into(),
                     ..key.clone()
                 };
-                if !world.rows.contains_key(&copy) {
-                    world.rows.insert(copy, world.rows[key].clone());
-                }
+                let row = world.rows[key].clone();
+                world.rows.entry(copy).or_insert(row);
             }
-            Self::Forget(event) => {
+            How::Forget => {
                 let journal = world.journal.entry(key.group.clone()).or_default();
                 if !journal.is_empty() {
-                    journal.remove(event.index(journal.len()));
+                    journal.remove(self.version.index(journal.len()));
                 }
             }
-            Self::Garble
-            | Self::Reset
-            | Self::OtherLast
-            | Self::OtherEvents
-            | Self::OtherVersion(_)
-            | Self::LateAndStale => self.spoil_row(world, key),
-            Self::RemoveVersion(_)
-            | Self::OtherEnd(_)
-            | Self::OtherStart(_)
-            | Self::OtherCause(_)
-            | Self::MoreVersions => self.spoil_history(world, key),
-        }
-    }
-
-    fn spoil_row(&self, world: &mut World, key: &RowKey) {
-        let Some(kept) = world.rows.get_mut(key) else {
-            return;
-        };
-        let trail = &mut kept.trail;
-        match self {
-            Self::Garble => kept.body.truncate(9),
-            Self::Reset => kept.body = key.table.new_row(&key.group, &key.id).body(),
-            Self::OtherLast => trail.held.last = None,
-            Self::OtherEvents => trail.held.fingerprint = Fingerprint(7),
-            Self::OtherVersion(version) => trail.version = *version,
-            _ => (trail.out_of_order, trail.settings) = (3, 0),
-        }
-    }
-
-    fn spoil_history(&self, world: &mut World, key: &RowKey) {
-        let Some(history) = world.histories.get_mut(key) else {
-            return;
-        };
-        let mut in_force: Vec<&mut Recorded> =
-            history.iter_mut().filter(|one| one.to.is_none()).collect();
-        if in_force.is_empty() {
-            return;
-        }
-        let count = in_force.len();
-        let mut version = |index: &Index| &mut in_force.swap_remove(index.index(count)).version;
-        match self {
-            Self::RemoveVersion(index) => {
-                let n = version(index).n;
-                history.retain(|one| one.to.is_some() || one.version.n != n);
+            How::Row(change) => drop(world.rows.get_mut(key).map(|kept| change(key, kept))),
+            How::Version(change) => {
+                let mut versions = in_force(world, key);
+                if !versions.is_empty() {
+                    change(&mut self.version.get_mut(&mut versions).version);
+                }
             }
-            Self::OtherEnd(index) => version(index).valid_to = Some(Timestamp::MIN),
-            Self::OtherStart(index) => version(index).valid_from = Timestamp::MIN,
-            Self::OtherCause(index) => version(index).caused_by = "x".into(),
-            _ => {
-                let mut more = history.last().expect("some are in force").clone();
-                (more.version.n, more.to) = (1_000, None);
-                history.push(more);
+            How::RemoveVersion => {
+                let n = in_force(world, key).first().map(|one| one.version.n);
+                let history = world.histories.entry(key.clone()).or_default();
+                history.retain(|one| one.to.is_some() || Some(one.version.n) != n);
+            }
+            How::AddVersion => {
+                let last = in_force(world, key).pop().map(|one| one.clone());
+                let more = last.map(|mut one| {
+                    one.version.n += 1;
+                    one
+                });
+                world.histories.entry(key.clone()).or_default().extend(more);
             }
         }
     }
 }
 
-fn end(world: &mut World, key: &RowKey) {
-    let now = world.now;
-    for one in world.histories.get_mut(key).into_iter().flatten() {
-        one.to = one.to.or(Some(now));
-    }
+fn in_force<'w>(world: &'w mut World, key: &RowKey) -> Vec<&'w mut Recorded> {
+    let history = world.histories.get_mut(key).into_iter().flatten();
+    let mut versions: Vec<&mut Recorded> = history.filter(|one| one.to.is_none()).collect();
+    versions.sort_by_key(|one| one.version.n);
+    versions
 }

@@ -1,0 +1,73 @@
+//! Reads the sources and checks what the compiler cannot.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What the pure core must not name. Attributes and doc examples count too.
+const IMPURE: [&str; 14] = [
+    "async ",
+    ".await",
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "std::time",
+    "jiff::Timestamp::now",
+    "rusqlite",
+    "tokio",
+    "rand::",
+    "crate::ports",
+];
+
+fn sources(below: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(below).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_core_is_pure() {
+    let mut files = Vec::new();
+    for part in ["model", "settings", "handlers", "observers", "flow"] {
+        sources(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(part),
+            &mut files,
+        );
+    }
+    assert!(files.len() > 20, "the core has moved: {files:?}");
+    let mut impure = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a source file");
+        for (line, text) in text.lines().enumerate() {
+            for word in IMPURE.iter().filter(|word| text.contains(**word)) {
+                impure.push(format!("{}:{}: {word:?}", file.display(), line + 1));
+            }
+        }
+    }
+    assert!(impure.is_empty(), "{impure:#?}");
+}
+
+/// Only the adapters know the stores; only the embedded one knows `SQLite`.
+#[test]
+fn stores_stay_in_their_adapters() {
+    let mut files = Vec::new();
+    for part in ["ports", "service"] {
+        sources(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(part),
+            &mut files,
+        );
+    }
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a source file");
+        for word in ["rusqlite", "mongodb", "aws_sdk", "crate::adapters"] {
+            assert!(!text.contains(word), "{} names {word}", file.display());
+        }
+    }
+}
