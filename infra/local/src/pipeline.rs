@@ -24,6 +24,8 @@ use crate::intake::Intake;
 use crate::progress::Progress;
 use crate::stopwatch::Stopwatch;
 
+/// Messages processed at once, so that what they need stays in the processor's cache.
+const PART_MESSAGES: usize = 512;
 /// The most messages of one unit of work.
 const RECEIVE_MAX: usize = 16_384;
 /// How often a batch is tried again when the store asks for it.
@@ -170,9 +172,9 @@ impl Host<'_> {
 
     async fn work(&self, received: &[Received], batch: &Batch) -> Result<Unit, Error> {
         let mut unit = Unit::default();
-        if !received.is_empty() {
-            unit.processed =
-                service::process(self.store, &SystemClock, self.settings, received).await?;
+        for part in received.chunks(PART_MESSAGES) {
+            let part = service::process(self.store, &SystemClock, self.settings, part).await?;
+            unit.processed.add(part);
         }
         let now = SystemClock.now();
         if !batch.entries.is_empty() {
@@ -260,25 +262,18 @@ impl Totals {
                 self.first_rejects.push(reject);
             }
         }
-        let done = unit.processed;
-        self.late += done.late.len() as u64;
-        let latest = done.late.iter().map(|(_, late)| late.ms).max().unwrap_or(0);
-        self.late_ms_max = self.late_ms_max.max(latest);
-        self.parked += done.parked.len() as u64;
-        for (entry, why) in done.parked {
+        let mut done = unit.processed;
+        for (_, late) in done.late.drain(..) {
+            self.late += 1;
+            self.late_ms_max = self.late_ms_max.max(late.ms);
+        }
+        for (entry, why) in done.parked.drain(..) {
+            self.parked += 1;
             if self.first_parked.len() < REJECTS_SHOWN {
                 self.first_parked.push((entry.event.id.to_string(), why));
             }
         }
-        let sum = &mut self.processed;
-        sum.messages += done.messages;
-        sum.events += done.events;
-        sum.held += done.held;
-        sum.unmapped += done.unmapped;
-        sum.actions += done.actions;
-        sum.rows += done.rows;
-        sum.refolded += done.refolded;
-        sum.conflicts += done.conflicts;
+        self.processed.add(done);
         unit.received
     }
 }

@@ -100,7 +100,7 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
         comparison.findings.push(finding);
         comparison
             .writes
-            .extend(difference(key, before, cell, making));
+            .extend(difference(key, before, cell, making, true));
     }
     comparison
 }

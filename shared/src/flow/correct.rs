@@ -117,7 +117,9 @@ pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outco
     for (table, id) in reached {
         let before = find(stored, table, &id);
         let on_arrival = arrived.take(table, &id).filter(|_| {
-            batch.tenant.policy(table) == Policy::Detect && before.is_some() && holders.all_known
+            batch.tenant.policy(table) == Policy::Detect
+                && before.is_some_and(|row| row.is_made_under(batch.tenant))
+                && holders.all_known
         });
         let (cell, out_of_order) = match on_arrival {
             Some((cell, late)) => (
@@ -136,7 +138,11 @@ pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outco
             table,
             id,
         };
-        outcome.writes.extend(difference(key, before, cell, making));
+        // A row that stays the same is written all the same if that brings it up to date.
+        let current = before.is_none_or(|row| row.is_made_under(batch.tenant));
+        outcome
+            .writes
+            .extend(difference(key, before, cell, making, current));
     }
     outcome.refolded = outcome.writes.len();
     outcome.events = batch
@@ -154,12 +160,14 @@ pub(super) fn find<'s>(stored: &'s [Stored], table: Table, id: &SmolStr) -> Opti
         .find(|row| row.key.table == table && row.key.id == *id)
 }
 
-/// The write that leads from the stored row to the wanted one; `None` where they are the same.
+/// The write that leads from the stored row to the wanted one; `None` where they are the same, unless
+/// the row is not `current` otherwise.
 pub(super) fn difference(
     key: RowKey,
     before: Option<&Stored>,
     wanted: Option<Cell>,
     making: Making,
+    current: bool,
 ) -> Option<Write> {
     let expected = before.map(|row| row.trail.version);
     let Some(cell) = wanted else {
@@ -169,7 +177,7 @@ pub(super) fn difference(
             put: None,
         });
     };
-    if before.is_some_and(|row| cell.equals(row)) {
+    if current && before.is_some_and(|row| cell.equals(row)) {
         return None;
     }
     let history = cell.row.versions().and_then(|wanted| {

@@ -2,6 +2,7 @@ use smol_str::SmolStr;
 
 use crate::handlers::{Row, Table, Version};
 use crate::model::{ActionId, Group, Stamps, Trail};
+use crate::settings::Tenant;
 
 use super::Cell;
 
@@ -32,6 +33,14 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// Whether the row was made by the present handler under these settings. To one that was not,
+    /// nothing can be added: the events it holds may mean something else now.
+    #[must_use]
+    pub fn is_made_under(&self, tenant: &Tenant) -> bool {
+        self.trail.settings == tenant.version()
+            && self.trail.handler == self.key.table.handler_version()
+    }
+
     /// The id of the action that wrote the row last.
     #[must_use]
     pub fn last_action(&self) -> Option<ActionId> {

@@ -86,10 +86,14 @@ pub fn reach(mapped: &Mapped, group: &Group) -> BTreeSet<(Table, SmolStr)> {
 /// Handles events that come in order: from the stored rows alone, without the journal.
 ///
 /// `stored` must be all rows in the [`reach`] of the batch's events that exist. Returns `None` where
-/// an event does not come after all that its rows hold, or where a row cannot be read; [`correct`](super::correct()) then decides.
+/// an event does not come after all that its rows hold, where a row cannot be read, or where it was made
+/// under other settings or by another handler; [`correct`](super::correct()) then decides.
 #[must_use]
 pub fn step(batch: &Batch<'_>, stored: &[Stored]) -> Option<Outcome> {
-    if !stored.iter().all(|row| row.readable) {
+    if !stored
+        .iter()
+        .all(|row| row.readable && row.is_made_under(batch.tenant))
+    {
         return None;
     }
     let mut fold = Fold::from_stored(batch.group, stored);

@@ -41,6 +41,23 @@ pub struct Processed {
     pub failed: Vec<Receipt>,
 }
 
+impl Processed {
+    /// Adds what another batch came to.
+    pub fn add(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.events += other.events;
+        self.held += other.held;
+        self.unmapped += other.unmapped;
+        self.parked.extend(other.parked);
+        self.late.extend(other.late);
+        self.actions += other.actions;
+        self.rows += other.rows;
+        self.refolded += other.refolded;
+        self.conflicts += other.conflicts;
+        self.failed.extend(other.failed);
+    }
+}
+
 /// One group's part of a batch of messages.
 struct Work<'a> {
     tenant: &'a Tenant,
@@ -102,7 +119,11 @@ async fn attempt_all<'s, P: Journal + Tables>(
     let read_start = clock.now();
     let mut outcomes = decide(ports, clock, &works, read_start, anew).await?;
     let mut counts = Vec::with_capacity(works.len());
-    let mut writes: Vec<Write> = Vec::new();
+    let total = outcomes
+        .iter()
+        .map(|(outcome, _)| outcome.writes.len())
+        .sum();
+    let mut writes: Vec<Write> = Vec::with_capacity(total);
     for (outcome, _) in &mut outcomes {
         counts.push(outcome.writes.len());
         writes.append(&mut outcome.writes);

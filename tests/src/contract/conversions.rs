@@ -24,6 +24,7 @@ suite! { $ conversions_suite, conversions: Tables;
     a_row_leaves_when_its_conversion_does,
     a_row_leaves_when_it_is_deleted,
     a_conflict_moves_nothing,
+    a_mended_row_stands_in_its_new_place_only,
     the_index_survives_reopening,
 }
 
@@ -352,6 +353,31 @@ async fn a_conflict_moves_nothing(fixture: &mut impl Fixture<Ports: Tables>) {
     ];
     assert_eq!(commit(fixture, &lost).await, [Conflict; 5]);
     check_pages(fixture, &["b".to_owned(), "a".to_owned()]).await;
+}
+
+/// Another writer spoiled the row's content. The place that it had must not stay behind.
+async fn a_mended_row_stands_in_its_new_place_only(fixture: &mut impl Fixture<Ports: Tables>) {
+    sell(fixture, &[("b", 5)]).await;
+    let moved = converted(&group("acme", "a"), &[("sale", at(3))]).body();
+    for spoiled in [moved, r#"{"leadId":"a","conversions":[]}"#.to_owned()] {
+        let a = group("acme", "a");
+        let mut damaged = insert(&a, &[("sale", at(1))]);
+        damaged
+            .put
+            .as_mut()
+            .expect("a row")
+            .body
+            .clone_from(&spoiled);
+        commit_all(fixture, &[damaged]).await;
+        commit_all(fixture, &[update(&a, Some(1), &[("sale", at(9))])]).await;
+        assert_eq!(all(fixture, &sales()).await, ["a", "b"], "{spoiled}");
+        commit_all(
+            fixture,
+            &[taking_away(&RowKey::conversions("acme", "a"), 2)],
+        )
+        .await;
+        assert_eq!(all(fixture, &sales()).await, ["b"], "{spoiled}");
+    }
 }
 
 async fn the_index_survives_reopening(fixture: &mut impl Fixture<Ports: Tables>) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shared::model::{Entry, Event, Payload, Sequence};
+use shared::model::{Entry, Event, EventHash, Payload, Sequence};
 use shared::ports::Appended::{Conflict, Duplicate, New};
 use shared::ports::{Appended, Journal};
 
@@ -17,6 +17,7 @@ suite! { $ identities_suite, identities: Journal;
     each_entry_is_answered_on_its_own,
     an_identity_belongs_to_its_tenant,
     source_and_id_do_not_run_together,
+    identities_whose_hashes_are_half_alike_are_kept_apart,
 }
 
 /// A change to an event.
@@ -238,4 +239,29 @@ async fn source_and_id_do_not_run_together(fixture: &mut impl Fixture<Ports: Jou
     ];
     assert_eq!(append(fixture, &alike).await, [New; 5]);
     assert_eq!(append(fixture, &alike).await, [Duplicate; 5]);
+}
+
+/// Half a hash may be all that an index keeps; then two identities meet there one day.
+async fn identities_whose_hashes_are_half_alike_are_kept_apart(
+    fixture: &mut impl Fixture<Ports: Journal>,
+) {
+    let group = group("acme", "lead-1");
+    let first = plain(&group, "first");
+    let alike = |id: &str, flip: u128| {
+        let mut entry = Entry::clone(&plain(&group, id));
+        entry.hash = EventHash(first.hash.0 ^ flip);
+        Arc::new(entry)
+    };
+    let others = [
+        alike("same low half", 1 << 64),
+        alike("same low half too", 1 << 127),
+        alike("same high half", 1),
+        alike("same high half too", 1 << 63),
+    ];
+    assert_eq!(append(fixture, &[Arc::clone(&first)]).await, [New]);
+    assert_eq!(append(fixture, &others[..1]).await, [New]);
+    assert_eq!(append(fixture, &others).await, [Duplicate, New, New, New]);
+    assert_eq!(append(fixture, &others).await, [Duplicate; 4]);
+    assert_eq!(append(fixture, &[first]).await, [Duplicate]);
+    assert_eq!(entries(fixture, &group).await.len(), 5);
 }

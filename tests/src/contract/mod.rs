@@ -1,6 +1,6 @@
 //! What every adapter of a port must do, as checks that know only the port.
 //!
-//! One file a port. Each ends up as a macro that makes one `#[test]` a check:
+//! One file a port, or a few. Each ends up as a macro that makes one `#[test]` a check:
 //!
 //! ```text
 //! mod journal {
@@ -16,12 +16,12 @@ use shared::model::Timestamp;
 
 /// Names the checks of a file: makes `run`, and the macro that makes a test of each.
 macro_rules! suite {
-    ($d:tt $suite:ident, $module:ident: $port:ident $(+ $more:ident)*; $($check:ident,)+) => {
+    ($d:tt $suite:ident, $module:ident: $port:ident; $($check:ident,)+) => {
         /// Runs the check of that name over fresh ports.
         ///
         /// # Panics
         /// The check fails, or there is none of that name.
-        pub fn run<F: $crate::contract::Fixture<Ports: $port $(+ $more)*>>(name: &str) {
+        pub fn run<F: $crate::contract::Fixture<Ports: $port>>(name: &str) {
             F::run(async {
                 let mut fixture = F::fresh().await;
                 match name {
@@ -69,7 +69,7 @@ pub trait Fixture: Sized {
 
     /// How long a received message stays hidden, in milliseconds, as the queue is set up.
     const VISIBILITY_MS: i64;
-    /// After so many receives a message goes to the dead-letter queue, as the queue is set up.
+    /// After so many receives a message goes to the dead-letter queue, as the queue is set up; at least 3.
     const RECEIVES_MAX: u32;
 
     /// Empty ports.

@@ -261,6 +261,7 @@ async fn dead_letters_are_paged(fixture: &mut impl Fixture<Ports: Queue>) {
                 break;
             }
             paged.extend(page);
+            assert!(paged.len() <= names.len(), "pages of {limit} overlap");
         }
         assert!(paged.is_sorted_by(|a, b| a.id < b.id));
         let reasons: Vec<&String> = paged.iter().map(|letter| &letter.reason).collect();

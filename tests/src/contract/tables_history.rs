@@ -13,6 +13,7 @@ use crate::fixtures::{changes, group, handle, happened, key, settings, taking_aw
 suite! { $ tables_history_suite, tables_history: Tables;
     versions_are_appended,
     superseded_versions_stay_readable,
+    an_append_leaves_superseded_versions,
     versions_can_be_cut_off,
     a_history_can_be_replaced_whole,
     a_write_without_history_leaves_it,
@@ -140,6 +141,29 @@ async fn superseded_versions_stay_readable(fixture: &mut impl Fixture<Ports: Tab
     let ended: Vec<_> = all.iter().filter_map(|one| one.recorded_to).collect();
     assert_eq!(ended.iter().filter(|at| within(**at, second)).count(), 2);
     assert_eq!(ended.iter().filter(|at| within(**at, third)).count(), 3);
+}
+
+/// A number has had more than one version: only the one in force may get its end.
+async fn an_append_leaves_superseded_versions(fixture: &mut impl Fixture<Ports: Tables>) {
+    let key = meeting();
+    let writes = [
+        changes(&key, None, 0, false, &[(0, "a"), (5, "b"), (9, "c")]),
+        changes(&key, Some(1), 1, true, &[(3, "late")]),
+    ];
+    for write in writes {
+        commit_later(fixture, &[write]).await;
+    }
+    let superseded = |all: Vec<HistoryVersion>| -> Vec<HistoryVersion> {
+        all.into_iter()
+            .filter(|one| one.recorded_to.is_some())
+            .collect()
+    };
+    let before = superseded(history(fixture, &key).await);
+    assert_eq!(before.len(), 2);
+    commit_later(fixture, &[changes(&key, Some(2), 2, false, &[(20, "d")])]).await;
+    let is = [(0, "a"), (3, "late"), (20, "d")];
+    assert_eq!(in_force(fixture, &key).await, versions(0, &is));
+    assert_eq!(superseded(history(fixture, &key).await), before);
 }
 
 /// The event that had begun the last version means something else now: the one before is open again.

@@ -298,6 +298,46 @@ fn rows_of_older_settings_are_stale() {
     assert_eq!(scene.foldback.ends(&["replay"]).status, 0);
 }
 
+/// A row made under older settings is not added to: the next event brings it to the new ones whole.
+#[test]
+fn the_next_event_brings_a_row_to_new_settings() {
+    let foldback = Foldback::new();
+    let event = |id: &str, kind: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"//crm","type":"{kind}","time":"2026-01-01T1{id}:00:00Z","tenant":"east","partitionkey":"7","data":{{"amountRequested":5}}}}"#
+        )
+    };
+    let old = std::fs::read_to_string(bpic_settings()).expect("settings");
+    let renamed = old.replacen("name = \"submitted\"", "name = \"received\"", 1);
+    let (old, new) = (
+        foldback.file("old.toml", &old),
+        foldback.file("new.toml", &renamed),
+    );
+    let first = foldback.file("first.jsonl", &event("0", "A_SUBMITTED.COMPLETE"));
+    let second = foldback.file("second.jsonl", &event("1", "A_ACCEPTED.COMPLETE"));
+    foldback.ok(&["run", &first, "--settings", &old]);
+    assert!(
+        foldback
+            .ok(&["export", "RSLeadGlobalConversions"])
+            .contains("submitted")
+    );
+    foldback.ok(&["run", &second, "--settings", &new]);
+    let conversions = foldback.ok(&["export", "RSLeadGlobalConversions"]);
+    assert!(
+        conversions.contains("received") && !conversions.contains("submitted"),
+        "{conversions}"
+    );
+    let query = [
+        "query",
+        "conversions",
+        "--tenant",
+        "east",
+        "--name",
+        "submitted",
+    ];
+    assert_eq!(foldback.ok(&query), "", "the index follows");
+}
+
 /// An event that a rule cannot read parks; mended settings and a redrive heal its rows.
 #[test]
 fn a_poison_event_parks_and_a_redrive_heals() {

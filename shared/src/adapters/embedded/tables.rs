@@ -51,14 +51,14 @@ impl Inner {
         let Some(gid) = self.find_gid(&key.group)? else {
             return Ok(None);
         };
-        let mut select = self
-            .connection
-            .prepare_cached("SELECT body, trail FROM rows WHERE gid = ? AND tbl = ? AND id = ?")?;
+        let mut select = self.connection.prepare_cached(
+            "SELECT body, trail, version FROM rows WHERE gid = ? AND tbl = ? AND id = ?",
+        )?;
         let mut rows = select.query(params![gid, number(key.table), key.id.as_str()])?;
         let Some(row) = rows.next()? else {
             return Ok(None);
         };
-        let mut stored = stored(key.clone(), row, 0)?;
+        let mut stored = stored(key.clone(), row)?;
         if reading == Reading::WithHistory && key.table.is_temporal() {
             let mut versions = self.connection.prepare_cached(SELECT_VERSIONS)?;
             stored.history = Some(in_force(&mut versions, gid, key.table, &key.id)?);
@@ -72,15 +72,15 @@ impl Inner {
         };
         let mut select = self
             .connection
-            .prepare_cached("SELECT body, trail, tbl, id FROM rows WHERE gid = ?")?;
+            .prepare_cached("SELECT body, trail, version, tbl, id FROM rows WHERE gid = ?")?;
         let mut versions = self.connection.prepare_cached(SELECT_VERSIONS)?;
         let mut rows = select.query([gid])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            let Some(table) = table(row.get(2)?) else {
+            let Some(table) = table(row.get(3)?) else {
                 continue;
             };
-            let id = SmolStr::from(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?);
+            let id = SmolStr::from(row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?);
             let history = if table.is_temporal() {
                 Some(in_force(&mut versions, gid, table, &id)?)
             } else {
@@ -93,7 +93,7 @@ impl Inner {
             };
             found.push(Stored {
                 history,
-                ..stored(key, row, 0)?
+                ..stored(key, row)?
             });
         }
         Ok(found)
@@ -350,17 +350,13 @@ impl Inner {
     }
 }
 
-/// A row of columns `body, trail` from `column` on. A body that cannot be read is marked, not hidden.
-fn stored(key: RowKey, row: &SqlRow<'_>, column: usize) -> Result<Stored, Failure> {
-    let body = row
-        .get_ref(column)?
-        .as_str()
-        .map_err(rusqlite::Error::from)?;
-    let trail = row
-        .get_ref(column + 1)?
-        .as_blob()
-        .map_err(rusqlite::Error::from)?;
-    let trail = codec::decode_trail(trail)?;
+/// A row of the columns `body, trail, version`. A body that cannot be read is marked, not hidden.
+fn stored(key: RowKey, row: &SqlRow<'_>) -> Result<Stored, Failure> {
+    let body = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+    let trail = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+    let mut trail = codec::decode_trail(trail)?;
+    // The column is what writes are conditional on, whoever changed the rest.
+    trail.version = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
     let read = key.table.read_row(body);
     let readable = read.is_ok();
     let row = read.unwrap_or_else(|_unreadable| key.table.new_row(&key.group, &key.id));
