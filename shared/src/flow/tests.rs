@@ -1,7 +1,9 @@
 //! The flow as its callers use it: stories told event by event, faults put in by hand, and lives
 //! drawn at random, each held against what the design says the tables are.
 
+mod detect;
 mod findings;
+mod histories;
 mod lives;
 mod naive;
 mod spoils;

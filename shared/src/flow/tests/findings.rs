@@ -14,13 +14,13 @@ use crate::handlers::Table::{
 };
 use crate::model::{Group, Order, Timestamp};
 
-const A_LIFE: &str = "created 8:00 stage=new; scheduled 9:00 by=ann; started 9:30 by=bob; \
+pub(super) const A_LIFE: &str = "created 8:00 stage=new; scheduled 9:00 by=ann; started 9:30 by=bob; \
                       completed 10:00; converted 11:00 amount=50";
 
 /// Tells a story, spoils the world, shows the findings, and makes their writes: after those there
 /// is nothing to be found.
 #[track_caller]
-fn check(text: &str, spoil: impl FnOnce(&mut World), expect: &Expect) {
+pub(super) fn check(text: &str, spoil: impl FnOnce(&mut World), expect: &Expect) {
     let mut world = World::new(settings(1, &[]));
     world.run(&story(text));
     spoil(&mut world);
@@ -54,7 +54,7 @@ pub(super) fn show(comparison: &Comparison) -> String {
     text.replace("2026-03-01T", "").replace(":00.000Z", "")
 }
 
-fn key(table: Table, id: &str) -> RowKey {
+pub(super) fn key(table: Table, id: &str) -> RowKey {
     let group = Group {
         tenant: TENANT.into(),
         key: "l1".into(),
@@ -415,39 +415,6 @@ fn a_row_that_is_gone_is_missing() {
 }
 
 #[test]
-fn a_row_that_is_gone_but_for_its_history_is_missing_too() {
-    check(
-        A_LIFE,
-        |world| drop(world.rows.remove(&key(RSAppointmentChanges, "a1"))),
-        &expect![[r#"
-            missing RSAppointmentChanges a1 [e2 e3 e4]: should exist and does not: 3 events lead to it
-              appointmentId: - -> "a1"
-              assignee: - -> "bob"
-              n: - -> 3
-              status: - -> "completed"
-              tenant: - -> "acme"
-              1.assignee: - -> "ann"
-              1.causedBy: - -> "e2"
-              1.n: - -> 1
-              1.status: - -> "scheduled"
-              1.validFrom: - -> "09:00"
-              1.validTo: - -> "09:30"
-              2.assignee: - -> "bob"
-              2.causedBy: - -> "e3"
-              2.n: - -> 2
-              2.status: - -> "started"
-              2.validFrom: - -> "09:30"
-              2.validTo: - -> "10:00"
-              3.assignee: - -> "bob"
-              3.causedBy: - -> "e4"
-              3.n: - -> 3
-              3.status: - -> "completed"
-              3.validFrom: - -> "10:00"
-        "#]],
-    );
-}
-
-#[test]
 fn a_row_that_no_event_leads_to_is_an_orphan() {
     let copy = |table, from, to| {
         move |world: &mut World| {
@@ -508,151 +475,5 @@ fn rows_of_a_group_without_a_journal_are_orphans() {
           leadId: "l1" -> -
           tenant: "acme" -> -
     "#]],
-    );
-}
-
-/// Spoils the versions in force of appointment a1, of which there are three.
-fn check_history(spoil: impl FnOnce(&mut Vec<super::world::Recorded>), expect: &Expect) {
-    let change = |world: &mut World| {
-        let changes = key(RSAppointmentChanges, "a1");
-        spoil(world.histories.get_mut(&changes).expect("a history"));
-    };
-    check(A_LIFE, change, expect);
-}
-
-#[test]
-fn a_version_that_is_gone_is_missing() {
-    check_history(
-        |history| drop(history.remove(1)),
-        &expect![[r#"
-        missing RSAppointmentChanges a1 []: should exist and does not: version 2 of its history
-          3.causedBy: "e4" -> "e3"
-          3.n: 3 -> 2
-          3.status: "completed" -> "started"
-          3.validFrom: "10:00" -> "09:30"
-          3.validTo: - -> "10:00"
-          3.assignee: - -> "bob"
-          3.causedBy: - -> "e4"
-          3.n: - -> 3
-          3.status: - -> "completed"
-          3.validFrom: - -> "10:00"
-    "#]],
-    );
-    check_history(
-        |history| drop(history.pop()),
-        &expect![[r#"
-        missing RSAppointmentChanges a1 []: should exist and does not: version 3 of its history
-          3.assignee: - -> "bob"
-          3.causedBy: - -> "e4"
-          3.n: - -> 3
-          3.status: - -> "completed"
-          3.validFrom: - -> "10:00"
-    "#]],
-    );
-}
-
-#[test]
-fn a_version_too_many_is_an_orphan() {
-    let add = |history: &mut Vec<super::world::Recorded>| {
-        let mut more = history.last().expect("a version").clone();
-        more.version.n += 1;
-        history.push(more);
-    };
-    check_history(
-        add,
-        &expect![[r#"
-        orphan RSAppointmentChanges a1 []: exists, but no event of the journal leads to it: version 4 of its history
-          4.assignee: "bob" -> -
-          4.causedBy: "e4" -> -
-          4.n: 4 -> -
-          4.status: "completed" -> -
-          4.validFrom: "10:00" -> -
-    "#]],
-    );
-}
-
-#[test]
-fn a_version_that_someone_else_changed_is_foreign() {
-    check_history(
-        |history| history[1].version.fields = r#"{"status":"no_show"}"#.into(),
-        &expect![[r#"
-            foreign RSAppointmentChanges a1 []: holds the right events, but someone else changed its content: its content is not what its last write left
-              2.assignee: - -> "bob"
-              2.status: "no_show" -> "started"
-        "#]],
-    );
-    check_history(
-        |history| history[1].version.caused_by = "x".into(),
-        &expect![[r#"
-        foreign RSAppointmentChanges a1 []: holds the right events, but someone else changed its content: its content is not what its last write left
-          2.causedBy: "x" -> "e3"
-    "#]],
-    );
-}
-
-#[test]
-fn a_version_with_another_end_is_foreign() {
-    check_history(
-        |history| history[0].version.valid_to = None,
-        &expect![[r#"
-        foreign RSAppointmentChanges a1 []: holds the right events, but someone else changed its content: its content is not what its last write left
-          1.validTo: - -> "09:30"
-    "#]],
-    );
-    check_history(
-        |history| history[2].version.valid_to = Some(Timestamp::MAX),
-        &expect![[r#"
-            foreign RSAppointmentChanges a1 []: holds the right events, but someone else changed its content: its content is not what its last write left
-              3.validTo: "9999-12-31T23:59:59.999Z" -> -
-        "#]],
-    );
-}
-
-/// Tells a story under policy `detect` for some tables and shows the findings, which mend them.
-#[track_caller]
-fn check_detect(text: &str, detect: &[Table], expect: &Expect) {
-    let mut world = World::new(settings(1, detect));
-    world.run(&story(text));
-    let comparison = world.compare(&[], &[]);
-    expect.assert_eq(&show(&comparison));
-    mend(&mut world, &comparison);
-    world.assert_right();
-}
-
-#[test]
-fn a_late_event_taken_in_on_arrival_shows_as_late() {
-    check_detect(
-        "scheduled 9:00 by=ann; completed 11:00; started 10:00 by=bob",
-        &[RSAppointment],
-        &expect![[r#"
-            late RSAppointment a1 []: holds the right events, but one was applied after a later one: 1 applied out of order
-              status: "started" -> "completed"
-        "#]],
-    );
-    check_detect(
-        "scheduled 9:00 by=ann; completed 11:00; started 10:00 by=bob",
-        &[RSAppointmentChanges],
-        &expect![[r#"
-            late RSAppointmentChanges a1 []: holds the right events, but one was applied after a later one: 1 applied out of order
-              status: "started" -> "completed"
-              1.validTo: "11:00" -> "10:00"
-              2.assignee: "ann" -> "bob"
-              2.causedBy: "e2" -> "e3"
-              2.status: "completed" -> "started"
-              2.validFrom: "11:00" -> "10:00"
-              2.validTo: "10:00" -> "11:00"
-              3.causedBy: "e3" -> "e2"
-              3.status: "started" -> "completed"
-              3.validFrom: "10:00" -> "11:00"
-        "#]],
-    );
-}
-
-#[test]
-fn a_late_event_that_would_have_made_no_difference_is_no_finding() {
-    check_detect(
-        "no_show 11:00; no_show 10:00",
-        &[RSLead, RSAppointment],
-        &expect![""],
     );
 }

@@ -214,8 +214,8 @@ fn changes_fields(id: &str, versions: &[Value]) -> Map<String, Value> {
 /// The names of the conversions that an event counts for.
 fn counts_for(event: &Told) -> &'static [&'static str] {
     match event.kind.as_str() {
-        "lead.converted" => &["signed", "touch"],
-        "lead.created" | "lead.updated" => &["touch"],
+        "lead.converted" => &["signed", "won"],
+        "lead.updated" => &["touch"],
         "appointment.completed" => &["visit"],
         _ => &[],
     }
@@ -235,7 +235,7 @@ fn conversions_fields(
     appointments: &BTreeMap<&str, Vec<&Told>>,
 ) -> Map<String, Value> {
     let mut conversions = Map::new();
-    for name in ["signed", "touch", "visit"] {
+    for name in ["signed", "touch", "visit", "won"] {
         let hits: Vec<&Told> = events
             .iter()
             .filter(|event| counts_for(event).contains(&name))
@@ -244,7 +244,8 @@ fn conversions_fields(
         let (Some(first), Some(last)) = (hits.first(), hits.last()) else {
             continue;
         };
-        let worth = hits.iter().filter(|_| name != "touch");
+        let has_value = ["signed", "visit"].contains(&name);
+        let worth = hits.iter().filter(|_| has_value);
         let values: Vec<i64> = worth.filter_map(|event| cents(event)).collect();
         let value = (!values.is_empty()).then(|| money(values.iter().sum()));
         let figures = object([

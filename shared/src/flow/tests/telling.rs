@@ -22,8 +22,11 @@ name = "signed"
 on = "lead.converted"
 value = "amount"
 [[tenant.conversion]]
+name = "won"
+type = "*.converted"
+[[tenant.conversion]]
 name = "touch"
-type = "lead.*ted"
+type = "lead.up*"
 [[tenant.conversion]]
 name = "visit"
 on = "appointment.completed"
