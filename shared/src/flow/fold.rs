@@ -95,8 +95,10 @@ impl<'g> Fold<'g> {
                 held: Held::default(),
                 touched: false,
             });
-        let came_before = cell.held.taken != Some(entry.hash)
-            && cell.held.last.as_ref().is_some_and(|last| last >= order);
+        // Several actions of one event may act on one row; a stored row that took it last is no such
+        // case, but a redelivery.
+        let in_hand = cell.touched && cell.held.taken == Some(entry.hash);
+        let came_before = !in_hand && cell.held.last.as_ref().is_some_and(|last| last >= order);
         self.behind |= came_before;
         let watch = Watch::look(&cell.row);
         let changed = cell.row.apply(&Action {

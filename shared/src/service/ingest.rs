@@ -96,7 +96,7 @@ pub async fn ingest<P: Journal + Queue>(
         for part in entries.chunks(MESSAGE_EVENTS_MAX) {
             messages.push(Message {
                 group: group.clone(),
-                deduplication_id: set_of(part.iter().map(|entry| entry.hash)).0,
+                deduplication_id: deduplication_id(group, part),
                 entries: part.to_vec(),
             });
         }
@@ -108,6 +108,13 @@ pub async fn ingest<P: Journal + Queue>(
     })
 }
 
-fn set_of(events: impl Iterator<Item = EventHash>) -> Fingerprint {
-    events.fold(Fingerprint::default(), Fingerprint::with)
+/// The message's deduplication id: its group and exactly which events it carries. Another tenant's
+/// events of the same identities are another message.
+pub(super) fn deduplication_id<'e>(
+    group: &Group,
+    entries: impl IntoIterator<Item = &'e Arc<Entry>>,
+) -> u128 {
+    let events = entries.into_iter().map(|entry| entry.hash);
+    events.fold(Fingerprint::default(), Fingerprint::with).0
+        ^ EventHash::of(&group.tenant, &group.key).0
 }

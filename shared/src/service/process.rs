@@ -11,6 +11,8 @@ use crate::ports::{
 };
 use crate::settings::{Mapping, Settings, Tenant};
 
+use super::ingest::deduplication_id;
+
 /// How often a group's rows are read and written again after another writer was faster.
 const COMMIT_ATTEMPTS_MAX: u32 = 8;
 
@@ -344,7 +346,7 @@ impl Leavings {
                 Disposition::Fault(why) => {
                     let message = Message {
                         group: work.group.clone(),
-                        deduplication_id: entry.hash.0,
+                        deduplication_id: deduplication_id(&work.group, [*entry]),
                         entries: vec![Arc::clone(entry)],
                     };
                     self.park(message, why);

@@ -169,7 +169,10 @@ impl Inner {
             None => 0,
         };
         let mut select = self.connection.prepare_cached(
-            "SELECT tenant, key FROM groups WHERE gid > ? AND hash % ? = ? ORDER BY gid LIMIT ?",
+            "SELECT tenant, key FROM groups g WHERE gid > ? AND hash % ? = ?
+             AND (EXISTS (SELECT 1 FROM journal j WHERE j.gid = g.gid)
+                  OR EXISTS (SELECT 1 FROM rows r WHERE r.gid = g.gid))
+             ORDER BY gid LIMIT ?",
         )?;
         let bind = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let (count, index) = (bind(partition.count.max(1)), bind(partition.index));

@@ -10,8 +10,6 @@ use super::{Embedded, Failure, Inner, QueueLimits, codec};
 
 /// How long a deduplication id counts, as on SQS: five minutes.
 const DEDUPLICATION_MS: i64 = 300_000;
-/// How many messages one look at the queue passes over.
-const SCAN_MAX: i64 = 100_000;
 /// How many expired deduplication ids are forgotten with each send.
 const FORGET_MAX: i64 = 10_000;
 
@@ -188,9 +186,9 @@ impl Inner {
         {
             let mut select = self.connection.prepare_cached(
                 "SELECT sequence, gid, deduplication, sent, receives, body
-                 FROM messages ORDER BY sequence LIMIT ?",
+                 FROM messages ORDER BY sequence",
             )?;
-            let mut rows = select.query([SCAN_MAX])?;
+            let mut rows = select.query([])?;
             let mut blocked: BTreeMap<i64, bool> = BTreeMap::new();
             while taken.len() < limit {
                 let Some(row) = rows.next()? else { break };

@@ -47,19 +47,20 @@ const TABLES: &str = "
         body TEXT NOT NULL, trail BLOB NOT NULL,
         PRIMARY KEY (gid, tbl, id)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX rows_by_id ON rows (id) WHERE tbl = 1;
+    CREATE INDEX rows_by_id ON rows (id) WHERE tbl IN (1, 2);
     CREATE TABLE history (
         gid INTEGER NOT NULL, tbl INTEGER NOT NULL, id TEXT NOT NULL, n INTEGER NOT NULL,
         made INTEGER NOT NULL, valid_from INTEGER NOT NULL, valid_to INTEGER,
         recorded_from INTEGER NOT NULL, recorded_to INTEGER,
         caused_by TEXT NOT NULL, fields TEXT NOT NULL,
-        PRIMARY KEY (gid, tbl, id, n, made)
+        PRIMARY KEY (gid, tbl, id, n, recorded_from, made)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE conversions (
         tenant TEXT NOT NULL, name TEXT NOT NULL, last_at INTEGER NOT NULL, lead TEXT NOT NULL,
         gid INTEGER NOT NULL,
         PRIMARY KEY (tenant, name, last_at, lead)
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX conversions_by_group ON conversions (gid);
     CREATE TABLE hierarchies (
         id INTEGER PRIMARY KEY, gid INTEGER NOT NULL, body BLOB NOT NULL
     ) STRICT;

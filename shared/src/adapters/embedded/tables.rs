@@ -2,7 +2,7 @@ use rusqlite::{Row as SqlRow, Statement, params};
 use smol_str::SmolStr;
 
 use crate::flow::{Put, RowKey, Stored, Write};
-use crate::handlers::{Row, Table, Version};
+use crate::handlers::{Conversion, Row, Table, Version};
 use crate::model::{Group, Timestamp};
 use crate::ports::{
     Committed, ConversionPage, ConversionQuery, Cursor, Error, HistoryVersion, Reading, Tables,
@@ -101,22 +101,15 @@ impl Inner {
 
     fn write(&mut self, write: &Write, now: Timestamp) -> Result<Committed, Failure> {
         let gid = self.gid(&write.key.group)?;
-        let conversions = write.key.table == Table::RSLeadGlobalConversions;
-        let replaced = if conversions && write.expected.is_some() {
-            self.row(&write.key, Reading::Row)?.map(|stored| stored.row)
-        } else {
-            None
-        };
         let written = match &write.put {
             Some(put) => self.put(gid, write, put)?,
-            None => self.take_away(gid, write)?,
+            None => self.take_away(gid, write, now)?,
         };
         if written == 0 {
             return Ok(Committed::Conflict);
         }
-        if conversions {
-            let now_there = write.put.as_ref().map(|put| &put.row);
-            self.index_conversions(gid, replaced.as_ref(), now_there)?;
+        if write.key.table == Table::RSLeadGlobalConversions {
+            self.index_conversions(gid, write.put.as_ref().map(|put| &put.row))?;
         }
         if let Some(put) = &write.put {
             self.rewrite(gid, &write.key, put, now)?;
@@ -162,7 +155,7 @@ impl Inner {
         Ok(written)
     }
 
-    fn take_away(&self, gid: i64, write: &Write) -> Result<usize, Failure> {
+    fn take_away(&self, gid: i64, write: &Write, now: Timestamp) -> Result<usize, Failure> {
         let RowKey { table, id, .. } = &write.key;
         let Some(expected) = write.expected else {
             return Ok(0);
@@ -174,6 +167,14 @@ impl Inner {
                 "DELETE FROM rows WHERE gid = ? AND tbl = ? AND id = ? AND version = ?",
             )?
             .execute(bound)?;
+        if written > 0 && table.is_temporal() {
+            self.connection
+                .prepare_cached(
+                    "UPDATE history SET recorded_to = ?
+                     WHERE gid = ? AND tbl = ? AND id = ? AND recorded_to IS NULL",
+                )?
+                .execute(params![now.ms(), gid, number(*table), id.as_str()])?;
+        }
         Ok(written)
     }
 
@@ -228,35 +229,41 @@ impl Inner {
         Ok(())
     }
 
-    /// Keeps the index of conversions by tenant, name and time of the last.
-    fn index_conversions(
-        &self,
-        gid: i64,
-        before: Option<&Row>,
-        after: Option<&Row>,
-    ) -> Result<(), Failure> {
-        let (before, after) = (index_entries(before), index_entries(after));
+    /// Keeps the index of conversions by tenant, name and time of the last. What it holds of the group
+    /// is asked of the index itself: a row that somebody else changed must not leave places behind.
+    fn index_conversions(&self, gid: i64, row: Option<&Row>) -> Result<(), Failure> {
+        let before: Vec<IndexEntry> = {
+            let mut select = self.connection.prepare_cached(
+                "SELECT tenant, name, last_at, lead FROM conversions WHERE gid = ?",
+            )?;
+            let entries = select.query_map([gid], |row| {
+                let text = |i| Ok::<_, rusqlite::Error>(SmolStr::from(row.get_ref(i)?.as_str()?));
+                Ok(IndexEntry {
+                    tenant: text(0)?,
+                    name: text(1)?,
+                    last_at: row.get(2)?,
+                    lead: text(3)?,
+                })
+            })?;
+            entries.collect::<rusqlite::Result<_>>()?
+        };
+        let after = index_entries(row);
         for entry in before.iter().filter(|entry| !after.contains(entry)) {
             self.connection
                 .prepare_cached(
                     "DELETE FROM conversions
                      WHERE tenant = ? AND name = ? AND last_at = ? AND lead = ?",
                 )?
-                .execute(params![entry.tenant, entry.name, entry.last_at, entry.lead])?;
+                .execute(entry.bound())?;
         }
         for entry in after.iter().filter(|entry| !before.contains(entry)) {
+            let (tenant, name, last_at, lead) = entry.bound();
             self.connection
                 .prepare_cached(
                     "INSERT INTO conversions (tenant, name, last_at, lead, gid)
                      VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 )?
-                .execute(params![
-                    entry.tenant,
-                    entry.name,
-                    entry.last_at,
-                    entry.lead,
-                    gid
-                ])?;
+                .execute(params![tenant, name, last_at, lead, gid])?;
         }
         Ok(())
     }
@@ -326,7 +333,7 @@ impl Inner {
              WHERE g.key = ?1 AND r.id = ?1
              UNION
              SELECT g.tenant, g.key, r.tbl FROM rows r JOIN groups g USING (gid)
-             WHERE r.tbl = 1 AND r.id = ?1",
+             WHERE r.tbl IN (1, 2) AND r.id = ?1",
         )?;
         let mut rows = select.query([id])?;
         let mut keys = Vec::new();
@@ -391,26 +398,30 @@ fn version(row: &SqlRow<'_>) -> rusqlite::Result<Version> {
 
 /// An entry of the index of conversions.
 #[derive(PartialEq)]
-struct IndexEntry<'r> {
-    tenant: &'r str,
-    name: &'r str,
+struct IndexEntry {
+    tenant: SmolStr,
+    name: SmolStr,
     last_at: i64,
-    lead: &'r str,
+    lead: SmolStr,
 }
 
-fn index_entries(row: Option<&Row>) -> Vec<IndexEntry<'_>> {
+impl IndexEntry {
+    fn bound(&self) -> (&str, &str, i64, &str) {
+        (&self.tenant, &self.name, self.last_at, &self.lead)
+    }
+}
+
+fn index_entries(row: Option<&Row>) -> Vec<IndexEntry> {
     let Some(Row::RSLeadGlobalConversions(row)) = row else {
         return Vec::new();
     };
-    row.conversions
-        .iter()
-        .map(|(name, conversion)| IndexEntry {
-            tenant: &row.tenant,
-            name,
-            last_at: conversion.last_at.ms(),
-            lead: &row.lead_id,
-        })
-        .collect()
+    let entry = |(name, conversion): (&SmolStr, &Conversion)| IndexEntry {
+        tenant: row.tenant.clone(),
+        name: name.clone(),
+        last_at: conversion.last_at.ms(),
+        lead: row.lead_id.clone(),
+    };
+    row.conversions.iter().map(entry).collect()
 }
 
 /// A table's number in the file. It must never change for a table; new tables get new numbers.

@@ -7,24 +7,26 @@ use super::stories::told;
 use super::telling::{settings, story};
 use super::world::World;
 use crate::handlers::Table;
-use crate::handlers::Table::{RSAppointment, RSAppointmentChanges, RSLead, RSLeadGlobalConversions};
+use crate::handlers::Table::{
+    RSAppointment, RSAppointmentChanges, RSLead, RSLeadGlobalConversions,
+};
 
 /// Tells a story in which some tables take late events in on arrival, and shows their rows.
 #[track_caller]
-fn check_detect(text: &str, detect: &[Table], expect: &Expect) {
-    check_detect_beside(text, detect, &[], expect);
+fn check(text: &str, detect: &[Table], expect: &Expect) {
+    check_beside(text, detect, &[], expect);
 }
 
-/// As [`check_detect`], and shows other tables too.
+/// As [`check`], and shows other tables too.
 #[track_caller]
-fn check_detect_beside(text: &str, detect: &[Table], beside: &[Table], expect: &Expect) {
+fn check_beside(text: &str, detect: &[Table], beside: &[Table], expect: &Expect) {
     let world = told(text, detect);
     expect.assert_eq(&(world.log.clone() + &world.show(&[detect, beside].concat())));
 }
 
 #[test]
-fn detect_applies_on_arrival_and_says_how_late() {
-    check_detect(
+fn applies_on_arrival_and_says_how_late() {
+    check(
         "scheduled 9:00 by=ann; completed 11:00; started 10:00 by=bob; cancelled 10:30, no_show 12:00",
         &[RSAppointment],
         &expect![[r#"
@@ -38,8 +40,8 @@ fn detect_applies_on_arrival_and_says_how_late() {
 }
 
 #[test]
-fn detect_appends_to_a_history() {
-    check_detect(
+fn appends_to_a_history() {
+    check(
         "scheduled 9:00 by=ann; completed 11:00; started 10:00; cancelled 12:00; rescheduled 11:30 by=bob",
         &[RSAppointmentChanges],
         &expect![[r#"
@@ -59,8 +61,8 @@ fn detect_appends_to_a_history() {
 }
 
 #[test]
-fn detect_changes_nothing_when_an_event_comes_again() {
-    check_detect(
+fn changes_nothing_when_an_event_comes_again() {
+    check(
         "scheduled 9:00; completed 11:00; started 10:00; again e3; again e1, again e2",
         &[RSLead, RSAppointment, RSAppointmentChanges],
         &expect![[r#"
@@ -80,8 +82,8 @@ fn detect_changes_nothing_when_an_event_comes_again() {
 }
 
 #[test]
-fn detect_takes_in_what_a_death_kept_from_a_row() {
-    check_detect(
+fn takes_in_what_a_death_kept_from_a_row() {
+    check(
         "created 8:00; scheduled 9:00; torn RSLead: started 9:30; again e3;
          torn RSLead+RSAppointment: completed 10:00; again e4",
         &[RSAppointment, RSAppointmentChanges, RSLeadGlobalConversions],
@@ -103,8 +105,8 @@ fn detect_takes_in_what_a_death_kept_from_a_row() {
 }
 
 #[test]
-fn detect_takes_in_what_a_corrected_row_held_before() {
-    check_detect(
+fn takes_in_what_a_corrected_row_held_before() {
+    check(
         "created 8:00; scheduled 9:00; updated 10:00; journal: started 11:00; updated 9:30; again e4",
         &[RSAppointment],
         &expect![[r#"
@@ -119,8 +121,8 @@ fn detect_takes_in_what_a_corrected_row_held_before() {
 }
 
 #[test]
-fn a_row_under_detect_does_not_mislead_those_it_feeds() {
-    check_detect_beside(
+fn does_not_mislead_the_rows_it_feeds() {
+    check_beside(
         "scheduled 9:00; cancelled 8:00; rescheduled 10:00",
         &[RSAppointment],
         &[RSLeadGlobalConversions],

@@ -376,6 +376,24 @@ fn a_correction_may_run_ahead_of_the_queue() {
 }
 
 #[test]
+fn an_event_late_for_several_rows_is_as_late_as_for_the_furthest() {
+    check(
+        "scheduled 9:00; updated 11:00 id=far; started 8:00",
+        &[RSAppointment],
+        &expect![[""]],
+    );
+}
+
+#[test]
+fn a_milestone_alone_leads_to_conversions_that_count_nothing() {
+    check(
+        "created 9:00; created 8:00; converted 7:00; updated 10:00",
+        &[RSLeadGlobalConversions],
+        &expect![[""]],
+    );
+}
+
+#[test]
 fn actions_name_what_observers_asked_for() {
     fn tree(nodes: &[ActionNode]) -> String {
         let one = |node: &ActionNode| {
