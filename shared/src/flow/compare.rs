@@ -6,7 +6,8 @@ use crate::handlers::{Table, Version};
 use crate::model::{Class, Entry, EventHash, FieldChange, Finding, Group, Stamps};
 use crate::settings::Tenant;
 
-use super::correct::{Refold, difference, find, held_events, refold};
+use super::correct::{difference, find, refold};
+use super::guesses::Guesses;
 use super::row::Making;
 use super::{Cell, RowKey, Stored, Write, diff};
 
@@ -75,6 +76,7 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
         out_of_order: 0,
         stamps,
     };
+    let mut guesses = None;
     for (table, id) in keys {
         let before = find(stored, table, &id);
         let cell = refolded.cells.remove(&(table, id.clone()));
@@ -88,9 +90,10 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
             table,
             id,
         };
+        let guesses = guesses.get_or_insert_with(|| Guesses::new(evidence));
         let suspect = Suspect {
             evidence,
-            refolded: &refolded,
+            guesses,
             key: &key,
             before,
         };
@@ -108,10 +111,13 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
 /// One row that differs from its refold.
 struct Suspect<'a> {
     evidence: &'a Evidence<'a>,
-    refolded: &'a Refold<'a>,
+    guesses: &'a Guesses<'a>,
     key: &'a RowKey,
     before: Option<&'a Stored>,
 }
+
+/// A class, the events that the row lacks, and the row's own figures in words.
+type Verdict = (Class, Vec<SmolStr>, String);
 
 impl Suspect<'_> {
     /// The finding, or `None` where what the row lacks is only on its way.
@@ -119,29 +125,10 @@ impl Suspect<'_> {
         let (class, events, why) = match (self.before, wanted) {
             (None, None) => return None,
             (Some(_), None) => (Class::Orphan, Vec::new(), String::new()),
-            (None, Some(cell)) => {
-                let lacking = self.acting();
-                let all = |set: &BTreeSet<EventHash>| {
-                    !lacking.is_empty() && lacking.iter().all(|event| set.contains(&event.hash))
-                };
-                if all(self.evidence.in_flight) {
-                    return None;
-                }
-                let class = if all(self.evidence.parked) {
-                    Class::Parked
-                } else {
-                    Class::Missing
-                };
-                (
-                    class,
-                    ids(&lacking),
-                    format!("{} events lead to it", cell.held.events),
-                )
+            (Some(row), Some(cell)) if cell.held.same_events(&row.trail.held) => {
+                self.other_content(row, cell)
             }
-            (Some(row), Some(cell)) if !cell.held.same_events(&row.trail.held) => {
-                self.other_events(row, cell)?
-            }
-            (Some(row), Some(cell)) => self.other_content(row, cell),
+            (before, Some(cell)) => self.other_events(before, cell)?,
         };
         let mut explanation = class.explanation().to_owned();
         if !why.is_empty() {
@@ -174,67 +161,46 @@ impl Suspect<'_> {
         changes
     }
 
-    /// The journal's events that act on this row directly, by arrival; all of the group's where the
-    /// table is fed by observers alone.
-    fn acting(&self) -> Vec<&Entry> {
-        let RowKey { group, table, id } = self.key;
-        let events = &self.refolded.events;
-        let derived = events
-            .iter()
-            .all(|(_, _, mapped)| table.route(mapped, group).is_none());
-        let mut acting: Vec<(usize, &Entry)> = events
-            .iter()
-            .filter(|(_, _, mapped)| derived || table.route(mapped, group).as_ref() == Some(id))
-            .map(|(arrival, entry, _)| (*arrival, *entry))
-            .collect();
-        acting.sort_by_key(|(arrival, _)| *arrival);
-        acting.into_iter().map(|(_, entry)| entry).collect()
-    }
-
-    /// The row holds another set of events.
-    fn other_events(&self, row: &Stored, cell: &Cell) -> Option<(Class, Vec<SmolStr>, String)> {
-        let (held, wanted) = (&row.trail.held, &cell.held);
-        let lacking = self.lacking(row, cell);
-        let all = |set: &BTreeSet<EventHash>| {
-            !lacking.is_empty() && lacking.iter().all(|event| set.contains(&event.hash))
+    /// The row holds another set of events, or there is none.
+    fn other_events(&self, before: Option<&Stored>, cell: &Cell) -> Option<Verdict> {
+        let wanted = cell.held.events;
+        let held = before.map_or(0, |row| row.trail.held.events);
+        let why = match before {
+            Some(_) => format!("it holds {held} of {wanted} events"),
+            None => format!("{wanted} events lead to it"),
         };
-        if all(self.evidence.in_flight) {
+        let Some(lacking) = self.guesses.lacking(self.key, before) else {
+            return Some(match before {
+                None => {
+                    let acting = self.guesses.acting_on(self.key.table, &self.key.id);
+                    (Class::Missing, ids(acting), why)
+                }
+                Some(_) if held < wanted => (Class::Lost, Vec::new(), why),
+                Some(_) => (Class::Extra, Vec::new(), why),
+            });
+        };
+        let Evidence {
+            parked, in_flight, ..
+        } = self.evidence;
+        let owed: Vec<&Entry> = lacking
+            .into_iter()
+            .filter(|event| !in_flight.contains(&event.hash))
+            .collect();
+        if owed.is_empty() {
             return None;
         }
-        let class = if all(self.evidence.parked) {
+        let class = if owed.iter().all(|event| parked.contains(&event.hash)) {
             Class::Parked
-        } else if held.events < wanted.events {
+        } else if before.is_some() {
             Class::Lost
         } else {
-            Class::Extra
+            Class::Missing
         };
-        let why = format!("it holds {} of {} events", held.events, wanted.events);
-        Some((class, ids(&lacking), why))
-    }
-
-    /// The events that the stored row lacks, where the fingerprints can tell: one event, or all
-    /// that arrived after a point.
-    fn lacking(&self, row: &Stored, cell: &Cell) -> Vec<&Entry> {
-        let acting = self.acting();
-        let lacks = cell.held.fingerprint.minus(row.trail.held.fingerprint);
-        if let Some(one) = acting.iter().find(|event| event.hash.0 == lacks.0) {
-            return vec![one];
-        }
-        let arrivals = acting
-            .iter()
-            .enumerate()
-            .map(|(place, event)| (place, event.hash));
-        match held_events(&row.trail.held, arrivals.collect()) {
-            Some(held) => acting
-                .into_iter()
-                .filter(|event| !held.contains(&event.hash))
-                .collect(),
-            None => Vec::new(),
-        }
+        Some((class, ids(&owed), why))
     }
 
     /// The row holds the right events, but is not what they fold to.
-    fn other_content(&self, row: &Stored, cell: &Cell) -> (Class, Vec<SmolStr>, String) {
+    fn other_content(&self, row: &Stored, cell: &Cell) -> Verdict {
         let trail = &row.trail;
         let ours = crc32fast::hash(row.row.body().as_bytes()) == trail.checksum;
         if !row.readable || !ours {
@@ -261,7 +227,7 @@ impl Suspect<'_> {
     }
 
     /// The row itself is right; its history is not.
-    fn other_history(&self, row: &Stored, wanted: &[Version]) -> (Class, Vec<SmolStr>, String) {
+    fn other_history(&self, row: &Stored, wanted: &[Version]) -> Verdict {
         let stored = row.history.as_deref().unwrap_or_default();
         let numbers = |versions: &[Version]| versions.iter().map(|v| v.n).collect::<BTreeSet<_>>();
         let (have, want) = (numbers(stored), numbers(wanted));

@@ -121,22 +121,33 @@ pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outco
                 && before.is_some_and(|row| row.is_made_under(batch.tenant))
                 && holders.all_known
         });
-        let (cell, out_of_order) = match on_arrival {
-            Some((cell, late)) => (
-                Some(cell),
-                before.map_or(0, |r| r.trail.out_of_order) + late,
-            ),
-            None => (refolded.cells.remove(&(table, id.clone())), 0),
-        };
-        let making = Making {
-            settings: batch.tenant.version(),
-            out_of_order,
-            stamps: batch.stamps,
-        };
+        // A derived row is fed by others only: where those held the event before and it does not,
+        // the journal knows what it lacks.
+        let on_arrival = on_arrival.filter(|(cell, _)| {
+            let whole = refolded.cells.get(&(table, id.clone()));
+            cell.touched || whole.is_some_and(|whole| whole.held.same_events(&cell.held))
+        });
         let key = RowKey {
             group: batch.group.clone(),
             table,
             id,
+        };
+        let settings = batch.tenant.version();
+        if let (Some((cell, late)), Some(row)) = (on_arrival, before) {
+            let out_of_order = row.trail.out_of_order + late;
+            let making = Making {
+                settings,
+                out_of_order,
+                stamps: batch.stamps,
+            };
+            outcome.writes.extend(taken_in(key, row, cell, making));
+            continue;
+        }
+        let cell = refolded.cells.remove(&(table, key.id.clone()));
+        let making = Making {
+            settings,
+            out_of_order: 0,
+            stamps: batch.stamps,
         };
         // A row that stays the same is written all the same if that brings it up to date.
         let current = before.is_none_or(|row| row.is_made_under(batch.tenant));
@@ -180,12 +191,24 @@ pub(super) fn difference(
     if current && before.is_some_and(|row| cell.equals(row)) {
         return None;
     }
-    let history = cell.row.versions().and_then(|wanted| {
-        let stored = before
-            .and_then(|row| row.history.as_deref())
-            .unwrap_or_default();
-        HistoryWrite::between(stored, wanted)
+    let history = cell.row.versions().and_then(|wanted| match before {
+        Some(row) => HistoryWrite::between(row.history.as_deref().unwrap_or_default(), wanted),
+        None => Some(HistoryWrite::anew(wanted)),
     });
+    Some(Write {
+        key,
+        expected,
+        put: Some(Put::new(cell, expected, making, history)),
+    })
+}
+
+/// The write of a row that took events in as they came; `None` where it took none.
+fn taken_in(key: RowKey, before: &Stored, cell: Cell, making: Making) -> Option<Write> {
+    if !cell.touched {
+        return None;
+    }
+    let expected = Some(before.trail.version);
+    let history = cell.row.versions().and_then(HistoryWrite::appended);
     Some(Write {
         key,
         expected,
@@ -324,24 +347,27 @@ fn arrive(batch: &Batch<'_>, stored: &[Stored], holders: &Holders<'_>) -> Arrive
             continue;
         };
         let order = entry.event.order();
-        let routed = |table: Table| table.route(mapped, batch.group).map(|id| (table, id));
-        if Table::ALL
-            .into_iter()
-            .filter_map(routed)
-            .any(|(table, id)| holders.holds(table, &id, entry.hash))
-        {
-            continue;
-        }
-        for key in reach(mapped, batch.group) {
+        let new = |table: Table, id: &SmolStr| !holders.holds(table, id, entry.hash);
+        let nodes = fold.apply_where(entry, mapped, new);
+        let mut acted = BTreeSet::new();
+        acted_on(&nodes, &mut acted);
+        for key in acted {
             let last = find(stored, key.0, &key.1).and_then(|row| row.trail.held.last.as_ref());
             if last.is_some_and(|last| *last > order) {
                 *late.entry(key).or_insert(0) += 1;
             }
         }
-        fold.apply(entry, mapped);
     }
     Arrived {
         cells: fold.into_cells(),
         late,
+    }
+}
+
+/// The rows that actions and those below them acted on.
+pub(super) fn acted_on(nodes: &[ActionNode], rows: &mut BTreeSet<(Table, SmolStr)>) {
+    for node in nodes {
+        rows.insert((node.table, node.id.clone()));
+        acted_on(&node.children, rows);
     }
 }

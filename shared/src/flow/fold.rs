@@ -66,6 +66,16 @@ impl<'g> Fold<'g> {
 
     /// Applies one event to the rows it acts on and to those that observers feed because of it.
     pub fn apply(&mut self, entry: &Entry, mapped: &Mapped) -> Vec<ActionNode> {
+        self.apply_where(entry, mapped, |_table, _id| true)
+    }
+
+    /// Applies one event to those of the rows it acts on that are `wanted`.
+    pub fn apply_where(
+        &mut self,
+        entry: &Entry,
+        mapped: &Mapped,
+        wanted: impl Fn(Table, &SmolStr) -> bool,
+    ) -> Vec<ActionNode> {
         let turn = Turn {
             entry,
             order: entry.event.order(),
@@ -73,7 +83,10 @@ impl<'g> Fold<'g> {
         };
         let mut nodes = Vec::with_capacity(Table::COUNT);
         for table in Table::ALL {
-            if let Some(id) = table.route(mapped, self.group) {
+            if let Some(id) = table
+                .route(mapped, self.group)
+                .filter(|id| wanted(table, id))
+            {
                 nodes.push(self.act(&turn, table, id, Ask::Event));
             }
         }

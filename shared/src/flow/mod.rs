@@ -8,6 +8,7 @@ mod compare;
 mod correct;
 mod diff;
 mod fold;
+mod guesses;
 mod row;
 mod step;
 

@@ -89,22 +89,42 @@ pub struct HistoryWrite {
 impl HistoryWrite {
     /// What leads from the versions in force to `wanted`; `None` where they are the same.
     ///
-    /// A version's end is the beginning of the next, so a version whose end alone differs stays.
+    /// A version's end is the beginning of the next, so of the versions that stay the last may end
+    /// differently.
     #[must_use]
     pub fn between(stored: &[Version], wanted: &[Version]) -> Option<Self> {
         if stored == wanted {
             return None;
         }
-        let same = |(a, b): &(&Version, &Version)| {
+        let same = |a: &Version, b: &Version| {
             (a.n, a.valid_from, &a.caused_by, &a.fields)
                 == (b.n, b.valid_from, &b.caused_by, &b.fields)
         };
-        let kept = stored.iter().zip(wanted).take_while(same).count();
+        let mut kept = 0;
+        for (a, b) in stored.iter().zip(wanted) {
+            if !same(a, b) {
+                break;
+            }
+            kept += 1;
+            if a.valid_to != b.valid_to {
+                break;
+            }
+        }
         Some(Self {
             keep: u32::try_from(kept).unwrap_or(u32::MAX),
             supersede: kept < stored.len(),
             versions: wanted.iter().skip(kept).cloned().collect(),
         })
+    }
+
+    /// What makes a history of its own; versions that are in force without a row end.
+    #[must_use]
+    pub fn anew(wanted: &[Version]) -> Self {
+        Self {
+            keep: 0,
+            supersede: true,
+            versions: wanted.to_vec(),
+        }
     }
 
     /// What a fold from a stored row adds; `None` where it added nothing.

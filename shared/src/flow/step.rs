@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use crate::handlers::Table;
 use crate::model::{ActionNode, Entry, Group, Late, Stamps};
 use crate::observers;
-use crate::settings::{Mapped, Mapping, Tenant};
+use crate::settings::{Mapped, Mapping, Policy, Tenant};
 
 use super::row::Making;
 use super::{Fold, HistoryWrite, Put, RowKey, Stored, Write};
@@ -83,17 +83,23 @@ pub fn reach(mapped: &Mapped, group: &Group) -> BTreeSet<(Table, SmolStr)> {
     reached
 }
 
+/// Whether events can be added to a row as it stands.
+fn can_go_on(batch: &Batch<'_>, row: &Stored) -> bool {
+    // What observers see of a row that is out of order misleads the rows that they feed.
+    let misleads = row.trail.out_of_order > 0
+        && observers::feeds(row.key.table, batch.group)
+            .any(|(fed, _)| batch.tenant.policy(fed) != Policy::Detect);
+    row.readable && row.is_made_under(batch.tenant) && !misleads
+}
+
 /// Handles events that come in order: from the stored rows alone, without the journal.
 ///
 /// `stored` must be all rows in the [`reach`] of the batch's events that exist. Returns `None` where
 /// an event does not come after all that its rows hold, where a row cannot be read, or where it was made
-/// under other settings or by another handler; [`correct`](super::correct()) then decides.
+/// under other settings, by another handler, or out of order; [`correct`](super::correct()) then decides.
 #[must_use]
 pub fn step(batch: &Batch<'_>, stored: &[Stored]) -> Option<Outcome> {
-    if !stored
-        .iter()
-        .all(|row| row.readable && row.is_made_under(batch.tenant))
-    {
+    if !stored.iter().all(|row| can_go_on(batch, row)) {
         return None;
     }
     let mut fold = Fold::from_stored(batch.group, stored);

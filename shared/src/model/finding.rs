@@ -92,7 +92,8 @@ pub struct Finding {
     pub id: SmolStr,
     /// What stands there and what should, field by field.
     pub changes: Vec<FieldChange>,
-    /// Ids of the events that the row lacks, where they can be told; at most 16.
+    /// Ids of the events that the row lacks, where they can be told; at most 16. Those that are only
+    /// on their way are not named.
     pub events: Vec<SmolStr>,
     /// The class in words, with this row's own figures.
     pub explanation: String,

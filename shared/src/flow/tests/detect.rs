@@ -99,7 +99,7 @@ fn takes_in_what_a_death_kept_from_a_row() {
               1 09:00..09:30 status=scheduled by e2, known 2..
               2 09:30..10:00 status=started by e3, known 4..
               3 10:00.. status=completed by e4, known 6..
-            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=1 appointmentsOpen=0 conversions(touch(count=1 firstAt=08:00 lastAt=08:00) visit(count=1 firstAt=10:00 lastAt=10:00)) | 3 events to e4, version 3
+            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=1 appointmentsOpen=0 conversions(visit(count=1 firstAt=10:00 lastAt=10:00)) | 3 events to e4, version 3
         "#]],
     );
 }

@@ -164,11 +164,12 @@ fn all_events_after_a_point_are_lost_and_named() {
               conversions.signed.count: - -> 1
               conversions.signed.firstAt: - -> "11:00"
               conversions.signed.lastAt: - -> "11:00"
-              conversions.touch.count: 1 -> 2
-              conversions.touch.lastAt: "08:00" -> "11:00"
               conversions.visit.count: - -> 1
               conversions.visit.firstAt: - -> "10:00"
               conversions.visit.lastAt: - -> "10:00"
+              conversions.won.count: - -> 1
+              conversions.won.firstAt: - -> "11:00"
+              conversions.won.lastAt: - -> "11:00"
               convertedAt: - -> "11:00"
               secondsToConversion: - -> 10800
         "#]],
@@ -185,7 +186,35 @@ fn several_lost_events_in_between_are_counted_where_they_cannot_be_told() {
               closedAt: - -> "08:30"
               events: 3 -> 5
             lost RSLeadGlobalConversions l1 [e2]: lacks events that the journal has: it holds 3 of 4 events
-              conversions.touch.count: 3 -> 4
+              conversions.touch.count: 2 -> 3
+              conversions.touch.firstAt: "08:20" -> "08:10"
+        "#]],
+    );
+}
+
+#[test]
+fn a_lost_event_may_change_which_others_a_derived_row_holds() {
+    // In order it is e3 that calls the appointment off, and e2 changes no count.
+    check(
+        "scheduled 8:00; no_show 10:00; journal: cancelled 9:00",
+        |_| (),
+        &expect![[r#"
+            lost RSLead l1 [e3]: lacks events that the journal has: it holds 2 of 3 events
+              events: 2 -> 3
+            lost RSAppointment a1 [e3]: lacks events that the journal has: it holds 2 of 3 events
+              cancelledAt: - -> "09:00"
+            lost RSAppointmentChanges a1 [e3]: lacks events that the journal has: it holds 2 of 3 events
+              n: 2 -> 3
+              1.validTo: "10:00" -> "09:00"
+              2.causedBy: "e2" -> "e3"
+              2.status: "no_show" -> "cancelled"
+              2.validFrom: "10:00" -> "09:00"
+              2.validTo: - -> "10:00"
+              3.causedBy: - -> "e2"
+              3.n: - -> 3
+              3.status: - -> "no_show"
+              3.validFrom: - -> "10:00"
+            lost RSLeadGlobalConversions l1 [e3]: lacks events that the journal has: it holds 2 of 2 events
         "#]],
     );
 }
@@ -260,6 +289,7 @@ fn content_that_someone_else_changed_is_foreign() {
             foreign RSLeadGlobalConversions l1 []: holds the right events, but someone else changed its content: its content is not what its last write left
               conversions.signed.count: 7 -> 1
               conversions.visit.count: 7 -> 1
+              conversions.won.count: 7 -> 1
         "#]],
     );
 }
@@ -291,7 +321,9 @@ fn a_row_that_cannot_be_read_and_would_be_empty_is_foreign() {
             r#""appointmentsOpen":0"#,
             r#""appointmentsOpen":"0""#,
         ),
-        &expect![[""]],
+        &expect![[r#"
+            foreign RSLeadGlobalConversions l1 []: holds the right events, but someone else changed its content: its content is not what its last write left
+        "#]],
     );
 }
 
@@ -407,12 +439,12 @@ fn a_row_that_is_gone_is_missing() {
               conversions.signed.firstAt: - -> "11:00"
               conversions.signed.lastAt: - -> "11:00"
               conversions.signed.value: - -> 50
-              conversions.touch.count: - -> 2
-              conversions.touch.firstAt: - -> "08:00"
-              conversions.touch.lastAt: - -> "11:00"
               conversions.visit.count: - -> 1
               conversions.visit.firstAt: - -> "10:00"
               conversions.visit.lastAt: - -> "10:00"
+              conversions.won.count: - -> 1
+              conversions.won.firstAt: - -> "11:00"
+              conversions.won.lastAt: - -> "11:00"
               convertedAt: - -> "11:00"
               leadId: - -> "l1"
               secondsToConversion: - -> 10800

@@ -338,6 +338,33 @@ proptest! {
     }
 
     #[test]
+    fn a_lost_event_is_named(
+        life in life(),
+        which in any::<Index>(),
+        rest in 1_usize..8,
+    ) {
+        let mut delivered = life.clone();
+        let lost = delivered.remove(which.index(life.len()));
+        let mut course = Course::new(&delivered, &[]);
+        course.run(&[], rest);
+        course.world.accept(std::slice::from_ref(&lost));
+        let comparison = course.world.compare(&[], &[]);
+        for finding in &comparison.findings {
+            let class = matches!(finding.class, Class::Lost | Class::Missing);
+            prop_assert!(class, "{}", show(&comparison));
+            if finding.class == Class::Lost {
+                // A derived row may have to hold other events instead, and not the lost one.
+                let named: &[_] = &[lost.id.as_str()];
+                let derived = finding.table == Table::RSLeadGlobalConversions;
+                let found = finding.events == named || derived && finding.events.is_empty();
+                prop_assert!(found, "{}", show(&comparison));
+            }
+        }
+        mend(&mut course.world, &comparison);
+        course.world.assert_right();
+    }
+
+    #[test]
     fn what_is_found_is_mended(
         life in life(),
         turns in turns(),

@@ -51,7 +51,7 @@ fn events_in_order_need_no_journal() {
               1 09:00..09:30 status=scheduled by e2, known 2..
               2 09:30..10:00 assignee=bob status=started by e3, known 2..
               3 10:00.. assignee=bob status=completed by e4, known 3..
-            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=1 appointmentsOpen=0 conversions(signed(count=1 firstAt=11:00 lastAt=11:00 value=99.25) touch(count=2 firstAt=08:00 lastAt=11:00) visit(count=1 firstAt=10:00 lastAt=10:00 value=2)) convertedAt=11:00 secondsToConversion=10800 | 4 events to e5, version 4
+            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=1 appointmentsOpen=0 conversions(signed(count=1 firstAt=11:00 lastAt=11:00 value=99.25) visit(count=1 firstAt=10:00 lastAt=10:00 value=2) won(count=1 firstAt=11:00 lastAt=11:00)) convertedAt=11:00 secondsToConversion=10800 | 4 events to e5, version 4
         "#]],
     );
 }
@@ -99,7 +99,7 @@ fn what_is_delivered_twice_is_held() {
             5 correct: e1 held; e2 held; e3 applied (3 writes)
             RSLead l1: createdAt=08:00 events=3 | 3 events to e3, version 3
             RSAppointment a1: scheduledAt=09:00 startedAt=09:30 starts=1 status=started | 2 events to e3, version 2
-            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=1 conversions(touch(count=1 firstAt=08:00 lastAt=08:00)) | 2 events to e2, version 2
+            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=1 conversions() | 2 events to e2, version 2
         "#]],
     );
 }
@@ -136,7 +136,7 @@ fn a_death_between_two_writes_is_healed_by_the_redelivery() {
             RSAppointmentChanges a1: n=2 status=completed | 2 events to e3, version 2
               1 09:00..10:00 status=scheduled by e2, known 3..
               2 10:00.. status=completed by e3, known 4..
-            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=1 appointmentsOpen=0 conversions(touch(count=1 firstAt=08:00 lastAt=08:00) visit(count=1 firstAt=10:00 lastAt=10:00)) | 3 events to e3, version 3
+            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=1 appointmentsOpen=0 conversions(visit(count=1 firstAt=10:00 lastAt=10:00)) | 3 events to e3, version 3
         "#]],
     );
 }
@@ -156,7 +156,7 @@ fn a_death_before_the_first_write_and_after_the_last_leaves_no_trace() {
             5 correct: e3 held (0 writes)
             RSLead l1: createdAt=08:00 events=3 | 3 events to e3, version 3
             RSAppointment a1: scheduledAt=09:00 startedAt=09:30 starts=1 status=started | 2 events to e3, version 2
-            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=1 conversions(touch(count=1 firstAt=08:00 lastAt=08:00)) | 2 events to e2, version 2
+            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=1 conversions() | 2 events to e2, version 2
         "#]],
     );
 }
@@ -191,7 +191,7 @@ fn a_conversion_that_no_longer_follows_is_taken_back() {
             5 correct: first applied, 3598001 ms behind e2 (2 writes)
             6 correct: e6 applied, 5400000 ms behind e2 (4 writes)
             RSLead l1: convertedAt=11:00:01.999Z createdAt=08:00 events=6 | 6 events to e2, version 6
-            RSLeadGlobalConversions l1: appointmentsCancelled=1 appointmentsCompleted=0 appointmentsOpen=0 conversions(signed(count=2 firstAt=11:00:01.999Z lastAt=12:00) touch(count=3 firstAt=08:00 lastAt=12:00) visit(count=1 firstAt=10:00 lastAt=10:00)) convertedAt=11:00:01.999Z secondsToConversion=10801 | 6 events to e2, version 6
+            RSLeadGlobalConversions l1: appointmentsCancelled=1 appointmentsCompleted=0 appointmentsOpen=0 conversions(signed(count=2 firstAt=11:00:01.999Z lastAt=12:00) visit(count=1 firstAt=10:00 lastAt=10:00) won(count=2 firstAt=11:00:01.999Z lastAt=12:00)) convertedAt=11:00:01.999Z secondsToConversion=10801 | 6 events to e2, version 6
         "#]],
     );
 }
@@ -370,7 +370,7 @@ fn a_correction_may_run_ahead_of_the_queue() {
             5 step: e5 applied (4 writes)
             RSLead l1: createdAt=08:00 events=5 | 5 events to e5, version 3
             RSAppointment a1: cancelledAt=12:00 completedAt=11:00 scheduledAt=09:00 startedAt=10:00 starts=1 status=cancelled | 4 events to e5, version 3
-            RSLeadGlobalConversions l1: appointmentsCancelled=1 appointmentsCompleted=0 appointmentsOpen=0 conversions(touch(count=1 firstAt=08:00 lastAt=08:00) visit(count=1 firstAt=11:00 lastAt=11:00)) | 4 events to e5, version 3
+            RSLeadGlobalConversions l1: appointmentsCancelled=1 appointmentsCompleted=0 appointmentsOpen=0 conversions(visit(count=1 firstAt=11:00 lastAt=11:00)) | 4 events to e5, version 3
         "#]],
     );
 }
@@ -380,7 +380,12 @@ fn an_event_late_for_several_rows_is_as_late_as_for_the_furthest() {
     check(
         "scheduled 9:00; updated 11:00 id=far; started 8:00",
         &[RSAppointment],
-        &expect![[""]],
+        &expect![[r#"
+            1 step: e1 applied (4 writes)
+            2 step: far applied (2 writes)
+            3 correct: e3 applied, 10800000 ms behind far (4 writes)
+            RSAppointment a1: scheduledAt=09:00 startedAt=08:00 starts=1 status=scheduled | 2 events to e1, version 2
+        "#]],
     );
 }
 
@@ -389,7 +394,13 @@ fn a_milestone_alone_leads_to_conversions_that_count_nothing() {
     check(
         "created 9:00; created 8:00; converted 7:00; updated 10:00",
         &[RSLeadGlobalConversions],
-        &expect![[""]],
+        &expect![[r#"
+            1 step: e1 applied (2 writes)
+            2 correct: e2 applied, 3600000 ms behind e1 (2 writes)
+            3 correct: e3 applied, 7200000 ms behind e1 (2 writes)
+            4 step: e4 applied (2 writes)
+            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=0 conversions(signed(count=1 firstAt=07:00 lastAt=07:00) touch(count=1 firstAt=10:00 lastAt=10:00) won(count=1 firstAt=07:00 lastAt=07:00)) convertedAt=07:00 secondsToConversion=-3600 | 3 events to e4, version 4
+        "#]],
     );
 }
 

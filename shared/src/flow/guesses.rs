@@ -1,0 +1,153 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use smol_str::SmolStr;
+
+use crate::handlers::Table;
+use crate::model::{Entry, EventHash, Fingerprint, Held};
+
+use super::correct::{acted_on, held_events, refold};
+use super::{Evidence, RowKey, Stored};
+
+/// Which events rows hold.
+type HeldByRow = BTreeMap<(Table, SmolStr), Held>;
+
+/// The events that a group's rows may lack, and what its rows would be without them.
+///
+/// A row that differs from its refold may still be exactly the fold of fewer events: those that are
+/// not on their way or parked, or those that arrived before a point. Each such guess is folded once and
+/// held against every row; a fingerprint that fits proves the guess.
+pub(super) struct Guesses<'a> {
+    evidence: &'a Evidence<'a>,
+    /// By row, the events that act on it in the whole fold, by arrival.
+    acting: BTreeMap<(Table, SmolStr), Vec<&'a Entry>>,
+    /// What may be lacking, and which events the rows would hold then.
+    folded: Vec<(BTreeSet<EventHash>, HeldByRow)>,
+}
+
+impl<'a> Guesses<'a> {
+    pub(super) fn new(evidence: &'a Evidence<'a>) -> Self {
+        let Evidence {
+            tenant,
+            group,
+            stored,
+            journal,
+            parked,
+            in_flight,
+        } = *evidence;
+        let entries: Vec<&Entry> = journal.iter().collect();
+        let all: BTreeSet<EventHash> = journal.iter().map(|entry| entry.hash).collect();
+        let traced = refold(tenant, group, &entries, &all);
+        let mut acting: BTreeMap<(Table, SmolStr), Vec<(usize, &Entry)>> = BTreeMap::new();
+        for (arrival, entry, _) in &traced.events {
+            let mut rows = BTreeSet::new();
+            if let Some(nodes) = traced.nodes.get(&entry.hash) {
+                acted_on(nodes, &mut rows);
+            }
+            for row in rows {
+                acting.entry(row).or_default().push((*arrival, entry));
+            }
+        }
+        let by_arrival = |mut events: Vec<(usize, &'a Entry)>| {
+            events.sort_by_key(|(arrival, _)| *arrival);
+            events
+                .into_iter()
+                .map(|(_, entry)| entry)
+                .collect::<Vec<_>>()
+        };
+        let acting = acting
+            .into_iter()
+            .map(|(row, events)| (row, by_arrival(events)))
+            .collect();
+        let mut guesses = Self {
+            evidence,
+            acting,
+            folded: Vec::new(),
+        };
+        let waiting: BTreeSet<EventHash> = parked.union(in_flight).copied().collect();
+        for lacking in [in_flight.clone(), parked.clone(), waiting] {
+            guesses.fold_without(lacking);
+        }
+        for row in stored {
+            if let Some(lacking) = guesses.lacking_alone(row) {
+                guesses.fold_without(lacking.union(in_flight).copied().collect());
+                guesses.fold_without(lacking);
+            }
+        }
+        guesses
+    }
+
+    fn fold_without(&mut self, lacking: BTreeSet<EventHash>) {
+        if lacking.is_empty() || self.folded.iter().any(|(known, _)| *known == lacking) {
+            return;
+        }
+        let Evidence {
+            tenant,
+            group,
+            journal,
+            ..
+        } = *self.evidence;
+        let entries: Vec<&Entry> = journal
+            .iter()
+            .filter(|entry| !lacking.contains(&entry.hash))
+            .collect();
+        let cells = refold(tenant, group, &entries, &BTreeSet::new()).cells;
+        let held = cells
+            .into_iter()
+            .map(|(row, cell)| (row, cell.held))
+            .collect();
+        self.folded.push((lacking, held));
+    }
+
+    pub(super) fn acting_on(&self, table: Table, id: &SmolStr) -> &[&'a Entry] {
+        self.acting
+            .get(&(table, id.clone()))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// What one row lacks by its own fingerprint: one event, or all that arrived after a point.
+    fn lacking_alone(&self, row: &Stored) -> Option<BTreeSet<EventHash>> {
+        let acting = self.acting_on(row.key.table, &row.key.id);
+        let held = &row.trail.held;
+        let all = acting
+            .iter()
+            .fold(Fingerprint::default(), |sum, event| sum.with(event.hash));
+        if all == held.fingerprint {
+            return None;
+        }
+        let lacks = all.minus(held.fingerprint);
+        if let Some(one) = acting.iter().find(|event| event.hash.0 == lacks.0) {
+            return Some(BTreeSet::from([one.hash]));
+        }
+        let arrivals = acting
+            .iter()
+            .enumerate()
+            .map(|(place, event)| (place, event.hash));
+        let held = held_events(held, arrivals.collect())?;
+        Some(
+            acting
+                .iter()
+                .map(|event| event.hash)
+                .filter(|event| !held.contains(event))
+                .collect(),
+        )
+    }
+
+    /// The events without which the row would be as it is stored; `None` where no guess fits.
+    pub(super) fn lacking(&self, key: &RowKey, before: Option<&Stored>) -> Option<Vec<&'a Entry>> {
+        let row = (key.table, key.id.clone());
+        let fits = |held: &HeldByRow| match (held.get(&row), before) {
+            (Some(held), Some(stored)) => held.same_events(&stored.trail.held),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let acting = self.acting_on(key.table, &key.id);
+        let (lacking, _) = self.folded.iter().find(|(_, held)| fits(held))?;
+        Some(
+            acting
+                .iter()
+                .copied()
+                .filter(|event| lacking.contains(&event.hash))
+                .collect(),
+        )
+    }
+}
