@@ -1,6 +1,6 @@
 //! The tables. One file each: the row and the pure rule of how it follows from one more event.
 //!
-//! Adding a table is adding its file and one line to [`tables!`]; journal, ordering, replay, trail
+//! Adding a table is adding its file and one line to `tables!`; journal, ordering, replay, trail
 //! and export come with it.
 
 mod rs_appointment;
