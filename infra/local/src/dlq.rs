@@ -113,6 +113,7 @@ fn redrive(
         settings: &settings,
         tenant: None,
         inputs: &[],
+        batch_max: crate::run::BATCH_MAX,
     };
     let mut progress = Progress::new("redriving", "events", None);
     let done = pipeline::run(&store, intake, &mut progress);

@@ -8,8 +8,6 @@ use shared::model::{Entry, Reject};
 
 use crate::stopwatch::Stopwatch;
 
-/// The most texts of one batch: what one commit makes durable.
-pub(crate) const BATCH_READ_MAX: u64 = 16_384;
 /// The most bytes of text in one batch.
 const BATCH_BYTES_MAX: usize = 64 << 20;
 /// Texts read within so many microseconds count as read at one moment.
@@ -50,8 +48,10 @@ pub(crate) enum Checked {
 }
 
 /// The place between the two threads.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Handover {
+    /// The most texts of one batch: what one commit makes durable.
+    read_max: u64,
     waiting: Mutex<Waiting>,
     filled: Condvar,
     fetched: Condvar,
@@ -78,8 +78,8 @@ impl Drop for Fetching<'_> {
 }
 
 impl Batch {
-    fn is_full(&self) -> bool {
-        self.read >= BATCH_READ_MAX || self.bytes >= BATCH_BYTES_MAX
+    fn is_full(&self, read_max: u64) -> bool {
+        self.read >= read_max || self.bytes >= BATCH_BYTES_MAX
     }
 
     fn add(&mut self, checked: Checked, bytes: usize) {
@@ -100,11 +100,21 @@ impl Batch {
 }
 
 impl Handover {
+    /// An empty place for batches of at most `read_max` texts.
+    pub(crate) fn new(read_max: u64) -> Self {
+        Self {
+            read_max,
+            waiting: Mutex::default(),
+            filled: Condvar::new(),
+            fetched: Condvar::new(),
+        }
+    }
+
     /// Leaves what became of one text, of so many bytes; waits while the batch is full. `false` where
     /// nobody will fetch it.
     pub(crate) fn leave(&self, checked: Checked, bytes: usize) -> bool {
         let mut waiting = self.lock();
-        while waiting.batch.is_full() && !waiting.abandoned {
+        while waiting.batch.is_full(self.read_max) && !waiting.abandoned {
             waiting = self
                 .fetched
                 .wait(waiting)

@@ -24,6 +24,8 @@ pub(crate) struct Intake<'a> {
     pub(crate) tenant: Option<&'a SmolStr>,
     /// Where they come from, in this order.
     pub(crate) inputs: &'a [Input],
+    /// The most texts that are taken in with one commit.
+    pub(crate) batch_max: u64,
 }
 
 impl Intake<'_> {

@@ -72,7 +72,7 @@ pub(crate) fn run(
 ) -> Result<Totals, Failure> {
     let consumed = Counter::default();
     let bytes: Option<u64> = intake.inputs.iter().map(Input::bytes).sum();
-    let handover = Handover::default();
+    let handover = Handover::new(intake.batch_max);
     let totals = Totals::new()?;
     let mut host = Host {
         store,

@@ -39,10 +39,19 @@ pub(crate) struct RunArgs {
     /// The tenant of events that name none. An event that names another is rejected.
     #[arg(long, value_name = "ID")]
     tenant: Option<SmolStr>,
+    /// The most events that one commit makes durable. Fewer mean shorter waits and less speed; events
+    /// that are put in order within a batch are not late. By default 16384, and 256 for the sample.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=BATCH_MAX))]
+    batch: Option<u64>,
     /// Leave the replay at the end out.
     #[arg(long)]
     no_verify: bool,
 }
+
+/// The most events of one commit.
+pub(crate) const BATCH_MAX: u64 = 16_384;
+/// Small enough that the sample's disorder shows.
+const SAMPLE_BATCH: u64 = 256;
 
 pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     let inputs = Input::named(&args.files);
@@ -54,10 +63,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     let read = settings::read(source)?;
     let store = Embedded::open(&args.data.directory, QueueLimits::default())?;
     let settings = settings::put_in_force(&store, read.as_ref(), SystemClock.now())?;
+    let sample = inputs == [Input::Sample];
     let intake = Intake {
         settings: &settings,
         tenant: args.tenant.as_ref(),
         inputs: &inputs,
+        batch_max: args
+            .batch
+            .unwrap_or(if sample { SAMPLE_BATCH } else { BATCH_MAX }),
     };
 
     let total = inputs.iter().map(Input::bytes).sum();
