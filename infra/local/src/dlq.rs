@@ -16,6 +16,11 @@ use crate::settings::{self, Source};
 
 /// Look at the dead-letter queue, or send its events back.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  foldback dlq list
+  foldback dlq redrive --settings mended.toml
+  foldback dlq redrive 17 18")]
 pub(crate) struct DlqArgs {
     #[command(subcommand)]
     what: What,

@@ -2,7 +2,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::process::ExitCode;
 
-use shared::ports;
+use shared::ports::{self, ErrorKind};
 
 /// How a command ended; stable, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) enum Failure {
         #[source]
         source: io::Error,
     },
-    /// The store failed. Exit status 3.
+    /// The store failed: exit status 3; or what was asked of it cannot be: 2.
     #[error("cannot {0}")]
     Store(#[from] StoreFailure),
     /// Standard output cannot be written.
@@ -78,6 +78,9 @@ impl Failure {
         anstream::eprintln!("{line}");
         match self {
             Self::Input(_) | Self::File { .. } => ExitCode::from(2),
+            Self::Store(StoreFailure(error)) if error.kind() == ErrorKind::Reject => {
+                ExitCode::from(2)
+            }
             Self::Store(_) | Self::Output(_) => ExitCode::from(3),
         }
     }

@@ -84,6 +84,20 @@ impl Input {
         }
     }
 
+    /// Says early what is wrong with a file that cannot be read.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        match self {
+            Self::File(path) => match File::open(path) {
+                Ok(_) => Ok(()),
+                Err(source) => Err(Failure::File {
+                    what: format!("read {}", path.display()),
+                    source,
+                }),
+            },
+            Self::Stdin | Self::Sample => Ok(()),
+        }
+    }
+
     /// Opens the input; `consumed` counts its bytes as they are read, before decompression.
     pub(crate) fn open(&self, consumed: Counter) -> Result<Reader, Failure> {
         let raw: Box<dyn Read> = match self {

@@ -91,6 +91,9 @@ fn conversions(args: &ConversionsArgs) -> Result<Status, Failure> {
             (page.rows, page.next)
         }
     };
+    if rows.is_empty() {
+        anstream::eprintln!("no rows");
+    }
     for row in rows {
         writeln!(out, "{}", row.row.body())?;
     }

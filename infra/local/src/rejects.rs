@@ -10,6 +10,10 @@ use crate::error::{Failure, Status};
 
 /// List the input that could not be accepted, each with line number and reason.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  foldback rejects
+  foldback rejects --json | jq -r .text > again.jsonl")]
 pub(crate) struct RejectsArgs {
     #[command(flatten)]
     data: Data,

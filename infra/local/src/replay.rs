@@ -28,7 +28,7 @@ use crate::stopwatch::Stopwatch;
 #[command(after_help = "\
 Examples:
   foldback replay
-  foldback replay --mode changes --id lead-1017
+  foldback replay --mode changes --id lead-1007
   foldback replay --mode update --tenant acme
   foldback replay --partition 1/4 --json | jq .class")]
 pub(crate) struct ReplayArgs {
@@ -155,6 +155,11 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Status, Failure> {
     let reader = Embedded::open_to_read(&args.data.directory)?;
     let settings = settings::in_force(&reader)?;
     let tenant = args.tenant.tenant.as_ref();
+    if let Some(id) = tenant.filter(|id| settings.tenant(id).is_none()) {
+        return Err(Failure::Input(format!(
+            "the settings know no tenant {id:?}"
+        )));
+    }
     let whole = args.partition.unwrap_or(Partition::WHOLE);
     let verdict = match (&args.id, args.mode) {
         (None, ReplayMode::Report | ReplayMode::Changes) => {
@@ -175,11 +180,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Status, Failure> {
         }
     };
     print(args, &verdict)?;
-    Ok(if verdict.replayed.findings == 0 {
-        Status::Clean
-    } else {
-        Status::Findings
-    })
+    Ok(verdict.status())
 }
 
 fn serial(
@@ -196,7 +197,17 @@ fn serial(
             findings.push(finding);
         }
     };
-    let show = |so_far: &Replayed| progress.set(so_far.groups, None, so_far.groups);
+    // An update makes a page of groups durable with one commit.
+    let mut committed = Ok(());
+    let show = |so_far: &Replayed| {
+        progress.set(so_far.groups, None, so_far.groups);
+        if mode == Mode::Update && committed.is_ok() {
+            committed = store.commit().and_then(|()| store.begin());
+        }
+    };
+    if mode == Mode::Update {
+        store.begin()?;
+    }
     let replayed = block_on(
         Replay {
             ports: store,
@@ -206,8 +217,13 @@ fn serial(
         .run(scope, mode, keep, show),
     );
     progress.finish();
+    committed?;
+    let replayed = replayed?;
+    if mode == Mode::Update {
+        store.commit()?;
+    }
     Ok(Verdict {
-        replayed: replayed?,
+        replayed,
         findings,
         elapsed: started.elapsed(),
     })
@@ -296,6 +312,15 @@ fn change(change: &FieldChange) -> String {
 }
 
 impl Verdict {
+    /// Clean where nothing differs and every event could be taken in.
+    pub(crate) fn status(&self) -> Status {
+        if self.replayed.findings == 0 && self.replayed.faults == 0 {
+            Status::Clean
+        } else {
+            Status::Findings
+        }
+    }
+
     /// The verdict in a sentence or two.
     pub(crate) fn in_words(&self) -> String {
         let Replayed {
@@ -325,7 +350,8 @@ impl Verdict {
         }
         if faults > 0 {
             words.push_str(&format!(
-                "; {faults} events no row can take in: a field is wrong under the settings"
+                "; {faults} events are parked, since a field is wrong under the settings: \
+                 `foldback dlq list`"
             ));
         }
         if unknown_groups > 0 {

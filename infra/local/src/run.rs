@@ -32,8 +32,8 @@ pub(crate) struct RunArgs {
     files: Vec<PathBuf>,
     #[command(flatten)]
     data: Data,
-    /// What the events mean: TOML, or JSON if so named. Without it, what the data directory was last
-    /// run with.
+    /// What the events mean: TOML, or JSON if so named. Without it, the sample's for the sample, else
+    /// what the data directory was last run with. Other settings than before make the rows stale.
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
     /// The tenant of events that name none. An event that names another is rejected.
@@ -60,6 +60,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
         None if inputs == [Input::Sample] => Source::Sample,
         None => Source::Stored,
     };
+    for input in &inputs {
+        input.check()?;
+    }
     let read = settings::read(source)?;
     let store = Embedded::open(&args.data.directory, QueueLimits::default())?;
     let settings = settings::put_in_force(&store, read.as_ref(), SystemClock.now())?;
@@ -96,10 +99,5 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
         rows: &rows,
     }
     .print()?;
-    let clean = verdict.is_none_or(|verdict| verdict.replayed.findings == 0);
-    Ok(if clean {
-        Status::Clean
-    } else {
-        Status::Findings
-    })
+    Ok(verdict.map_or(Status::Clean, |verdict| verdict.status()))
 }

@@ -25,9 +25,9 @@ use crate::summary::lateness;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  foldback show lead-1017
-  foldback show lead-1017 --as-of 2026-02-14
-  foldback show meeting-1002-1 --known-at 2026-02-14T12:00:00Z --json")]
+  foldback show lead-1007
+  foldback show lead-1007 --as-of 2026-02-14
+  foldback show meeting-1002-1 --known-at 2027-01-01 --json")]
 pub(crate) struct ShowArgs {
     /// A lead or an appointment.
     id: SmolStr,
@@ -165,7 +165,11 @@ fn view<'e>(
             table: *table,
             id: id.clone(),
         };
-        histories.push((id.clone(), block_on(store.history(&key))?));
+        let versions = block_on(store.history(&key))?;
+        histories.push((
+            id.clone(),
+            versions.into_iter().filter_map(|v| seen(args, v)).collect(),
+        ));
     }
     Ok(View {
         group,
@@ -173,6 +177,27 @@ fn view<'e>(
         rows,
         histories,
     })
+}
+
+/// A version as it was to be seen at the moments that are asked about, if it was.
+fn seen(args: &ShowArgs, mut one: HistoryVersion) -> Option<HistoryVersion> {
+    if args
+        .known_at
+        .is_some_and(|moment| one.recorded_from > moment)
+        || args
+            .as_of
+            .is_some_and(|moment| one.version.valid_from > moment)
+    {
+        return None;
+    }
+    one.recorded_to = one
+        .recorded_to
+        .filter(|end| args.known_at.is_none_or(|now| *end <= now));
+    one.version.valid_to = one
+        .version
+        .valid_to
+        .filter(|end| args.as_of.is_none_or(|moment| *end <= moment));
+    Some(one)
 }
 
 fn acts_on(tenant: &Tenant, entry: &Entry, appointment: &SmolStr) -> bool {
@@ -228,6 +253,12 @@ impl View<'_> {
         };
         let as_of = when("as of", args.as_of);
         writeln!(out, "\nrows{as_of}{}", when("as known at", args.known_at))?;
+        if self.rows.is_empty() {
+            writeln!(
+                out,
+                "  none: no event counts by then; the column recorded says what was known when"
+            )?;
+        }
         for (table, id, body) in &self.rows {
             writeln!(out, "  {} {id}", table.name())?;
             let fields: serde_json::Map<String, serde_json::Value> =
@@ -239,25 +270,29 @@ impl View<'_> {
                 writeln!(out, "    {name:<22} {value}")?;
             }
         }
+        self.print_histories(out)
+    }
+
+    fn print_histories(&self, out: &mut impl Write) -> Result<(), Failure> {
+        let open = |end: Option<Timestamp>| end.map_or("…".to_owned(), |end| end.to_string());
+        let header = [
+            "n",
+            "valid from",
+            "valid to",
+            "is",
+            "caused by",
+            "believed from",
+            "until",
+        ];
         for (id, versions) in &self.histories {
             writeln!(out, "\nwhat was believed of {id}, and when")?;
-            let mut believed = table(&[
-                "n",
-                "valid from",
-                "valid to",
-                "is",
-                "caused by",
-                "believed from",
-                "until",
-            ]);
+            let mut believed = table(&header);
             for HistoryVersion {
                 version,
                 recorded_from,
                 recorded_to,
             } in versions
             {
-                let open =
-                    |end: Option<Timestamp>| end.map_or("…".to_owned(), |end| end.to_string());
                 believed.add_row(vec![
                     version.n.to_string(),
                     version.valid_from.to_string(),

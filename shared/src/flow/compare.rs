@@ -124,7 +124,9 @@ impl Suspect<'_> {
     fn finding(&self, wanted: Option<&Cell>) -> Option<Finding> {
         let (class, events, why) = match (self.before, wanted) {
             (None, None) => return None,
+            (Some(row), None) if !row.is_made_under(self.evidence.tenant) => self.stale(row),
             (Some(_), None) => (Class::Orphan, Vec::new(), String::new()),
+            (Some(row), Some(_)) if !row.readable => foreign(),
             (Some(row), Some(cell)) if cell.held.same_events(&row.trail.held) => {
                 self.other_content(row, cell)
             }
@@ -171,6 +173,7 @@ impl Suspect<'_> {
         };
         let Some(lacking) = self.guesses.lacking(self.key, before) else {
             return Some(match before {
+                Some(row) if !row.is_made_under(self.evidence.tenant) => self.stale(row),
                 None => {
                     let acting = self.guesses.acting_on(self.key.table, &self.key.id);
                     (Class::Missing, ids(acting), why)
@@ -203,27 +206,29 @@ impl Suspect<'_> {
     fn other_content(&self, row: &Stored, cell: &Cell) -> Verdict {
         let trail = &row.trail;
         let ours = crc32fast::hash(row.row.body().as_bytes()) == trail.checksum;
-        if !row.readable || !ours {
-            let why = "its content is not what its last write left".to_owned();
-            return (Class::Foreign, Vec::new(), why);
+        if !ours {
+            return foreign();
         }
-        if trail.settings < self.evidence.tenant.version()
-            || trail.handler < self.key.table.handler_version()
-        {
-            let why = format!(
-                "settings {} and handler {}; now settings {} and handler {}",
-                trail.settings,
-                trail.handler,
-                self.evidence.tenant.version(),
-                self.key.table.handler_version()
-            );
-            return (Class::Stale, Vec::new(), why);
+        if !row.is_made_under(self.evidence.tenant) {
+            return self.stale(row);
         }
         if trail.out_of_order > 0 {
             let why = format!("{} applied out of order", trail.out_of_order);
             return (Class::Late, Vec::new(), why);
         }
         self.other_history(row, cell.row.versions().unwrap_or_default())
+    }
+
+    /// The row was made under other settings or by another handler.
+    fn stale(&self, row: &Stored) -> Verdict {
+        let why = format!(
+            "settings {} and handler {}; now settings {} and handler {}",
+            row.trail.settings,
+            row.trail.handler,
+            self.evidence.tenant.version(),
+            self.key.table.handler_version()
+        );
+        (Class::Stale, Vec::new(), why)
     }
 
     /// The row itself is right; its history is not.
@@ -245,12 +250,17 @@ impl Suspect<'_> {
                 format!("version {n} of its history"),
             );
         }
-        (
-            Class::Foreign,
-            Vec::new(),
-            "its content is not what its last write left".to_owned(),
-        )
+        foreign()
     }
+}
+
+/// Somebody else wrote the row.
+fn foreign() -> Verdict {
+    (
+        Class::Foreign,
+        Vec::new(),
+        "its content is not what its last write left".to_owned(),
+    )
 }
 
 fn ids(events: &[&Entry]) -> Vec<SmolStr> {

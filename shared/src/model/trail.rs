@@ -37,7 +37,7 @@ impl Held {
 }
 
 /// The three moments a row carries, so that anyone can see which write overtook which.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stamps {
     /// External event: the event time of the event that caused the write.
     pub event: Timestamp,
@@ -48,7 +48,7 @@ pub struct Stamps {
 }
 
 /// What a row carries about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Trail {
     /// Which events it holds.
     pub held: Held,

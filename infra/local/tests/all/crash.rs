@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use shared::adapters::embedded::{Embedded, QueueLimits};
+
 use crate::support::{Dataset, Disorder, Foldback};
 
 #[expect(
@@ -57,7 +59,38 @@ fn killed_again_and_again_in_disorder() {
     check(12, Disorder::delay);
 }
 
-/// What a dead process had received comes again, and its receive counts.
+/// However often a process is killed with messages in its hands, none of them is to blame.
+#[test]
+fn many_early_deaths_park_nothing() {
+    let dataset = Dataset::small(500);
+    let foldback = Foldback::new();
+    let file = foldback.file("events.jsonl", &dataset.lines.join("\n"));
+    foldback.ok(&["run", &file, "--settings", dataset.settings()]);
+    let database = foldback.database();
+    database
+        .execute_batch(
+            "INSERT INTO messages (gid, deduplication, sent, receives, hidden_until, body)
+                 SELECT gid, randomblob(16), 0, 0, 0, body FROM journal;
+             DELETE FROM rows; DELETE FROM history; DELETE FROM conversions;",
+        )
+        .expect("all is to be done again");
+    let none = foldback.file("none.jsonl", "");
+    for _ in 0..10 {
+        // As a process leaves them that dies right after it received them all.
+        database
+            .execute(
+                "UPDATE messages SET receives = receives + 1, hidden_until = 9e15",
+                [],
+            )
+            .expect("received");
+        drop(Embedded::open(&foldback.data(), QueueLimits::default()).expect("a new owner"));
+    }
+    foldback.ok(&["run", &none]);
+    assert_eq!(foldback.ends(&["dlq", "list"]).status, 0);
+    dataset.check(&foldback);
+}
+
+/// What a dead process had received comes again.
 #[test]
 fn what_was_in_flight_comes_again() {
     let dataset = Dataset::small(500);

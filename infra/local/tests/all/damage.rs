@@ -122,6 +122,43 @@ fn an_unreadable_row_is_foreign() {
 }
 
 #[test]
+fn an_unreadable_trail_is_foreign_too() {
+    let scene = scene();
+    scene.damage("UPDATE rows SET trail = x'00ff' WHERE id = 'APPOINTMENT' AND tbl = 1");
+    scene.found_and_mended(&[("foreign", "RSAppointment")]);
+}
+
+/// Events that no rule maps any more are not "extra": the rows are of other settings.
+#[test]
+fn rows_of_rules_that_are_gone_are_stale() {
+    let scene = scene();
+    let text = std::fs::read_to_string(&scene.dataset.settings).expect("settings");
+    let fewer = text.replacen("[[tenant.conversion]]", "[[tenant.conversion]] # kept", 1);
+    let (start, rest) = fewer.split_once("[[tenant.map]]").expect("a first rule");
+    let (_, others) = rest.split_once("[[tenant.map]]").expect("a second rule");
+    let settings = scene
+        .foldback
+        .file("fewer.toml", &format!("{start}[[tenant.map]]{others}"));
+    let none = scene.foldback.file("none.jsonl", "");
+    assert_eq!(
+        scene
+            .foldback
+            .ends(&["run", &none, "--settings", &settings])
+            .status,
+        1
+    );
+    let report = scene.foldback.ends(&["replay", "--json"]).stdout;
+    assert!(
+        report
+            .lines()
+            .all(|line| line.contains("\"class\":\"stale\"")),
+        "{report}"
+    );
+    scene.foldback.ends(&["replay", "--mode", "update"]);
+    assert_eq!(scene.foldback.ends(&["replay"]).status, 0);
+}
+
+#[test]
 fn a_deleted_row_is_missing() {
     let scene = scene();
     scene.damage("DELETE FROM rows WHERE id = 'LEAD' AND tbl = 0");

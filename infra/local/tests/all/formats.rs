@@ -24,7 +24,12 @@ fn kept(format: u32) -> Foldback {
 #[test]
 fn format_1_reads_and_goes_on() {
     let foldback = kept(1);
-    foldback.ok(&["replay"]);
+    let replay = foldback.ends(&["replay"]);
+    assert!(
+        replay.stderr.contains("all equal; 1 events are parked"),
+        "{}",
+        replay.stderr
+    );
     let leads = foldback.ok(&["export", "RSLead"]);
     assert_eq!(leads.lines().count(), 115);
     let shown = foldback.ok(&["show", "lead-1001", "--tenant", "acme"]);
@@ -39,6 +44,6 @@ fn format_1_reads_and_goes_on() {
             .stdout
             .contains("is not a decimal number")
     );
-    let again = foldback.ok(&["run"]);
+    let again = foldback.ends(&["run"]).stdout;
     assert!(again.contains("all equal"), "{again}");
 }

@@ -119,7 +119,7 @@ fn a_file_that_is_no_store_is_refused() {
         ended.stderr
     );
     let nothing = Foldback::new().ends(&["replay"]);
-    assert_eq!(nothing.status, 3);
+    assert_eq!(nothing.status, 2);
     assert!(
         nothing.stderr.contains("`foldback run` makes one"),
         "{}",

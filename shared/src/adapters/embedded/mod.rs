@@ -73,7 +73,8 @@ struct Inner {
 impl Embedded {
     /// Opens, and where needed makes, the store of a data directory for writing.
     ///
-    /// Messages that a dead owner had received become visible again: their receives still count.
+    /// Messages that a dead owner had received become visible again, and that receive is given back:
+    /// how often a process was killed says nothing about its messages.
     ///
     /// # Errors
     /// Another process writes there, the directory cannot be used, or the file is no store of a
@@ -90,7 +91,8 @@ impl Embedded {
         let store = Self::with(connection, limits, directory, Some(lock));
         store.unit(|inner| {
             inner.connection.execute(
-                "UPDATE messages SET hidden_until = 0 WHERE hidden_until > 0",
+                "UPDATE messages SET hidden_until = 0, receives = max(receives - 1, 0)
+                 WHERE hidden_until > 0",
                 [],
             )
         })?;

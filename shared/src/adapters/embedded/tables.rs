@@ -357,15 +357,18 @@ impl Inner {
     }
 }
 
-/// A row of the columns `body, trail, version`. A body that cannot be read is marked, not hidden.
+/// A row of the columns `body, trail, version`. A body or a trail that cannot be read is marked,
+/// not hidden.
 fn stored(key: RowKey, row: &SqlRow<'_>) -> Result<Stored, Failure> {
     let body = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
     let trail = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-    let mut trail = codec::decode_trail(trail)?;
+    let trail = codec::decode_trail(trail);
+    let readable = trail.is_ok();
+    let mut trail = trail.unwrap_or_default();
     // The column is what writes are conditional on, whoever changed the rest.
     trail.version = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
     let read = key.table.read_row(body);
-    let readable = read.is_ok();
+    let readable = readable && read.is_ok();
     let row = read.unwrap_or_else(|_unreadable| key.table.new_row(&key.group, &key.id));
     Ok(Stored {
         key,
