@@ -8,7 +8,7 @@ use foldback_tests::fixtures::{at, group, lead, lead_key, message, plain, write}
 use pollster::block_on;
 use shared::adapters::embedded::{Embedded, FILE_NAME, QueueLimits};
 use shared::ports::Appended::{Duplicate, New};
-use shared::ports::{ErrorKind, Hierarchies, Journal, Partition, Queue, Reading, Tables};
+use shared::ports::{ErrorKind, Journal, Partition, Queue, Reading, Tables};
 
 fn open(directory: &Path) -> Embedded {
     Embedded::open(directory, QueueLimits::default()).expect("open")
