@@ -143,12 +143,18 @@ impl Inner {
     }
 
     fn entries(&mut self, group: &Group) -> Result<Vec<Entry>, Failure> {
+        self.entries_by(
+            group,
+            "SELECT body FROM journal WHERE gid = ? ORDER BY position",
+        )
+    }
+
+    /// The entries of the records that a query by the group's number gives, in its order.
+    pub(super) fn entries_by(&mut self, group: &Group, sql: &str) -> Result<Vec<Entry>, Failure> {
         let Some(gid) = self.find_gid(group)? else {
             return Ok(Vec::new());
         };
-        let mut select = self
-            .connection
-            .prepare_cached("SELECT body FROM journal WHERE gid = ? ORDER BY position")?;
+        let mut select = self.connection.prepare_cached(sql)?;
         let mut rows = select.query([gid])?;
         let mut entries = Vec::new();
         while let Some(row) = rows.next()? {

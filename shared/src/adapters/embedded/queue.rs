@@ -342,19 +342,10 @@ impl Inner {
     }
 
     fn waiting(&mut self, group: &Group) -> Result<Vec<Entry>, Failure> {
-        let Some(gid) = self.find_gid(group)? else {
-            return Ok(Vec::new());
-        };
-        let mut select = self
-            .connection
-            .prepare_cached("SELECT body FROM messages WHERE gid = ? ORDER BY sequence")?;
-        let mut rows = select.query([gid])?;
-        let mut entries = Vec::new();
-        while let Some(row) = rows.next()? {
-            let body = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-            codec::decode_entries_into(group, body, &mut entries)?;
-        }
-        Ok(entries)
+        self.entries_by(
+            group,
+            "SELECT body FROM messages WHERE gid = ? ORDER BY sequence",
+        )
     }
 }
 
