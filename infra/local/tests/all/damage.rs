@@ -316,6 +316,7 @@ fn rows_of_older_settings_are_stale() {
     let text = std::fs::read_to_string(&scene.dataset.settings).expect("settings");
     let renamed = text.replace("const = \"submitted\"", "const = \"received\"");
     let renamed = renamed.replace("lower = true", "lower = false");
+    let renamed = renamed.replace("const = \"new\"", "const = \"fresh\"");
     assert_ne!(renamed, text, "the settings have something to rename");
     let settings = scene.foldback.file("renamed.toml", &renamed);
     let none = scene.foldback.file("none.jsonl", "");

@@ -120,6 +120,10 @@ pub(crate) fn bpic_settings() -> PathBuf {
     root().join("tests/fixtures/bpic2012.toml")
 }
 
+fn bpic_log() -> PathBuf {
+    root().join("../shared/data/bpic2012.cloudevents.jsonl.gz")
+}
+
 fn gunzip(path: &Path) -> String {
     let mut text = String::new();
     let file = std::fs::File::open(path).expect("a readable file");
@@ -136,10 +140,10 @@ fn say(what: &str) {
 
 impl Dataset {
     /// The BPI Challenge 2012 log with its independently computed tables, where it lies beside the
-    /// project; else the shipped sample's true events, whose tables an in-order run defines.
+    /// project; else generated true events, whose tables an in-order run defines.
     pub(crate) fn whole() -> Self {
         let data = root().join("../shared/data");
-        let log = data.join("bpic2012.cloudevents.jsonl.gz");
+        let log = bpic_log();
         if log.exists() {
             let table = |table: &'static str| {
                 (
@@ -153,30 +157,44 @@ impl Dataset {
                 expected: TABLES.into_iter().map(table).collect(),
             };
         }
-        say("the BPI 2012 log is not beside the project; the shipped sample stands in for it");
+        say("the BPI 2012 log is not beside the project; generated events stand in for it");
+        let generated = Self::generated(LEADS_LIKE_BPIC);
+        Self {
+            expected: generated.in_order_tables(),
+            ..generated
+        }
+    }
+
+    /// The true events of one tenant's leads, in order, as `foldback generate` makes them up.
+    fn generated(leads: &str) -> Self {
         let foldback = Foldback::new();
-        foldback.ok(&[
+        let args = [
             "generate",
+            "--tenants",
+            "1",
+            "--leads",
+            leads,
             "--truth",
             "truth.jsonl",
-            "--output",
-            "arrivals.jsonl",
-        ]);
-        let read = |name: &str| std::fs::read_to_string(foldback.scratch.path().join(name));
-        let truth = read("truth.jsonl").expect("the truth");
-        let settings = root().join("infra/local/sample/settings.toml");
-        foldback.ok(&[
-            "run",
-            "truth.jsonl",
-            "--settings",
-            settings.to_str().expect("UTF-8"),
-        ]);
-        let lines = truth.lines().map(str::to_owned).collect();
+        ];
+        foldback.ok(&[&args[..], &["--output", "arrivals.jsonl"]].concat());
+        let truth = std::fs::read_to_string(foldback.scratch.path().join("truth.jsonl"));
         Self {
-            lines,
-            settings,
-            expected: foldback.tables(),
+            lines: truth
+                .expect("the truth")
+                .lines()
+                .map(str::to_owned)
+                .collect(),
+            settings: root().join("infra/local/sample/settings.toml"),
+            expected: BTreeMap::new(),
         }
+    }
+
+    fn in_order_tables(&self) -> BTreeMap<&'static str, String> {
+        let foldback = Foldback::new();
+        let file = foldback.file("in-order.jsonl", &self.lines.join("\n"));
+        foldback.ok(&["run", &file, "--settings", self.settings()]);
+        foldback.tables()
     }
 
     pub(crate) fn settings(&self) -> &str {
@@ -209,26 +227,22 @@ impl Dataset {
 
     /// The first events in order, and the tables of an in-order run over them.
     pub(crate) fn small(events: usize) -> Self {
-        let Self {
-            mut lines,
-            settings,
-            ..
-        } = Self::whole();
-        lines.truncate(events);
-        let foldback = Foldback::new();
-        let dataset = Self {
-            lines,
-            settings,
-            expected: BTreeMap::new(),
+        let mut dataset = if bpic_log().exists() {
+            Self::whole()
+        } else {
+            Self::generated(LEADS_FEW)
         };
-        let file = foldback.file("in-order.jsonl", &dataset.lines.join("\n"));
-        foldback.ok(&["run", &file, "--settings", dataset.settings()]);
+        dataset.lines.truncate(events);
         Self {
-            expected: foldback.tables(),
+            expected: dataset.in_order_tables(),
             ..dataset
         }
     }
 }
+
+/// About as many events as the BPI 2012 log has.
+const LEADS_LIKE_BPIC: &str = "26000";
+const LEADS_FEW: &str = "1000";
 
 /// A seeded source of disorder.
 pub(crate) struct Disorder(ChaCha8Rng);
