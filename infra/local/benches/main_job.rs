@@ -128,9 +128,9 @@ impl Bench {
         for _ in 0..runs {
             parse.push(self.parse());
             bare.push(self.bare_loop());
-            ordered.push(self.foldback(&self.in_order, true));
+            ordered.push(self.foldback(&self.in_order));
             replayed.push(self.replay());
-            shuffled.push(self.foldback(&self.shuffled, true));
+            shuffled.push(self.foldback(&self.shuffled));
         }
         println!(
             "{:<44} {:>12} {:>22} {:>10} {:>10}",
@@ -216,11 +216,9 @@ impl Bench {
     }
 
     /// The whole process, from its start to the durable end.
-    fn foldback(&self, events: &Path, fresh: bool) -> Figures {
+    fn foldback(&self, events: &Path) -> Figures {
         let data = self.scratch.join("data");
-        if fresh {
-            drop(fs::remove_dir_all(&data));
-        }
+        drop(fs::remove_dir_all(&data));
         let mut command = Command::new(env!("CARGO_BIN_EXE_foldback"));
         command
             .arg("run")

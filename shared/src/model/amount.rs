@@ -28,18 +28,6 @@ const DECIMALS_MAX: usize = 4;
 const AMOUNT_MAX: i64 = 100_000_000_000 * SCALE;
 
 impl Amount {
-    /// `units` whole units.
-    #[must_use]
-    pub fn whole(units: i32) -> Self {
-        Self(i64::from(units) * SCALE)
-    }
-
-    /// The amount in ten-thousandths of a unit.
-    #[must_use]
-    pub fn ten_thousandths(self) -> i64 {
-        self.0
-    }
-
     /// Reads a JSON number: an optional sign, digits, an optional fraction, no exponent.
     ///
     /// # Errors

@@ -90,12 +90,6 @@ impl Timestamp {
         put_digits(&mut out, 20, 3, ms % 1_000);
         out
     }
-
-    /// The UTC day, `2026-03-01`.
-    #[must_use]
-    pub fn day(self) -> String {
-        self.to_string().chars().take(10).collect()
-    }
 }
 
 /// Reads exactly `YYYY-MM-DDTHH:MM:SS.mmmZ`; anything else is left to the full parser.

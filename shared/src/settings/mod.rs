@@ -108,11 +108,6 @@ impl Settings {
     pub fn tenant(&self, id: &str) -> Option<&Tenant> {
         self.tenants.get(id).map(std::sync::Arc::as_ref)
     }
-
-    /// The ids of all tenants, in byte order.
-    pub fn tenant_ids(&self) -> impl Iterator<Item = &SmolStr> {
-        self.tenants.keys()
-    }
 }
 
 impl Tenant {

@@ -188,18 +188,6 @@ impl Embedded {
         inner.roll_back();
     }
 
-    /// Moves what the write-ahead log holds into the file and cuts the log to nothing.
-    ///
-    /// # Errors
-    /// The disk did not take it. Nothing is lost then: the log still holds it.
-    pub fn checkpoint(&self) -> Result<(), Error> {
-        let inner = self.lock();
-        inner
-            .connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(()))
-            .map_err(failed("checkpoint the store"))
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
