@@ -103,7 +103,7 @@ fn read_only(
     let part = |index: u64| -> Result<(), ports::Error> {
         let store = Embedded::open_to_read(directory)?;
         let partition = Partition {
-            index: whole.index + index * whole.count,
+            index: whole.index * threads + index,
             count: whole.count * threads,
         };
         let scope = Scope::Partition(partition, tenant.cloned());

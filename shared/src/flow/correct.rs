@@ -198,7 +198,7 @@ pub(super) fn difference(
     Some(Write {
         key,
         expected,
-        put: Some(Put::new(cell, expected, making, history)),
+        put: Some(Put::anew(cell, before, making, history)),
     })
 }
 
@@ -212,7 +212,7 @@ fn taken_in(key: RowKey, before: &Stored, cell: Cell, making: Making) -> Option<
     Some(Write {
         key,
         expected,
-        put: Some(Put::new(cell, expected, making, history)),
+        put: Some(Put::new(cell, Some(before), making, history)),
     })
 }
 

@@ -73,6 +73,8 @@ pub struct Put {
     pub trail: Trail,
     /// What changes in its history; `None` where nothing does.
     pub history: Option<HistoryWrite>,
+    /// Whether what the row is found by, besides its key, may not be what it was.
+    pub moved: bool,
 }
 
 /// A change of a temporal row's versions in force.
@@ -148,13 +150,16 @@ pub(super) struct Making {
 }
 
 impl Put {
-    /// The row of a cell, ready to be written over version `replaces`.
+    /// The row of a cell, ready to be written over the stored one.
     pub(super) fn new(
         cell: Cell,
-        replaces: Option<u64>,
+        before: Option<&Stored>,
         making: Making,
         history: Option<HistoryWrite>,
     ) -> Self {
+        let replaces = before.map(|row| row.trail.version);
+        let moved =
+            before.is_none_or(|row| !row.readable || !row.row.places().eq(cell.row.places()));
         let body = cell.row.body();
         let trail = Trail {
             held: cell.held,
@@ -170,6 +175,20 @@ impl Put {
             body,
             trail,
             history,
+            moved,
+        }
+    }
+
+    /// The same where the stored row cannot be trusted to stand where it should.
+    pub(super) fn anew(
+        cell: Cell,
+        before: Option<&Stored>,
+        making: Making,
+        history: Option<HistoryWrite>,
+    ) -> Self {
+        Self {
+            moved: true,
+            ..Self::new(cell, before, making, history)
         }
     }
 }

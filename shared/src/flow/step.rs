@@ -129,11 +129,11 @@ pub fn step(batch: &Batch<'_>, stored: &[Stored]) -> Option<Outcome> {
         if !cell.touched {
             continue;
         }
-        let before = find(table, &id).map(|row| &row.trail);
-        let expected = before.map(|trail| trail.version);
+        let before = find(table, &id);
+        let expected = before.map(|row| row.trail.version);
         let making = Making {
             settings: batch.tenant.version(),
-            out_of_order: before.map_or(0, |trail| trail.out_of_order),
+            out_of_order: before.map_or(0, |row| row.trail.out_of_order),
             stamps: batch.stamps,
         };
         let history = cell.row.versions().and_then(HistoryWrite::appended);
@@ -145,7 +145,7 @@ pub fn step(batch: &Batch<'_>, stored: &[Stored]) -> Option<Outcome> {
         writes.push(Write {
             key,
             expected,
-            put: Some(Put::new(cell, expected, making, history)),
+            put: Some(Put::new(cell, before, making, history)),
         });
     }
     Some(Outcome {

@@ -215,6 +215,18 @@ tables! {
     RSLeadGlobalConversions,
 }
 
+impl Row {
+    /// The places at which a lead's conversions are found: each conversion's name and last moment.
+    pub fn places(&self) -> impl Iterator<Item = (&SmolStr, Timestamp)> {
+        let conversions = match self {
+            Self::RSLeadGlobalConversions(row) => Some(&row.conversions),
+            Self::RSLead(_) | Self::RSAppointment(_) | Self::RSAppointmentChanges(_) => None,
+        };
+        let places = conversions.into_iter().flatten();
+        places.map(|(name, conversion)| (name, conversion.last_at))
+    }
+}
+
 impl Table {
     /// The table's place in [`Table::ALL`], also its number in stored records.
     #[must_use]

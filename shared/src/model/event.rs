@@ -126,10 +126,10 @@ pub struct Group {
 }
 
 impl Group {
-    /// 64 bits of BLAKE3 over the group; replay partitions groups by it.
+    /// 63 bits of BLAKE3 over the group, never negative: stores keep and partition groups by it.
     #[must_use]
-    pub fn hash(&self) -> u64 {
-        EventHash::of(&self.tenant, &self.key).short()
+    pub fn hash(&self) -> i64 {
+        (EventHash::of(&self.tenant, &self.key).short() >> 1).cast_signed()
     }
 }
 

@@ -4,14 +4,9 @@ use crate::model::{ActionHierarchy, Group};
 
 use super::Error;
 
-/// What each event led to, kept when done.
+/// What each event led to, kept when done: [`Tables::commit`](super::Tables::commit) saves it with
+/// the rows.
 pub trait Hierarchies: Send + Sync {
-    /// Saves finished hierarchies; those of one group must stand together.
-    fn save(
-        &self,
-        hierarchies: &[ActionHierarchy],
-    ) -> impl Future<Output = Result<(), Error>> + Send;
-
     /// The hierarchies of a group, in the order in which they were finished.
     fn of_group(
         &self,

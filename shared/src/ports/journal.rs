@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::model::{Entry, Group};
@@ -29,8 +30,8 @@ pub trait Journal: Send + Sync {
         groups: &[Group],
     ) -> impl Future<Output = Result<Vec<Vec<Entry>>, Error>> + Send;
 
-    /// Groups of a partition that have entries or rows, after `after`, in a fixed order of the
-    /// store's own; fewer than `limit` only at the end.
+    /// Groups of a partition that have entries, after `after`, in a fixed order of the store's own;
+    /// fewer than `limit` only at the end.
     fn groups(
         &self,
         partition: Partition,
@@ -38,6 +39,9 @@ pub trait Journal: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Group>, Error>> + Send;
 }
+
+/// How many bits of a hash [`Group::hash`] gives.
+const HASH_BITS: u32 = 63;
 
 /// What became of an entry that was to be appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +54,7 @@ pub enum Appended {
     Conflict,
 }
 
-/// Partition `index` of `count` by the hash of the group.
+/// Partition `index` of `count`: the groups whose hash lies in one of `count` equal ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Partition {
     /// From 0.
@@ -66,6 +70,17 @@ impl Partition {
     /// Whether the group belongs to this partition.
     #[must_use]
     pub fn has(self, group: &Group) -> bool {
-        (group.hash() >> 1) % self.count.max(1) == self.index
+        self.hashes().contains(&group.hash())
+    }
+
+    /// The hashes of the partition's groups, for a store that keeps them in order.
+    #[must_use]
+    pub fn hashes(self) -> RangeInclusive<i64> {
+        let count = u128::from(self.count.max(1));
+        // The first hash of a partition; past the last one, the first that no hash reaches.
+        let first = |index: u128| (index << HASH_BITS).div_ceil(count);
+        let index = u128::from(self.index);
+        let bound = |hash: u128| i64::try_from(hash).unwrap_or(i64::MAX);
+        bound(first(index))..=bound(first(index + 1) - 1)
     }
 }

@@ -4,9 +4,9 @@ use smol_str::SmolStr;
 
 use crate::flow::{RowKey, Stored, Write};
 use crate::handlers::{Table, Version};
-use crate::model::{Group, Timestamp};
+use crate::model::{ActionHierarchy, Group, Timestamp};
 
-use super::Error;
+use super::{Error, Partition};
 
 /// The rows with their trails and histories. Every write is conditional.
 pub trait Tables: Send + Sync {
@@ -23,10 +23,21 @@ pub trait Tables: Send + Sync {
         groups: &[Group],
     ) -> impl Future<Output = Result<Vec<Vec<Stored>>, Error>> + Send;
 
-    /// Writes rows and says of each whether it was written. Losing a race is an answer.
+    /// Groups of a partition that have rows, after `after`, in a fixed order of the store's own;
+    /// fewer than `limit` only at the end.
+    fn groups_with_rows(
+        &self,
+        partition: Partition,
+        after: Option<&Group>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Group>, Error>> + Send;
+
+    /// Writes rows, says of each whether it was written, and saves the finished hierarchies of those
+    /// groups none of whose writes lost. Losing a race is an answer.
     fn commit(
         &self,
         writes: &[Write],
+        finished: &[ActionHierarchy],
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Committed>, Error>> + Send;
 

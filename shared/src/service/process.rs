@@ -2,12 +2,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::flow::{
-    Batch, Disposition, Outcome, RowKey, Stored, Write, correct, reach, sort_events, step,
+    Batch, Disposition, EventOutcome, Outcome, RowKey, Stored, Write, correct, reach, sort_events,
+    step,
 };
 use crate::model::{ActionHierarchy, ActionNode, Entry, Group, Late, Stamps, Timestamp};
 use crate::ports::{
-    Clock, Committed, Error, Hierarchies, Journal, Message, Queue, Reading, Receipt, Received,
-    Tables,
+    Clock, Committed, Error, Journal, Message, Queue, Reading, Receipt, Received, Tables,
 };
 use crate::settings::{Mapping, Settings, Tenant};
 
@@ -82,7 +82,7 @@ pub async fn process<P>(
     received: &[Received],
 ) -> Result<Processed, Error>
 where
-    P: Journal + Queue + Tables + Hierarchies,
+    P: Journal + Queue + Tables,
 {
     let mut leavings = Leavings::default();
     let mut works = group_up(settings, received, &mut leavings);
@@ -94,13 +94,11 @@ where
     }
     let Leavings {
         mut done,
-        hierarchies,
         letters,
         receipts,
     } = leavings;
     done.failed
         .extend(works.iter().flat_map(|work| &work.receipts));
-    ports.save(&hierarchies).await?;
     if !letters.is_empty() {
         ports.park(&letters, clock.now()).await?;
     }
@@ -126,13 +124,16 @@ async fn attempt_all<'s, P: Journal + Tables>(
         .map(|(outcome, _)| outcome.writes.len())
         .sum();
     let mut writes: Vec<Write> = Vec::with_capacity(total);
-    for (outcome, _) in &mut outcomes {
-        counts.push(outcome.writes.len());
+    let mut finished = Vec::new();
+    for (work, (outcome, stamps)) in works.iter().zip(&mut outcomes) {
+        let actions = work.finish(&mut outcome.events, *stamps, &mut finished);
+        counts.push((outcome.writes.len(), actions));
         writes.append(&mut outcome.writes);
     }
-    let mut committed = ports.commit(&writes, clock.now()).await?.into_iter();
+    let committed = ports.commit(&writes, &finished, clock.now()).await?;
+    let mut committed = committed.into_iter();
     let mut again = Vec::new();
-    for ((work, (outcome, stamps)), count) in works.into_iter().zip(outcomes).zip(counts) {
+    for ((work, (outcome, _)), (count, actions)) in works.into_iter().zip(outcomes).zip(counts) {
         let written = committed.by_ref().take(count);
         let lost = written.filter(|one| *one == Committed::Conflict).count();
         leavings.done.conflicts += lost as u64;
@@ -140,7 +141,8 @@ async fn attempt_all<'s, P: Journal + Tables>(
         if lost > 0 {
             again.push(work);
         } else {
-            leavings.finish(&work, outcome, stamps);
+            leavings.done.actions += actions;
+            leavings.finish(&work, outcome);
         }
     }
     Ok(again)
@@ -205,6 +207,35 @@ impl Work<'_> {
             mappings,
             stamps,
         }
+    }
+
+    /// Adds the hierarchies of those events that came to their end and says how many actions they had.
+    fn finish(
+        &self,
+        events: &mut [EventOutcome],
+        stamps: Stamps,
+        finished: &mut Vec<ActionHierarchy>,
+    ) -> u64 {
+        let mut count = 0;
+        for (entry, event) in self.entries.iter().zip(events) {
+            if matches!(event.disposition, Disposition::Fault(_)) {
+                continue;
+            }
+            let actions = std::mem::take(&mut event.nodes);
+            count += actions.iter().map(ActionNode::count).sum::<u64>();
+            finished.push(ActionHierarchy {
+                group: self.group.clone(),
+                source: entry.event.source.clone(),
+                event_id: entry.event.id.clone(),
+                attempt: self.attempt,
+                read_start: stamps.read_start,
+                write_start: stamps.write_start,
+                late: event.late.clone(),
+                unmapped: event.disposition == Disposition::Unmapped,
+                actions,
+            });
+        }
+        count
     }
 
     fn reach(&self) -> impl Iterator<Item = RowKey> + '_ {
@@ -317,7 +348,6 @@ fn by_group(rows: Vec<Stored>) -> BTreeMap<Group, Vec<Stored>> {
 #[derive(Default)]
 struct Leavings {
     done: Processed,
-    hierarchies: Vec<ActionHierarchy>,
     letters: Vec<(Message, String)>,
     receipts: Vec<Receipt>,
 }
@@ -333,8 +363,8 @@ impl Leavings {
         self.letters.push((message, why));
     }
 
-    /// Counts what became of a group's events and makes their hierarchies.
-    fn finish(&mut self, work: &Work<'_>, outcome: Outcome, stamps: Stamps) {
+    /// Counts what became of a group's events.
+    fn finish(&mut self, work: &Work<'_>, outcome: Outcome) {
         self.receipts.extend(&work.receipts);
         self.done.refolded += outcome.refolded as u64;
         for (entry, event) in work.entries.iter().zip(outcome.events) {
@@ -353,21 +383,9 @@ impl Leavings {
                     continue;
                 }
             }
-            done.actions += event.nodes.iter().map(ActionNode::count).sum::<u64>();
-            if let Some(late) = &event.late {
-                done.late.push((Arc::clone(entry), late.clone()));
+            if let Some(late) = event.late {
+                done.late.push((Arc::clone(entry), late));
             }
-            self.hierarchies.push(ActionHierarchy {
-                group: work.group.clone(),
-                source: entry.event.source.clone(),
-                event_id: entry.event.id.clone(),
-                attempt: work.attempt,
-                read_start: stamps.read_start,
-                write_start: stamps.write_start,
-                late: event.late,
-                unmapped: event.disposition == Disposition::Unmapped,
-                actions: event.nodes,
-            });
         }
     }
 }

@@ -118,11 +118,7 @@ impl<P: Journal + Queue + Tables, C: Clock> Replay<'_, P, C> {
     ) -> Result<Replayed, Error> {
         let parked = parked_events(self.ports).await?;
         let mut total = Replayed::default();
-        let mut pages = Pages {
-            scope,
-            after: None,
-            done: false,
-        };
+        let mut pages = Pages::new(scope);
         while let Some(groups) = pages.next(self.ports).await? {
             let comparisons = self.compare(&groups, &parked).await?;
             for (group, comparison) in groups.iter().zip(comparisons) {
@@ -227,7 +223,7 @@ impl<P: Journal + Queue + Tables, C: Clock> Replay<'_, P, C> {
             if writes.is_empty() {
                 break;
             }
-            let committed = self.ports.commit(&writes, self.clock.now()).await?;
+            let committed = self.ports.commit(&writes, &[], self.clock.now()).await?;
             mended += committed
                 .iter()
                 .filter(|one| **one == Committed::Done)
@@ -237,32 +233,65 @@ impl<P: Journal + Queue + Tables, C: Clock> Replay<'_, P, C> {
     }
 }
 
-/// The pages of groups of a scope.
+/// The pages of groups of a scope: of a partition first those that have entries, then those that have
+/// nothing but rows.
 struct Pages<'a> {
     scope: &'a Scope,
+    pass: Pass,
     after: Option<Group>,
-    done: bool,
+    /// Hashes of the groups that have entries.
+    seen: BTreeSet<i64>,
 }
 
-impl Pages<'_> {
-    async fn next(&mut self, journal: &impl Journal) -> Result<Option<Vec<Group>>, Error> {
-        if self.done {
-            return Ok(None);
+#[derive(Clone, Copy)]
+enum Pass {
+    Journal,
+    Rows,
+    Done,
+}
+
+impl<'a> Pages<'a> {
+    fn new(scope: &'a Scope) -> Self {
+        Self {
+            scope,
+            pass: Pass::Journal,
+            after: None,
+            seen: BTreeSet::new(),
         }
-        match self.scope {
+    }
+
+    async fn next(&mut self, ports: &(impl Journal + Tables)) -> Result<Option<Vec<Group>>, Error> {
+        let (partition, tenant) = match self.scope {
             Scope::Groups(groups) => {
-                self.done = true;
-                Ok(Some(groups.clone()))
+                let first = matches!(self.pass, Pass::Journal);
+                self.pass = Pass::Done;
+                return Ok(first.then(|| groups.clone()));
             }
-            Scope::Partition(partition, tenant) => {
-                let groups = journal
-                    .groups(*partition, self.after.as_ref(), PAGE_GROUPS)
-                    .await?;
-                self.done = groups.len() < PAGE_GROUPS;
-                self.after = groups.last().cloned();
-                let wanted = |group: &Group| tenant.as_ref().is_none_or(|id| group.tenant == *id);
-                Ok(Some(groups.into_iter().filter(wanted).collect()))
+            Scope::Partition(partition, tenant) => (*partition, tenant),
+        };
+        let after = self.after.as_ref();
+        let mut groups = match self.pass {
+            Pass::Journal => ports.groups(partition, after, PAGE_GROUPS).await?,
+            Pass::Rows => {
+                ports
+                    .groups_with_rows(partition, after, PAGE_GROUPS)
+                    .await?
             }
+            Pass::Done => return Ok(None),
+        };
+        let more = groups.len() >= PAGE_GROUPS;
+        self.after = groups.last().filter(|_| more).cloned();
+        match self.pass {
+            Pass::Journal => self.seen.extend(groups.iter().map(Group::hash)),
+            Pass::Rows | Pass::Done => groups.retain(|group| !self.seen.contains(&group.hash())),
         }
+        if !more {
+            self.pass = match self.pass {
+                Pass::Journal => Pass::Rows,
+                Pass::Rows | Pass::Done => Pass::Done,
+            };
+        }
+        groups.retain(|group| tenant.as_ref().is_none_or(|id| group.tenant == *id));
+        Ok(Some(groups))
     }
 }

@@ -2,17 +2,22 @@
 
 use shared::handlers::Table;
 use shared::model::{ActionHierarchy, ActionNode, Group, Late, Outcome, Timestamp};
-use shared::ports::Hierarchies;
+use shared::ports::{Committed, Hierarchies, Tables};
 
 use super::Fixture;
-use crate::fixtures::{at, group};
+use crate::fixtures::{at, group, key, lead, lead_key, write};
 
-suite! { $ hierarchies_suite, hierarchies: Hierarchies;
+/// Where hierarchies are saved, with the rows, and where they are read.
+pub trait Finished: Tables + Hierarchies {}
+impl<P: Tables + Hierarchies> Finished for P {}
+
+suite! { $ hierarchies_suite, hierarchies: Finished;
     hierarchies_come_back_as_they_were,
     hierarchies_stay_in_the_order_in_which_they_were_finished,
     many_hierarchies_go_in_one_save,
     groups_do_not_run_together,
     an_unknown_group_has_none,
+    a_group_that_lost_a_race_saves_none,
     hierarchies_survive_reopening,
 }
 
@@ -85,15 +90,17 @@ fn every_shape(group: &Group) -> Vec<ActionHierarchy> {
     ]
 }
 
-async fn save(fixture: &impl Fixture<Ports: Hierarchies>, hierarchies: &[ActionHierarchy]) {
-    fixture.ports().save(hierarchies).await.expect("save");
+async fn save(fixture: &impl Fixture<Ports: Finished>, hierarchies: &[ActionHierarchy]) {
+    let ports = fixture.ports();
+    let committed = ports.commit(&[], hierarchies, fixture.now()).await;
+    assert_eq!(committed.expect("save"), []);
 }
 
-async fn saved(fixture: &impl Fixture<Ports: Hierarchies>, group: &Group) -> Vec<ActionHierarchy> {
+async fn saved(fixture: &impl Fixture<Ports: Finished>, group: &Group) -> Vec<ActionHierarchy> {
     fixture.ports().of_group(group).await.expect("of group")
 }
 
-async fn hierarchies_come_back_as_they_were(fixture: &mut impl Fixture<Ports: Hierarchies>) {
+async fn hierarchies_come_back_as_they_were(fixture: &mut impl Fixture<Ports: Finished>) {
     for group in [group("acme", "lead-1"), group("Ünï", "名前 \u{1f600}/#%_'")] {
         let shapes = every_shape(&group);
         save(fixture, &shapes).await;
@@ -102,7 +109,7 @@ async fn hierarchies_come_back_as_they_were(fixture: &mut impl Fixture<Ports: Hi
 }
 
 async fn hierarchies_stay_in_the_order_in_which_they_were_finished(
-    fixture: &mut impl Fixture<Ports: Hierarchies>,
+    fixture: &mut impl Fixture<Ports: Finished>,
 ) {
     let (one, two) = (group("acme", "lead-1"), group("acme", "lead-2"));
     save(
@@ -135,7 +142,7 @@ async fn hierarchies_stay_in_the_order_in_which_they_were_finished(
     );
 }
 
-async fn many_hierarchies_go_in_one_save(fixture: &mut impl Fixture<Ports: Hierarchies>) {
+async fn many_hierarchies_go_in_one_save(fixture: &mut impl Fixture<Ports: Finished>) {
     let groups: Vec<Group> = (0..20)
         .map(|i| group("acme", &format!("lead-{i}")))
         .collect();
@@ -150,7 +157,7 @@ async fn many_hierarchies_go_in_one_save(fixture: &mut impl Fixture<Ports: Hiera
     save(fixture, &[]).await;
 }
 
-async fn groups_do_not_run_together(fixture: &mut impl Fixture<Ports: Hierarchies>) {
+async fn groups_do_not_run_together(fixture: &mut impl Fixture<Ports: Finished>) {
     let alike = [
         group("ab", "c"),
         group("a", "bc"),
@@ -165,14 +172,35 @@ async fn groups_do_not_run_together(fixture: &mut impl Fixture<Ports: Hierarchie
     }
 }
 
-async fn an_unknown_group_has_none(fixture: &mut impl Fixture<Ports: Hierarchies>) {
+async fn an_unknown_group_has_none(fixture: &mut impl Fixture<Ports: Finished>) {
     save(fixture, &[finished(&group("acme", "lead-1"), "1")]).await;
     for unknown in [group("acme", "lead-2"), group("globex", "lead-1")] {
         assert_eq!(saved(fixture, &unknown).await, []);
     }
 }
 
-async fn hierarchies_survive_reopening(fixture: &mut impl Fixture<Ports: Hierarchies>) {
+/// What a lost race leaves undone is done again, and then that is what happened.
+async fn a_group_that_lost_a_race_saves_none(fixture: &mut impl Fixture<Ports: Finished>) {
+    let [won, lost, only] = ["lead-1", "lead-2", "lead-3"].map(|key| group("acme", key));
+    let insert = |group: &Group| write(&lead_key(group), None, lead(group, "open"));
+    let again = [insert(&lost)];
+    let before = fixture.ports().commit(&again, &[], fixture.now()).await;
+    assert_eq!(before.expect("commit"), [Committed::Done]);
+    let appointment = key(&lost, Table::RSAppointment, "meeting");
+    let row = appointment.table.new_row(&lost, &appointment.id);
+    let writes = [insert(&won), write(&appointment, None, row), insert(&lost)];
+    let hierarchies = [&won, &lost, &only].map(|group| finished(group, "1"));
+    let committed = fixture.ports().commit(&writes, &hierarchies, fixture.now());
+    assert_eq!(
+        committed.await.expect("commit"),
+        [Committed::Done, Committed::Done, Committed::Conflict]
+    );
+    assert_eq!(saved(fixture, &won).await, hierarchies[..1]);
+    assert_eq!(saved(fixture, &lost).await, []);
+    assert_eq!(saved(fixture, &only).await, hierarchies[2..]);
+}
+
+async fn hierarchies_survive_reopening(fixture: &mut impl Fixture<Ports: Finished>) {
     let group = group("acme", "lead-1");
     let mut expect = every_shape(&group);
     save(fixture, &expect).await;

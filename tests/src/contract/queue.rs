@@ -66,7 +66,7 @@ pub(super) fn ids(received: &[Received]) -> Vec<&str> {
 
 /// Messages of one event each, by the events' ids; the place is the deduplication id.
 pub(super) fn messages(group: &Group, ids: &[&str]) -> Vec<Message> {
-    let base = group.hash().into();
+    let base = u128::from(group.hash().unsigned_abs());
     let numbered = (base..).zip(ids);
     numbered
         .map(|(number, id)| message(group, number, from_ref(id)))

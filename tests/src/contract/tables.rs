@@ -31,7 +31,7 @@ pub(super) async fn commit(
     fixture: &impl Fixture<Ports: Tables>,
     writes: &[Write],
 ) -> Vec<Committed> {
-    let committed = fixture.ports().commit(writes, fixture.now()).await;
+    let committed = fixture.ports().commit(writes, &[], fixture.now()).await;
     committed.expect("commit")
 }
 

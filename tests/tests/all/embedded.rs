@@ -93,7 +93,7 @@ fn write_everywhere(store: &Embedded) {
     let letter = (message(&group, 2, &["x"]), "why".to_owned());
     block_on(store.park(&[letter], at(0))).expect("park");
     let insert = write(&lead_key(&group), None, lead(&group, "open"));
-    block_on(Tables::commit(store, &[insert], at(0))).expect("commit");
+    block_on(Tables::commit(store, &[insert], &[], at(0))).expect("commit");
 }
 
 /// Entries, visible messages, dead letters, rows, groups.

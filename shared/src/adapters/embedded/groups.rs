@@ -1,6 +1,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use crate::model::Group;
+use crate::ports::Partition;
 
 use super::Inner;
 
@@ -18,7 +19,7 @@ impl Inner {
             .execute(params![
                 group.tenant.as_str(),
                 group.key.as_str(),
-                hash(group)
+                group.hash()
             ])?;
         let gid = self.connection.last_insert_rowid();
         self.know(group, gid);
@@ -55,15 +56,38 @@ impl Inner {
             })
     }
 
+    /// A page of those groups of a partition that have anything in `table`, by their numbers.
+    pub(super) fn groups_in(
+        &mut self,
+        table: &'static str,
+        partition: Partition,
+        after: Option<&Group>,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Group>> {
+        let after = match after {
+            Some(group) => self.find_gid(group)?.unwrap_or(0),
+            None => 0,
+        };
+        let mut select = self.connection.prepare_cached(&format!(
+            "SELECT tenant, key FROM groups g WHERE gid > ? AND hash BETWEEN ? AND ?
+             AND EXISTS (SELECT 1 FROM {table} t WHERE t.gid = g.gid) ORDER BY gid LIMIT ?"
+        ))?;
+        let hashes = partition.hashes();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows =
+            select.query_map(params![after, hashes.start(), hashes.end(), limit], |row| {
+                Ok(Group {
+                    tenant: row.get_ref(0)?.as_str()?.into(),
+                    key: row.get_ref(1)?.as_str()?.into(),
+                })
+            })?;
+        rows.collect()
+    }
+
     fn know(&mut self, group: &Group, gid: i64) {
         if self.known_groups.len() >= KNOWN_MAX {
             self.known_groups.clear();
         }
         self.known_groups.insert(group.clone(), gid);
     }
-}
-
-/// The group's hash without its sign bit, so that SQL can take it modulo a count.
-pub(super) fn hash(group: &Group) -> i64 {
-    i64::try_from(group.hash() >> 1).unwrap_or(i64::MAX)
 }

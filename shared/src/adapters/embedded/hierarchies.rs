@@ -3,25 +3,9 @@ use rusqlite::params;
 use crate::model::{ActionHierarchy, Group};
 use crate::ports::{Error, Hierarchies};
 
-use super::{Embedded, Failure, codec};
+use super::{Embedded, Failure, Inner, codec};
 
 impl Hierarchies for Embedded {
-    async fn save(&self, hierarchies: &[ActionHierarchy]) -> Result<(), Error> {
-        self.unit(|inner| {
-            for of_group in hierarchies.chunk_by(|a, b| a.group == b.group) {
-                let Some(first) = of_group.first() else {
-                    continue;
-                };
-                let gid = inner.gid(&first.group)?;
-                inner
-                    .connection
-                    .prepare_cached("INSERT INTO hierarchies (gid, body) VALUES (?, ?)")?
-                    .execute(params![gid, codec::encode_hierarchies(of_group)?])?;
-            }
-            Ok::<_, Failure>(())
-        })
-    }
-
     async fn of_group(&self, group: &Group) -> Result<Vec<ActionHierarchy>, Error> {
         self.look(|inner| {
             let Some(gid) = inner.find_gid(group)? else {
@@ -38,5 +22,24 @@ impl Hierarchies for Embedded {
             }
             Ok::<_, Failure>(hierarchies)
         })
+    }
+}
+
+impl Inner {
+    /// Saves finished hierarchies, those of one group that stand together in one record.
+    pub(super) fn save<'h>(
+        &mut self,
+        finished: impl Iterator<Item = &'h [ActionHierarchy]>,
+    ) -> Result<(), Failure> {
+        for of_group in finished {
+            let Some(first) = of_group.first() else {
+                continue;
+            };
+            let gid = self.gid(&first.group)?;
+            self.connection
+                .prepare_cached("INSERT INTO hierarchies (gid, body) VALUES (?, ?)")?
+                .execute(params![gid, codec::encode_hierarchies(of_group)?])?;
+        }
+        Ok(())
     }
 }

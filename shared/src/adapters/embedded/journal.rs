@@ -24,7 +24,7 @@ impl Journal for Embedded {
         after: Option<&Group>,
         limit: usize,
     ) -> Result<Vec<Group>, Error> {
-        self.look(|inner| inner.page_of_groups(partition, after, limit))
+        self.look(|inner| inner.groups_in("journal", partition, after, limit))
     }
 }
 
@@ -162,33 +162,6 @@ impl Inner {
             codec::decode_entries_into(group, body, &mut entries)?;
         }
         Ok(entries)
-    }
-
-    fn page_of_groups(
-        &mut self,
-        partition: Partition,
-        after: Option<&Group>,
-        limit: usize,
-    ) -> Result<Vec<Group>, Failure> {
-        let after = match after {
-            Some(group) => self.find_gid(group)?.unwrap_or(0),
-            None => 0,
-        };
-        let mut select = self.connection.prepare_cached(
-            "SELECT tenant, key FROM groups g WHERE gid > ? AND hash % ? = ?
-             AND (EXISTS (SELECT 1 FROM journal j WHERE j.gid = g.gid)
-                  OR EXISTS (SELECT 1 FROM rows r WHERE r.gid = g.gid))
-             ORDER BY gid LIMIT ?",
-        )?;
-        let bind = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let (count, index) = (bind(partition.count.max(1)), bind(partition.index));
-        let rows = select.query_map(params![after, count, index, bind(limit as u64)], |row| {
-            Ok(Group {
-                tenant: row.get_ref(0)?.as_str()?.into(),
-                key: row.get_ref(1)?.as_str()?.into(),
-            })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 }
 

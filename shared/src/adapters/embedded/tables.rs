@@ -1,11 +1,14 @@
+use std::collections::BTreeSet;
+
 use rusqlite::{Row as SqlRow, Statement, params};
 use smol_str::SmolStr;
 
 use crate::flow::{Put, RowKey, Stored, Write};
 use crate::handlers::{Conversion, Row, Table, Version};
-use crate::model::{Group, Timestamp};
+use crate::model::{ActionHierarchy, Group, Timestamp};
 use crate::ports::{
-    Committed, ConversionPage, ConversionQuery, Cursor, Error, HistoryVersion, Reading, Tables,
+    Committed, ConversionPage, ConversionQuery, Cursor, Error, HistoryVersion, Partition, Reading,
+    Tables,
 };
 
 use super::{Embedded, Failure, Inner, codec};
@@ -25,8 +28,40 @@ impl Tables for Embedded {
         self.look(|inner| groups.iter().map(|group| inner.rows_of(group)).collect())
     }
 
-    async fn commit(&self, writes: &[Write], now: Timestamp) -> Result<Vec<Committed>, Error> {
-        self.unit(|inner| writes.iter().map(|write| inner.write(write, now)).collect())
+    async fn groups_with_rows(
+        &self,
+        partition: Partition,
+        after: Option<&Group>,
+        limit: usize,
+    ) -> Result<Vec<Group>, Error> {
+        self.look(|inner| inner.groups_in("rows", partition, after, limit))
+    }
+
+    async fn commit(
+        &self,
+        writes: &[Write],
+        finished: &[ActionHierarchy],
+        now: Timestamp,
+    ) -> Result<Vec<Committed>, Error> {
+        self.unit(|inner| {
+            let mut committed = Vec::with_capacity(writes.len());
+            let mut lost = BTreeSet::new();
+            for write in writes {
+                let became = inner.write(write, now)?;
+                if became == Committed::Conflict {
+                    lost.insert(&write.key.group);
+                }
+                committed.push(became);
+            }
+            let of_groups = finished.chunk_by(|a, b| a.group == b.group);
+            let won = |of_group: &&[ActionHierarchy]| {
+                of_group
+                    .first()
+                    .is_some_and(|one| !lost.contains(&one.group))
+            };
+            inner.save(of_groups.filter(won))?;
+            Ok::<_, Failure>(committed)
+        })
     }
 
     async fn history(&self, key: &RowKey) -> Result<Vec<HistoryVersion>, Error> {
@@ -108,7 +143,8 @@ impl Inner {
         if written == 0 {
             return Ok(Committed::Conflict);
         }
-        if write.key.table == Table::RSLeadGlobalConversions {
+        let moved = write.put.as_ref().is_none_or(|put| put.moved);
+        if moved && write.key.table == Table::RSLeadGlobalConversions {
             self.index_conversions(gid, write.put.as_ref().map(|put| &put.row))?;
         }
         if let Some(put) = &write.put {
