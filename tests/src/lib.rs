@@ -11,3 +11,4 @@
 
 pub mod contract;
 pub mod fixtures;
+pub mod servers;

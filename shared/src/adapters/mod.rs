@@ -2,6 +2,8 @@
 
 #[cfg(feature = "embedded")]
 pub mod embedded;
+#[cfg(feature = "mongo")]
+pub mod mongo;
 mod system_clock;
 
 pub use system_clock::SystemClock;

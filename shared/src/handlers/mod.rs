@@ -3,6 +3,7 @@
 //! Adding a table is adding its file and one line to `tables!`; journal, ordering, replay, trail
 //! and export come with it.
 
+mod fields;
 mod rs_appointment;
 mod rs_appointment_changes;
 mod rs_lead;
@@ -155,6 +156,12 @@ macro_rules! tables {
                 match self { $(Self::$name => $name::ID_FIELD,)+ }
             }
 
+            /// The names of all fields that a row of the table can have.
+            #[must_use]
+            pub fn fields(self) -> &'static [&'static str] {
+                match self { $(Self::$name => fields::names::<$name>(),)+ }
+            }
+
             /// The id of the row that the event itself acts on, if any.
             #[must_use]
             pub fn route(self, mapped: &Mapped, group: &Group) -> Option<SmolStr> {
@@ -275,6 +282,17 @@ mod tests {
             let sorted: serde_json::Value = serde_json::from_str(&row.body()).expect("JSON");
             assert_eq!(row.body(), sorted.to_string(), "{}", table.name());
             assert_eq!(table.read_row(&row.body()).expect("a row"), row);
+            let object = sorted.as_object().expect("an object");
+            assert!(
+                object
+                    .keys()
+                    .all(|name| table.fields().contains(&name.as_str()))
+            );
+            assert!(
+                table.fields().len() > object.len(),
+                "optional ones included"
+            );
+            assert!(table.fields().is_sorted());
         }
     }
 }

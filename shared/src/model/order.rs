@@ -33,7 +33,8 @@ pub struct Order {
 pub struct Sequence(pub SmolStr);
 
 impl Sequence {
-    fn key(&self) -> (bool, usize, &str, &str) {
+    /// What sequences are compared by: digits come first, shorter ones before longer ones.
+    pub(crate) fn key(&self) -> (bool, usize, &str, &str) {
         let text = self.0.as_str();
         if text.bytes().all(|b| b.is_ascii_digit()) {
             let digits = text.trim_start_matches('0');

@@ -1,0 +1,107 @@
+use futures_util::TryStreamExt;
+use mongodb::bson::{Bson, Document, doc};
+
+use crate::model::{ActionHierarchy, ActionNode, Group, Late, Timestamp};
+use crate::ports::{Error, ErrorKind, Hierarchies};
+
+use super::document::{date, moment};
+use super::{HIERARCHIES, Mongo, failed, keys};
+
+const DOING: &str = "read action hierarchies from MongoDB";
+
+impl Hierarchies for Mongo {
+    async fn of_group(&self, group: &Group) -> Result<Vec<ActionHierarchy>, Error> {
+        let cursor = self
+            .read_from(HIERARCHIES)
+            .find(doc! { "group": keys::of_group(group) })
+            .sort(doc! { "savedAt": 1, "_id": 1 })
+            .await
+            .map_err(failed(DOING))?;
+        let documents: Vec<Document> = cursor.try_collect().await.map_err(failed(DOING))?;
+        let read = |document: &Document| {
+            hierarchy(group, document).ok_or_else(|| {
+                let id = document.get("_id").map(ToString::to_string);
+                let why = format!("{HIERARCHIES} {} is none", id.unwrap_or_default());
+                Error::new(ErrorKind::Corrupt, DOING, why)
+            })
+        };
+        documents.iter().map(read).collect()
+    }
+}
+
+impl Mongo {
+    /// A finished hierarchy as it is kept, until it expires.
+    pub(super) fn hierarchy(&self, of: &ActionHierarchy, now: Timestamp) -> Document {
+        doc! {
+            "group": keys::of_group(&of.group),
+            "tenant": of.group.tenant.as_str(),
+            "partitionkey": of.group.key.as_str(),
+            "source": of.source.as_str(),
+            "eventId": of.event_id.as_str(),
+            "attempt": i64::from(of.attempt),
+            "readStart": date(of.read_start),
+            "writeStart": date(of.write_start),
+            "late": of.late.as_ref().map(|late| doc! {
+                "ms": late.ms,
+                "overtakenBy": late.overtaken_by.as_str(),
+            }),
+            "unmapped": of.unmapped,
+            "actions": nodes(&of.actions),
+            "savedAt": date(now),
+            "expireAt": date(now.plus_ms(self.retention.hierarchies_ms)),
+        }
+    }
+}
+
+fn nodes(nodes: &[ActionNode]) -> Bson {
+    let node = |node: &ActionNode| {
+        let outcome = serde_json::to_value(node.outcome).unwrap_or_default();
+        let mut document = doc! {
+            "table": node.table.name(),
+            "id": node.id.as_str(),
+            "outcome": outcome.as_str(),
+        };
+        if !node.children.is_empty() {
+            document.insert("children", self::nodes(&node.children));
+        }
+        Bson::Document(document)
+    };
+    nodes.iter().map(node).collect()
+}
+
+fn hierarchy(group: &Group, document: &Document) -> Option<ActionHierarchy> {
+    let late = match document.get("late")? {
+        Bson::Document(late) => Some(Late {
+            ms: late.get_i64("ms").ok()?,
+            overtaken_by: late.get_str("overtakenBy").ok()?.into(),
+        }),
+        Bson::Null => None,
+        _other => return None,
+    };
+    Some(ActionHierarchy {
+        group: group.clone(),
+        source: document.get_str("source").ok()?.into(),
+        event_id: document.get_str("eventId").ok()?.into(),
+        attempt: u32::try_from(document.get_i64("attempt").ok()?).ok()?,
+        read_start: moment(*document.get_datetime("readStart").ok()?),
+        write_start: moment(*document.get_datetime("writeStart").ok()?),
+        late,
+        unmapped: document.get_bool("unmapped").ok()?,
+        actions: read_nodes(document.get("actions")?)?,
+    })
+}
+
+fn read_nodes(nodes: &Bson) -> Option<Vec<ActionNode>> {
+    let node = |node: &Bson| {
+        let node = node.as_document()?;
+        let outcome = node.get_str("outcome").ok()?;
+        let children = node.get("children").map_or(Some(Vec::new()), read_nodes)?;
+        Some(ActionNode {
+            table: crate::handlers::Table::named(node.get_str("table").ok()?)?,
+            id: node.get_str("id").ok()?.into(),
+            outcome: serde_json::from_value(outcome.into()).ok()?,
+            children,
+        })
+    };
+    nodes.as_array()?.iter().map(node).collect()
+}

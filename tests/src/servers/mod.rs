@@ -1,0 +1,9 @@
+//! Real servers to test against, each a process of its own on a free port.
+//!
+//! What a server needs is installed once, under `target/testbeds`, by whichever test asks first. A
+//! server that does not start fails the test that asked for it.
+
+mod python;
+mod secantus;
+
+pub use secantus::{Durability, Secantus, uri};

@@ -1,0 +1,102 @@
+//! The contract suites over rows in MongoDB, and what only that store promises.
+//!
+//! Tested against SecantusDB, a server of the same wire protocol.
+
+use std::future::Future;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use foldback_tests::contract::Fixture;
+use foldback_tests::fixtures::at;
+use foldback_tests::servers::{Durability, Secantus};
+use shared::adapters::mongo::{Mongo, Retention};
+use shared::model::Timestamp;
+
+/// One server for all tests of this binary; a database for each.
+fn server() -> &'static Secantus {
+    static SERVER: OnceLock<Secantus> = OnceLock::new();
+    SERVER.get_or_init(|| Secantus::start(Durability::Relaxed))
+}
+
+/// A database of its own.
+pub(crate) fn fresh_uri() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    server().uri(&format!("test{number}"))
+}
+
+/// Rows in MongoDB.
+pub(crate) struct Rows {
+    store: Mongo,
+    uri: String,
+    now: Timestamp,
+}
+
+async fn connect(uri: &str) -> Mongo {
+    let connected = Mongo::connect(uri, Retention::default()).await;
+    connected.expect("connect")
+}
+
+impl Fixture for Rows {
+    type Ports = Mongo;
+
+    const VISIBILITY_MS: i64 = 30_000;
+    const RECEIVES_MAX: u32 = 3;
+
+    async fn fresh() -> Self {
+        let uri = fresh_uri();
+        Self {
+            store: connect(&uri).await,
+            uri,
+            now: at(0),
+        }
+    }
+
+    fn ports(&self) -> &Mongo {
+        &self.store
+    }
+
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    async fn pass(&mut self, ms: i64) {
+        self.now = self.now.plus_ms(ms);
+    }
+
+    async fn reopen(&mut self) {
+        self.store = connect(&self.uri).await;
+    }
+
+    fn run(check: impl Future<Output = ()>) {
+        run(check);
+    }
+}
+
+pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(work)
+}
+
+mod tables {
+    foldback_tests::tables_suite!(super::Rows);
+}
+
+mod tables_reading {
+    foldback_tests::tables_reading_suite!(super::Rows);
+}
+
+mod tables_history {
+    foldback_tests::tables_history_suite!(super::Rows);
+}
+
+mod conversions {
+    foldback_tests::conversions_suite!(super::Rows);
+}
+
+mod hierarchies {
+    foldback_tests::hierarchies_suite!(super::Rows);
+}
