@@ -2,8 +2,10 @@
 
 #[cfg(feature = "embedded")]
 pub mod embedded;
+mod joined;
 #[cfg(feature = "mongo")]
 pub mod mongo;
 mod system_clock;
 
+pub use joined::Joined;
 pub use system_clock::SystemClock;

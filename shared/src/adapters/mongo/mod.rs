@@ -20,9 +20,13 @@ mod tables;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mongodb::bson::Document;
+use mongodb::event::EventHandler;
+use mongodb::event::command::CommandEvent;
 use mongodb::options::{
     ClientOptions, CollectionOptions, ReadConcern, ServerAddress, Tls, TlsOptions, WriteConcern,
 };
@@ -65,6 +69,7 @@ pub struct Mongo {
     client: Client,
     database: Database,
     retention: Retention,
+    requests: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Mongo {
@@ -114,6 +119,8 @@ impl Mongo {
         options.write_concern = Some(WriteConcern::majority());
         options.retry_writes = Some(true);
         options.retry_reads = Some(true);
+        let requests = Arc::new(AtomicU64::new(0));
+        options.command_event_handler = Some(counting(Arc::clone(&requests)));
         let name = options
             .default_database
             .clone()
@@ -125,6 +132,7 @@ impl Mongo {
             client,
             database,
             retention,
+            requests,
         })
     }
 
@@ -134,6 +142,12 @@ impl Mongo {
         self.database.name()
     }
 
+    /// How many requests the store has sent to its server.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
     /// A collection to read from: what it gives will not be rolled back.
     fn read_from(&self, name: &str) -> Collection<Document> {
         let options = CollectionOptions::builder()
@@ -141,6 +155,15 @@ impl Mongo {
             .build();
         self.database.collection_with_options(name, options)
     }
+}
+
+/// Counts requests as they are sent.
+fn counting(requests: Arc<AtomicU64>) -> EventHandler<CommandEvent> {
+    EventHandler::callback(move |event| {
+        if matches!(event, CommandEvent::Started(_)) {
+            requests.fetch_add(1, Ordering::Relaxed);
+        }
+    })
 }
 
 /// The collection that a table's rows stand in; those of a history beside its versions.

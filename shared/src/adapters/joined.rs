@@ -1,0 +1,123 @@
+use std::sync::Arc;
+
+use crate::flow::{RowKey, Stored, Write};
+use crate::model::{ActionHierarchy, Entry, Group, Timestamp};
+use crate::ports::{
+    Appended, Committed, ConversionPage, ConversionQuery, Depth, Error, Hierarchies,
+    HistoryVersion, Journal, Letter, Message, Partition, Queue, Reading, Receipt, Received, Tables,
+};
+
+/// All ports over two stores: events and messages in one, rows and hierarchies in the other.
+///
+/// Nothing spans the two. Rows are written before their messages are deleted, so that a death between
+/// the two brings the messages again, to rows that hold their events.
+#[derive(Debug)]
+pub struct Joined<'a, E, T> {
+    /// Journal and queue.
+    pub events: &'a E,
+    /// Rows and finished hierarchies.
+    pub tables: &'a T,
+}
+
+impl<E: Journal, T: Send + Sync> Journal for Joined<'_, E, T> {
+    async fn append(&self, entries: &[Arc<Entry>]) -> Result<Vec<Appended>, Error> {
+        self.events.append(entries).await
+    }
+
+    async fn entries(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
+        self.events.entries(groups).await
+    }
+
+    async fn groups(
+        &self,
+        partition: Partition,
+        after: Option<&Group>,
+        limit: usize,
+    ) -> Result<Vec<Group>, Error> {
+        self.events.groups(partition, after, limit).await
+    }
+}
+
+impl<E: Queue, T: Send + Sync> Queue for Joined<'_, E, T> {
+    async fn send(&self, messages: &[Message], now: Timestamp) -> Result<(), Error> {
+        self.events.send(messages, now).await
+    }
+
+    async fn receive(&self, limit: usize, now: Timestamp) -> Result<Vec<Received>, Error> {
+        self.events.receive(limit, now).await
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Result<(), Error> {
+        self.events.delete(receipts).await
+    }
+
+    async fn hide_until(&self, receipts: &[Receipt], at: Timestamp) -> Result<(), Error> {
+        self.events.hide_until(receipts, at).await
+    }
+
+    async fn park(&self, letters: &[(Message, String)], now: Timestamp) -> Result<(), Error> {
+        self.events.park(letters, now).await
+    }
+
+    async fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<Letter>, Error> {
+        self.events.dead_letters(after, limit).await
+    }
+
+    async fn redrive(&self, letters: &[u64], now: Timestamp) -> Result<u64, Error> {
+        self.events.redrive(letters, now).await
+    }
+
+    async fn waiting(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
+        self.events.waiting(groups).await
+    }
+
+    async fn depth(&self, now: Timestamp) -> Result<Depth, Error> {
+        self.events.depth(now).await
+    }
+}
+
+impl<E: Send + Sync, T: Tables> Tables for Joined<'_, E, T> {
+    async fn read(&self, keys: &[RowKey], reading: Reading) -> Result<Vec<Stored>, Error> {
+        self.tables.read(keys, reading).await
+    }
+
+    async fn read_groups(&self, groups: &[Group]) -> Result<Vec<Vec<Stored>>, Error> {
+        self.tables.read_groups(groups).await
+    }
+
+    async fn groups_with_rows(
+        &self,
+        partition: Partition,
+        after: Option<&Group>,
+        limit: usize,
+    ) -> Result<Vec<Group>, Error> {
+        self.tables.groups_with_rows(partition, after, limit).await
+    }
+
+    async fn commit(
+        &self,
+        writes: &[Write],
+        finished: &[ActionHierarchy],
+        now: Timestamp,
+    ) -> Result<Vec<Committed>, Error> {
+        self.tables.commit(writes, finished, now).await
+    }
+
+    async fn history(&self, key: &RowKey) -> Result<Vec<HistoryVersion>, Error> {
+        self.tables.history(key).await
+    }
+
+    async fn conversions(&self, query: &ConversionQuery) -> Result<ConversionPage, Error> {
+        self.tables.conversions(query).await
+    }
+
+    async fn find(&self, tenant: Option<&str>, id: &str) -> Result<Vec<RowKey>, Error> {
+        self.tables.find(tenant, id).await
+    }
+}
+
+impl<E: Send + Sync, T: Hierarchies> Hierarchies for Joined<'_, E, T> {
+    async fn of_group(&self, group: &Group) -> Result<Vec<ActionHierarchy>, Error> {
+        self.tables.of_group(group).await
+    }
+}
