@@ -5,6 +5,7 @@ use shared::model::Timestamp;
 use smol_str::SmolStr;
 
 use crate::error::{Failure, Status};
+use crate::stores::Uri;
 
 /// Event processing whose tables end up right whatever order the events came in.
 ///
@@ -46,6 +47,15 @@ pub(crate) struct Data {
     /// The data directory.
     #[arg(long = "data", value_name = "DIR", default_value = "foldback-data")]
     pub(crate) directory: PathBuf,
+    /// Keep the rows in MongoDB (8.0 or later) instead: a connection string with the name of a
+    /// database, mongodb://host/name. It may hold a password; better give it in the environment.
+    #[arg(
+        long,
+        value_name = "URI",
+        env = "FOLDBACK_MONGODB",
+        hide_env_values = true
+    )]
+    pub(crate) mongodb: Option<Uri>,
 }
 
 /// Which tenant.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use pollster::block_on;
 use shared::adapters::SystemClock;
-use shared::adapters::embedded::{Embedded, QueueLimits};
+use shared::adapters::embedded::Embedded;
 use shared::ports::{Clock, Queue};
 
 use crate::cli::{Data, table};
@@ -13,6 +13,7 @@ use crate::intake::Intake;
 use crate::pipeline;
 use crate::progress::Progress;
 use crate::settings::{self, Source};
+use crate::stores::Stores;
 
 /// Look at the dead-letter queue, or send its events back.
 #[derive(Debug, Args)]
@@ -99,8 +100,9 @@ fn redrive(
     new_settings: Option<&PathBuf>,
 ) -> Result<Status, Failure> {
     let read = settings::read(new_settings.map_or(Source::Stored, |path| Source::File(path)))?;
-    let store = Embedded::open(&data.directory, QueueLimits::default())?;
-    let settings = settings::put_in_force(&store, read.as_ref(), SystemClock.now())?;
+    let stores = Stores::open(data)?;
+    let store = stores.local();
+    let settings = settings::put_in_force(store, read.as_ref(), SystemClock.now())?;
     let mut sent = 0;
     if letters.is_empty() {
         let mut after = 0;
@@ -121,7 +123,7 @@ fn redrive(
         batch_max: crate::run::BATCH_MAX,
     };
     let mut progress = Progress::new("redriving", "events", None);
-    let done = pipeline::run(&store, intake, &mut progress);
+    let done = pipeline::run(&stores, intake, &mut progress);
     progress.finish();
     let totals = done?;
     let applied = totals.processed.events;

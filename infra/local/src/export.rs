@@ -2,11 +2,11 @@ use std::io::{BufWriter, Write};
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
-use shared::adapters::embedded::Embedded;
 use shared::handlers::Table;
 
 use crate::cli::{Data, OneTenant};
 use crate::error::{Failure, Status};
+use crate::stores::Stores;
 
 /// Write a table as canonical JSON Lines.
 ///
@@ -29,7 +29,7 @@ pub(crate) struct ExportArgs {
 }
 
 pub(crate) fn run(args: &ExportArgs) -> Result<Status, Failure> {
-    let store = Embedded::open_to_read(&args.data.directory)?;
+    let stores = Stores::open_to_read(&args.data)?;
     let Some(table) = Table::named(&args.table) else {
         return Err(Failure::Input(format!(
             "there is no table {:?}",
@@ -37,14 +37,12 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Status, Failure> {
         )));
     };
     let mut out = BufWriter::new(std::io::stdout().lock());
-    store.export(
-        table,
-        args.tenant.tenant.as_deref(),
-        |row| -> Result<(), Failure> {
-            out.write_all(row.as_bytes())?;
-            Ok(out.write_all(b"\n")?)
-        },
-    )?;
+    let tenant = args.tenant.tenant.as_deref();
+    let write = |row: &str| -> Result<(), Failure> {
+        out.write_all(row.as_bytes())?;
+        Ok(out.write_all(b"\n")?)
+    };
+    stores.wait(stores.tables().export(table, tenant, write))?;
     out.flush()?;
     Ok(Status::Clean)
 }

@@ -17,7 +17,9 @@ mod run;
 mod settings;
 mod show;
 mod stopwatch;
+mod stores;
 mod summary;
+mod tables;
 
 use std::process::ExitCode;
 

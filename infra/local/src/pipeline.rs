@@ -9,9 +9,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use hdrhistogram::Histogram;
-use pollster::block_on;
 use shared::adapters::SystemClock;
-use shared::adapters::embedded::Embedded;
 use shared::model::{Entry, Reject, RejectReason};
 use shared::ports::{Appended, Clock, Error, ErrorKind, Queue, Received, Rejects};
 use shared::service::{self, Processed};
@@ -23,6 +21,7 @@ use crate::input::{Counter, Input};
 use crate::intake::Intake;
 use crate::progress::Progress;
 use crate::stopwatch::Stopwatch;
+use crate::stores::Stores;
 
 /// Messages processed at once, so that what they need stays in the processor's cache.
 const PART_MESSAGES: usize = 512;
@@ -66,7 +65,7 @@ pub(crate) struct Totals {
 
 /// Ingests all inputs and processes until the queue is empty.
 pub(crate) fn run(
-    store: &Embedded,
+    stores: &Stores,
     intake: Intake<'_>,
     progress: &mut Progress,
 ) -> Result<Totals, Failure> {
@@ -75,7 +74,7 @@ pub(crate) fn run(
     let handover = Handover::new(intake.batch_max);
     let totals = Totals::new()?;
     let mut host = Host {
-        store,
+        stores,
         settings: intake.settings,
         inputs: intake.inputs,
         totals,
@@ -109,7 +108,7 @@ struct Unit {
 }
 
 struct Host<'a> {
-    store: &'a Embedded,
+    stores: &'a Stores,
     settings: &'a Settings,
     inputs: &'a [Input],
     totals: Totals,
@@ -151,13 +150,15 @@ impl Host<'_> {
     fn unit(&self, received: &[Received], batch: &Batch) -> Result<Unit, Failure> {
         let mut attempt = 1;
         loop {
-            let done = self.store.begin().and_then(|()| {
-                let done = block_on(self.work(received, batch)).and_then(|unit| {
-                    self.store.commit()?;
+            let store = self.stores.local();
+            let done = store.begin().and_then(|()| {
+                let work = self.work(received, batch);
+                let done = self.stores.wait(work).and_then(|unit| {
+                    store.commit()?;
                     Ok(unit)
                 });
                 if done.is_err() {
-                    self.store.roll_back();
+                    store.roll_back();
                 }
                 done
             });
@@ -172,15 +173,15 @@ impl Host<'_> {
 
     async fn work(&self, received: &[Received], batch: &Batch) -> Result<Unit, Error> {
         let mut unit = Unit::default();
+        let (store, tables) = (self.stores.local(), self.stores.tables());
+        let ports = self.stores.ports(&tables);
         for part in received.chunks(PART_MESSAGES) {
-            let part = service::process(self.store, &SystemClock, self.settings, part).await?;
+            let part = service::process(&ports, &SystemClock, self.settings, part).await?;
             unit.processed.add(part);
         }
         let now = SystemClock.now();
         if !batch.entries.is_empty() {
-            unit.appended = service::ingest(self.store, &batch.entries, now)
-                .await?
-                .appended;
+            unit.appended = service::ingest(store, &batch.entries, now).await?.appended;
         }
         for ((entry, place), became) in batch.entries.iter().zip(&batch.places).zip(&unit.appended)
         {
@@ -189,12 +190,12 @@ impl Host<'_> {
             }
         }
         if !batch.rejects.is_empty() {
-            self.store.keep(&batch.rejects).await?;
+            store.keep(&batch.rejects).await?;
         }
         if !unit.conflicts.is_empty() {
-            self.store.keep(&unit.conflicts).await?;
+            store.keep(&unit.conflicts).await?;
         }
-        unit.received = self.store.receive(RECEIVE_MAX, now).await?;
+        unit.received = store.receive(RECEIVE_MAX, now).await?;
         Ok(unit)
     }
 

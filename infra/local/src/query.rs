@@ -1,14 +1,13 @@
 use std::io::Write;
 
 use clap::{Args, Subcommand};
-use pollster::block_on;
-use shared::adapters::embedded::Embedded;
 use shared::model::Timestamp;
 use shared::ports::{ConversionQuery, Cursor, Reading, Tables};
 use smol_str::SmolStr;
 
 use crate::cli::{Data, moment};
 use crate::error::{Failure, Status};
+use crate::stores::Stores;
 
 /// Ask the tables, through an index.
 #[derive(Debug, Args)]
@@ -72,15 +71,16 @@ pub(crate) fn run(args: &QueryArgs) -> Result<Status, Failure> {
 }
 
 fn conversions(args: &ConversionsArgs) -> Result<Status, Failure> {
-    let store = Embedded::open_to_read(&args.data.directory)?;
+    let stores = Stores::open_to_read(&args.data)?;
+    let tables = stores.tables();
     let mut out = std::io::stdout().lock();
     let (rows, next) = match (&args.lead, &args.name) {
         (Some(lead), _) => {
             let key = shared::flow::RowKey::conversions(&args.tenant, lead);
-            (block_on(store.read(&[key], Reading::Row))?, None)
+            (stores.wait(tables.read(&[key], Reading::Row))?, None)
         }
         (None, name) => {
-            let page = block_on(store.conversions(&ConversionQuery {
+            let page = stores.wait(tables.conversions(&ConversionQuery {
                 tenant: args.tenant.clone(),
                 name: name.clone().unwrap_or_default(),
                 from: args.from.unwrap_or(Timestamp::MIN),

@@ -1,15 +1,12 @@
 use std::io::Write;
-use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use pollster::block_on;
 use shared::adapters::SystemClock;
-use shared::adapters::embedded::{Embedded, QueueLimits};
 use shared::model::{FieldChange, Finding, Group};
-use shared::ports::{self, Partition, Tables};
+use shared::ports::{Partition, Tables};
 use shared::service::{Mode, Replay, Replayed, Scope};
 use shared::settings::Settings;
 use smol_str::SmolStr;
@@ -19,6 +16,7 @@ use crate::error::{Failure, Status};
 use crate::progress::Progress;
 use crate::settings;
 use crate::stopwatch::Stopwatch;
+use crate::stores::Stores;
 
 /// Fold everything anew from the journal and compare it with the tables.
 ///
@@ -86,13 +84,13 @@ fn partition(text: &str) -> Result<Partition, String> {
 }
 
 /// Replays everything in `report` mode, for a run's verdict.
-pub(crate) fn verify(directory: &Path, settings: &Settings) -> Result<Verdict, Failure> {
-    read_only(directory, settings, Partition::WHOLE, None)
+pub(crate) fn verify(stores: &Stores, settings: &Settings) -> Result<Verdict, Failure> {
+    read_only(stores, settings, Partition::WHOLE, None)
 }
 
 /// Replays a partition on all cores, each part over a connection of its own.
 fn read_only(
-    directory: &Path,
+    stores: &Stores,
     settings: &Settings,
     whole: Partition,
     tenant: Option<&SmolStr>,
@@ -100,17 +98,19 @@ fn read_only(
     let started = Stopwatch::start();
     let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
     let kept = Mutex::new((Vec::new(), Replayed::default()));
-    let part = |index: u64| -> Result<(), ports::Error> {
-        let store = Embedded::open_to_read(directory)?;
+    let part = |index: u64| -> Result<(), Failure> {
+        let stores = stores.again()?;
+        let tables = stores.tables();
+        let ports = stores.ports(&tables);
         let partition = Partition {
             index: whole.index * threads + index,
             count: whole.count * threads,
         };
         let scope = Scope::Partition(partition, tenant.cloned());
         let mut found = Vec::new();
-        let replayed = block_on(
+        let replayed = stores.wait(
             Replay {
-                ports: &store,
+                ports: &ports,
                 clock: &SystemClock,
                 settings,
             }
@@ -136,7 +136,7 @@ fn read_only(
             .map(|index| scope.spawn(move || part(index)))
             .collect();
         parts.into_iter().try_for_each(|part| match part.join() {
-            Ok(done) => Ok(done?),
+            Ok(done) => done,
             Err(_panic) => Err(Failure::Input(
                 "a replay thread died: a fault of foldback".to_owned(),
             )),
@@ -152,8 +152,8 @@ fn read_only(
 }
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<Status, Failure> {
-    let reader = Embedded::open_to_read(&args.data.directory)?;
-    let settings = settings::in_force(&reader)?;
+    let reader = Stores::open_to_read(&args.data)?;
+    let settings = settings::in_force(reader.local())?;
     let tenant = args.tenant.tenant.as_ref();
     if let Some(id) = tenant.filter(|id| settings.tenant(id).is_none()) {
         return Err(Failure::Input(format!(
@@ -163,7 +163,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Status, Failure> {
     let whole = args.partition.unwrap_or(Partition::WHOLE);
     let verdict = match (&args.id, args.mode) {
         (None, ReplayMode::Report | ReplayMode::Changes) => {
-            read_only(&args.data.directory, &settings, whole, tenant)?
+            read_only(&reader, &settings, whole, tenant)?
         }
         (Some(id), ReplayMode::Report | ReplayMode::Changes) => {
             let scope = Scope::Groups(groups_of(&reader, tenant, id)?);
@@ -174,9 +174,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Status, Failure> {
                 Some(id) => Scope::Groups(groups_of(&reader, tenant, id)?),
                 None => Scope::Partition(whole, tenant.cloned()),
             };
-            drop(reader);
-            let store = Embedded::open(&args.data.directory, QueueLimits::default())?;
-            serial(&store, &settings, &scope, Mode::Update)?
+            serial(&reader.into_writing()?, &settings, &scope, Mode::Update)?
         }
     };
     print(args, &verdict)?;
@@ -184,12 +182,13 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Status, Failure> {
 }
 
 fn serial(
-    store: &Embedded,
+    stores: &Stores,
     settings: &Settings,
     scope: &Scope,
     mode: Mode,
 ) -> Result<Verdict, Failure> {
     let started = Stopwatch::start();
+    let (store, tables) = (stores.local(), stores.tables());
     let mut findings = Vec::new();
     let mut progress = Progress::new("replaying", "groups", None);
     let keep = |finding| {
@@ -208,9 +207,10 @@ fn serial(
     if mode == Mode::Update {
         store.begin()?;
     }
-    let replayed = block_on(
+    let ports = stores.ports(&tables);
+    let replayed = stores.wait(
         Replay {
-            ports: store,
+            ports: &ports,
             clock: &SystemClock,
             settings,
         }
@@ -231,11 +231,12 @@ fn serial(
 
 /// The groups that an id belongs to: a lead's own, an appointment's lead's.
 pub(crate) fn groups_of(
-    store: &Embedded,
+    stores: &Stores,
     tenant: Option<&SmolStr>,
     id: &SmolStr,
 ) -> Result<Vec<Group>, Failure> {
-    let keys = block_on(store.find(tenant.map(SmolStr::as_str), id))?;
+    let tables = stores.tables();
+    let keys = stores.wait(tables.find(tenant.map(SmolStr::as_str), id))?;
     let mut groups: Vec<Group> = keys.into_iter().map(|key| key.group).collect();
     if let Some(tenant) = tenant {
         // A lead whose rows are gone is still in the journal.
@@ -244,7 +245,7 @@ pub(crate) fn groups_of(
             key: id.clone(),
         });
     } else {
-        groups.extend(store.groups_named(id)?);
+        groups.extend(stores.local().groups_named(id)?);
     }
     groups.sort();
     groups.dedup();

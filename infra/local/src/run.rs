@@ -1,9 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pollster::block_on;
 use shared::adapters::SystemClock;
-use shared::adapters::embedded::{Embedded, QueueLimits};
 use shared::ports::{Clock, Queue};
 use smol_str::SmolStr;
 
@@ -14,6 +12,7 @@ use crate::intake::Intake;
 use crate::progress::Progress;
 use crate::settings::{self, Source};
 use crate::stopwatch::Stopwatch;
+use crate::stores::Stores;
 use crate::{pipeline, replay, summary};
 
 /// Take events in and process them to the end.
@@ -64,8 +63,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
         input.check()?;
     }
     let read = settings::read(source)?;
-    let store = Embedded::open(&args.data.directory, QueueLimits::default())?;
-    let settings = settings::put_in_force(&store, read.as_ref(), SystemClock.now())?;
+    let stores = Stores::open(&args.data)?;
+    let settings = settings::put_in_force(stores.local(), read.as_ref(), SystemClock.now())?;
     let sample = inputs == [Input::Sample];
     let intake = Intake {
         settings: &settings,
@@ -79,7 +78,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     let total = inputs.iter().map(Input::bytes).sum();
     let mut progress = Progress::new("processing", "events", total);
     let started = Stopwatch::start();
-    let done = pipeline::run(&store, intake, &mut progress);
+    let done = pipeline::run(&stores, intake, &mut progress);
     progress.finish();
     let totals = done?;
     let elapsed = started.elapsed();
@@ -87,10 +86,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     let verdict = if args.no_verify {
         None
     } else {
-        Some(replay::verify(&args.data.directory, &settings)?)
+        Some(replay::verify(&stores, &settings)?)
     };
-    let depth = block_on(store.depth(SystemClock.now()))?;
-    let rows = store.row_counts()?;
+    let depth = stores.wait(stores.local().depth(SystemClock.now()))?;
+    let rows = stores.wait(stores.tables().row_counts())?;
     summary::Summary {
         totals: &totals,
         elapsed,

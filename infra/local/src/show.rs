@@ -2,9 +2,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use clap::Args;
-use pollster::block_on;
 use serde_json::json;
-use shared::adapters::embedded::Embedded;
 use shared::flow::{self, RowKey, Stored};
 use shared::handlers::Table;
 use shared::model::{ActionHierarchy, Entry, Group, Timestamp};
@@ -16,6 +14,7 @@ use crate::cli::{Data, OneTenant, moment, table};
 use crate::error::{Failure, Status};
 use crate::replay::groups_of;
 use crate::settings;
+use crate::stores::Stores;
 use crate::summary::lateness;
 
 /// Show an entity: its events, what was late, its rows, and what was believed when.
@@ -66,11 +65,12 @@ struct View<'e> {
 }
 
 pub(crate) fn run(args: &ShowArgs) -> Result<Status, Failure> {
-    let store = Embedded::open_to_read(&args.data.directory)?;
-    let settings = settings::in_force(&store)?;
-    let groups = groups_of(&store, args.tenant.tenant.as_ref(), &args.id)?;
+    let stores = Stores::open_to_read(&args.data)?;
+    let (store, tables) = (stores.local(), stores.tables());
+    let settings = settings::in_force(store)?;
+    let groups = groups_of(&stores, args.tenant.tenant.as_ref(), &args.id)?;
     let mut out = anstream::stdout().lock();
-    let journals = block_on(store.entries(&groups))?;
+    let journals = stores.wait(store.entries(&groups))?;
     if journals.iter().all(Vec::is_empty) {
         return Err(Failure::Input(format!(
             "no lead or appointment {:?} is known",
@@ -82,12 +82,12 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Status, Failure> {
         .zip(&journals)
         .filter(|(_, journal)| !journal.is_empty())
     {
-        let stored = block_on(store.read_groups(std::slice::from_ref(group)))?;
+        let stored = stores.wait(tables.read_groups(std::slice::from_ref(group)))?;
         let stored: Vec<Stored> = stored.into_iter().flatten().collect();
-        let hierarchies = block_on(store.of_group(group))?;
+        let hierarchies = stores.wait(tables.of_group(group))?;
         let view = view(
             args,
-            &store,
+            &stores,
             &settings,
             group,
             (journal, &stored, &hierarchies),
@@ -104,7 +104,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Status, Failure> {
 
 fn view<'e>(
     args: &ShowArgs,
-    store: &Embedded,
+    stores: &Stores,
     settings: &Settings,
     group: &'e Group,
     (journal, stored, hierarchies): (&'e [Entry], &'e [Stored], &'e [ActionHierarchy]),
@@ -165,7 +165,7 @@ fn view<'e>(
             table: *table,
             id: id.clone(),
         };
-        let versions = block_on(store.history(&key))?;
+        let versions = stores.wait(stores.tables().history(&key))?;
         histories.push((
             id.clone(),
             versions.into_iter().filter_map(|v| seen(args, v)).collect(),

@@ -4,9 +4,8 @@
 //! about itself is its sub-document `trail`. A history's versions are documents of their own
 //! (`RSAppointmentChanges`); the row that they belong to stands in `RSAppointmentChanges.heads`.
 //!
-//! One [`Tables::read`](crate::ports::Tables::read) is one aggregation over all collections that it
-//! needs. One [`Tables::commit`](crate::ports::Tables::commit) is one bulk write in a transaction, so
-//! that a row, its history, its places in the index of conversions and its hierarchies agree at every
+//! One [`Tables::read`](crate::ports::Tables::read) asks each collection once, all at the same time.
+//! One [`Tables::commit`](crate::ports::Tables::commit) is one bulk write in a transaction, so that a row, its history, its places in the index of conversions and its hierarchies agree at every
 //! moment; losing a race takes the loser's writes out and sends the rest again. MongoDB 8.0 or later.
 
 mod commit;
@@ -43,8 +42,8 @@ pub const DATABASE: &str = "foldback";
 const HIERARCHIES: &str = "ActionHierarchy";
 /// The collection that leads are found in by conversion and time.
 const PLACES: &str = "RSLeadGlobalConversions.places";
-/// A process handles one batch at a time and reads beside it.
-const POOL_MAX: u32 = 4;
+/// A process handles one batch at a time; its widest read asks five collections at once.
+const POOL_MAX: u32 = 6;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(10);
 

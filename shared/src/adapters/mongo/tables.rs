@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
+use futures_util::future::try_join_all;
 use mongodb::bson::{Bson, Document, doc};
 use smol_str::SmolStr;
 
@@ -16,16 +17,13 @@ use super::document::{self, moment, to_json};
 use super::{Mongo, failed, keys, rows_of};
 
 const DOING: &str = "read rows from MongoDB";
-/// More documents than a read of one batch gives; the server answers as many as fit a message of
-/// 16 MiB in one round trip.
+/// More documents than a read of one batch gives: the server answers as many as fit a message of
+/// 16 MiB at once.
 const AT_ONCE: u32 = 100_000;
-/// By this a document of an aggregation over several collections says where it is from.
-const FROM: &str = "trail.from";
-/// A document of a version rather than of a row.
-const VERSION: i64 = -1;
 
 impl Tables for Mongo {
     async fn read(&self, keys: &[RowKey], reading: Reading) -> Result<Vec<Stored>, Error> {
+        let histories = reading == Reading::WithHistory;
         let mut parts = Vec::new();
         for table in Table::ALL {
             let of_table = keys.iter().filter(|key| key.table == table);
@@ -33,34 +31,32 @@ impl Tables for Mongo {
             if texts.is_empty() {
                 continue;
             }
-            let wanted = Wanted::Keys(texts);
-            if reading == Reading::WithHistory && table.is_temporal() {
-                parts.push(Part::versions(table, &wanted));
+            parts.push(Part::rows(table, of_keys(&texts)));
+            if histories && table.is_temporal() {
+                parts.push(Part::versions(table, of_keys(&texts)));
             }
-            parts.push(Part::rows(table, &wanted));
         }
-        self.read_parts(parts, reading == Reading::WithHistory)
-            .await
+        self.read_rows(&parts, histories).await
     }
 
     async fn read_groups(&self, groups: &[Group]) -> Result<Vec<Vec<Stored>>, Error> {
-        let wanted = Wanted::Groups(groups.iter().map(keys::of_group).collect());
+        if groups.is_empty() {
+            return Ok(Vec::new());
+        }
+        let texts: Vec<String> = groups.iter().map(keys::of_group).collect();
         let mut parts = Vec::new();
         for table in Table::ALL {
+            parts.push(Part::rows(table, of_groups(&texts)));
             if table.is_temporal() {
-                parts.push(Part::versions(table, &wanted));
+                parts.push(Part::versions(table, of_groups(&texts)));
             }
-            parts.push(Part::rows(table, &wanted));
         }
-        let mut of_groups: BTreeMap<Group, Vec<Stored>> = BTreeMap::new();
-        for row in self.read_parts(parts, true).await? {
-            of_groups
-                .entry(row.key.group.clone())
-                .or_default()
-                .push(row);
+        let mut rows: BTreeMap<Group, Vec<Stored>> = BTreeMap::new();
+        for row in self.read_rows(&parts, true).await? {
+            rows.entry(row.key.group.clone()).or_default().push(row);
         }
-        let rows = |group: &Group| of_groups.get(group).cloned().unwrap_or_default();
-        Ok(groups.iter().map(rows).collect())
+        let of_group = |group: &Group| rows.get(group).cloned().unwrap_or_default();
+        Ok(groups.iter().map(of_group).collect())
     }
 
     async fn groups_with_rows(
@@ -101,119 +97,95 @@ impl Tables for Mongo {
     }
 
     async fn find(&self, tenant: Option<&str>, id: &str) -> Result<Vec<RowKey>, Error> {
-        let mut filters = Table::ALL.map(|table| {
+        let parts = Table::ALL.map(|table| {
             let mut filter = doc! { table.id_field(): id };
             if let Some(tenant) = tenant {
                 filter.insert("tenant", tenant);
             }
-            Part::of(rows_of(table), table, filter)
+            Part {
+                fields: doc! { "_id": 0, "trail.key": 1 },
+                ..Part::rows(table, filter)
+            }
         });
-        for part in &mut filters {
-            part.project(doc! { "_id": 0, "trail.key": 1, FROM: 1 });
+        let mut found = Vec::new();
+        for (part, documents) in parts.iter().zip(self.read_all(&parts).await?) {
+            let key = |document: &Document| keys::row(part.table, key_of(document)?);
+            found.extend(documents.iter().filter_map(key));
         }
-        let documents = self.union(filters.into()).await?;
-        let key = |document: &Document| {
-            let trail = document.get_document(document::TRAIL).ok()?;
-            keys::row(from(document)?.0, trail.get_str("key").ok()?)
-        };
-        Ok(documents.iter().filter_map(key).collect())
+        Ok(found)
     }
 }
 
-/// Which rows are wanted.
-enum Wanted {
-    Keys(Vec<String>),
-    Groups(Vec<String>),
-}
-
-/// One collection's part of an aggregation.
+/// One collection's part of a read.
 struct Part {
     collection: &'static str,
-    pipeline: Vec<Document>,
+    table: Table,
+    /// Versions of histories rather than rows.
+    versions: bool,
+    filter: Document,
+    /// The fields that are wanted; all where it is empty.
+    fields: Document,
 }
 
 impl Part {
-    fn of(collection: &'static str, table: Table, filter: Document) -> Self {
-        let from = i64::try_from(table.index()).unwrap_or(i64::MAX);
+    fn rows(table: Table, filter: Document) -> Self {
         Self {
-            collection,
-            pipeline: vec![doc! { "$match": filter }, doc! { "$set": { FROM: from } }],
+            collection: rows_of(table),
+            table,
+            versions: false,
+            filter,
+            fields: Document::new(),
         }
-    }
-
-    fn rows(table: Table, wanted: &Wanted) -> Self {
-        Self::of(rows_of(table), table, wanted.filter())
     }
 
     /// The versions in force.
-    fn versions(table: Table, wanted: &Wanted) -> Self {
-        let mut filter = wanted.filter();
+    fn versions(table: Table, mut filter: Document) -> Self {
         filter.insert("trail.inForce", true);
-        let mut part = Self::of(table.name(), table, filter);
-        part.pipeline
-            .push(doc! { "$set": { "trail.version": VERSION } });
-        part
-    }
-
-    fn project(&mut self, fields: Document) {
-        self.pipeline.push(doc! { "$project": fields });
-    }
-}
-
-impl Wanted {
-    fn filter(&self) -> Document {
-        match self {
-            Self::Keys(keys) => doc! { "trail.key": { "$in": keys } },
-            Self::Groups(groups) => doc! { "trail.group": { "$in": groups } },
+        Self {
+            collection: table.name(),
+            versions: true,
+            ..Self::rows(table, filter)
         }
     }
 }
 
-/// The table that a document of an aggregation belongs to, and whether it is a version.
-fn from(document: &Document) -> Option<(Table, bool)> {
-    let trail = document.get_document(document::TRAIL).ok()?;
-    let index = usize::try_from(trail.get_i64("from").ok()?).ok()?;
-    let version = trail
-        .get_i64("version")
-        .is_ok_and(|version| version == VERSION);
-    Some((*Table::ALL.get(index)?, version))
+fn of_keys(keys: &[String]) -> Document {
+    doc! { "trail.key": { "$in": keys } }
+}
+
+fn of_groups(groups: &[String]) -> Document {
+    doc! { "trail.group": { "$in": groups } }
 }
 
 impl Mongo {
-    /// The documents of all parts, in one round trip.
-    async fn union(&self, parts: Vec<Part>) -> Result<Vec<Document>, Error> {
-        let mut parts = parts.into_iter();
-        let Some(first) = parts.next() else {
-            return Ok(Vec::new());
-        };
-        let mut pipeline = first.pipeline;
-        pipeline.extend(parts.map(|part| {
-            let (coll, pipeline) = (part.collection, part.pipeline);
-            doc! { "$unionWith": { "coll": coll, "pipeline": pipeline } }
-        }));
+    /// The documents of all parts: one request a collection, all at once.
+    async fn read_all(&self, parts: &[Part]) -> Result<Vec<Vec<Document>>, Error> {
+        try_join_all(parts.iter().map(|part| self.read_part(part))).await
+    }
+
+    async fn read_part(&self, part: &Part) -> Result<Vec<Document>, Error> {
         let cursor = self
-            .read_from(first.collection)
-            .aggregate(pipeline)
+            .read_from(part.collection)
+            .find(part.filter.clone())
+            .projection(part.fields.clone())
             .batch_size(AT_ONCE)
             .await
             .map_err(failed(DOING))?;
         cursor.try_collect().await.map_err(failed(DOING))
     }
 
-    async fn read_parts(&self, parts: Vec<Part>, histories: bool) -> Result<Vec<Stored>, Error> {
+    async fn read_rows(&self, parts: &[Part], histories: bool) -> Result<Vec<Stored>, Error> {
         let mut versions: BTreeMap<String, Vec<Version>> = BTreeMap::new();
         let mut rows = Vec::new();
-        for document in self.union(parts).await? {
-            match from(&document) {
-                Some((table, true)) => {
-                    let trail = document.get_document(document::TRAIL).ok();
-                    let key = trail.and_then(|trail| trail.get_str("key").ok());
-                    let key = key.unwrap_or_default().to_owned();
-                    let one = history_version(table, document)?;
-                    versions.entry(key).or_default().push(one.version);
+        for (part, documents) in parts.iter().zip(self.read_all(parts).await?) {
+            for document in documents {
+                if !part.versions {
+                    rows.extend(document::stored(part.table, document));
+                    continue;
                 }
-                Some((table, false)) => rows.extend(document::stored(table, document)),
-                None => {}
+                let key = key_of(&document).unwrap_or_default().to_owned();
+                let one = history_version(part.table, document)?;
+                versions.entry(key).or_default().push(one.version);
             }
         }
         for row in rows
@@ -295,6 +267,12 @@ impl Mongo {
         };
         Ok(documents.iter().filter_map(text).collect())
     }
+}
+
+/// The key that a document of ours carries.
+fn key_of(document: &Document) -> Option<&str> {
+    let trail = document.get_document(document::TRAIL).ok()?;
+    trail.get_str("key").ok()
 }
 
 /// Reads a version back.

@@ -1,0 +1,211 @@
+//! Where a command's data is: events, messages and settings in the data directory; rows there too, or
+//! in MongoDB.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use shared::adapters::Joined;
+use shared::adapters::embedded::{Embedded, QueueLimits};
+use shared::adapters::mongo::{Mongo, Retention};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::cli::Data;
+use crate::error::Failure;
+use crate::tables::HostTables;
+
+/// Says, in the data directory, where its rows are.
+const MARK: &str = "rows.json";
+
+/// A connection string: it may hold a password, so nothing prints it.
+#[derive(Clone)]
+pub(crate) struct Uri(String);
+
+impl fmt::Debug for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Uri(secret)")
+    }
+}
+
+impl FromStr for Uri {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// What the mark says.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Mark {
+    /// The name of the MongoDB database.
+    database: String,
+}
+
+/// A data directory's stores, open.
+#[derive(Debug)]
+pub(crate) struct Stores {
+    local: Embedded,
+    remote: Option<Remote>,
+}
+
+/// MongoDB, and what its driver runs in.
+#[derive(Debug, Clone)]
+struct Remote {
+    runtime: Arc<Runtime>,
+    store: Mongo,
+}
+
+impl Stores {
+    /// Opens them for writing.
+    pub(crate) fn open(data: &Data) -> Result<Self, Failure> {
+        let known = fs::exists(&data.directory).unwrap_or(false);
+        let local = Embedded::open(&data.directory, QueueLimits::default())?;
+        let used = known && local.settings()?.is_some();
+        let remote = remote(data, used)?;
+        if let Some(remote) = &remote {
+            put_mark(&data.directory, remote.store.database())?;
+        }
+        Ok(Self { local, remote })
+    }
+
+    /// Opens them for reading; another process may write meanwhile.
+    pub(crate) fn open_to_read(data: &Data) -> Result<Self, Failure> {
+        let local = Embedded::open_to_read(&data.directory)?;
+        let remote = remote(data, true)?;
+        Ok(Self { local, remote })
+    }
+
+    /// The same stores once more, to be read by another thread.
+    pub(crate) fn again(&self) -> Result<Self, Failure> {
+        Ok(Self {
+            local: Embedded::open_to_read(self.local.directory())?,
+            remote: self.remote.clone(),
+        })
+    }
+
+    /// The same, for writing.
+    pub(crate) fn into_writing(self) -> Result<Self, Failure> {
+        let Self { local, remote } = self;
+        let directory = local.directory().to_path_buf();
+        drop(local);
+        Ok(Self {
+            local: Embedded::open(&directory, QueueLimits::default())?,
+            remote,
+        })
+    }
+
+    /// What is in the data directory.
+    pub(crate) fn local(&self) -> &Embedded {
+        &self.local
+    }
+
+    /// The rows.
+    pub(crate) fn tables(&self) -> HostTables<'_> {
+        match &self.remote {
+            Some(remote) => HostTables::Remote(&remote.store),
+            None => HostTables::Local(&self.local),
+        }
+    }
+
+    /// All ports, given those of [`Stores::tables`].
+    pub(crate) fn ports<'a>(
+        &'a self,
+        tables: &'a HostTables<'a>,
+    ) -> Joined<'a, Embedded, HostTables<'a>> {
+        Joined {
+            events: &self.local,
+            tables,
+        }
+    }
+
+    /// Runs `work` to its end.
+    pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        match &self.remote {
+            Some(remote) => remote.runtime.block_on(work),
+            None => pollster::block_on(work),
+        }
+    }
+}
+
+/// MongoDB, where the rows of a data directory are there: those of one that is `used` stay where
+/// they are.
+fn remote(data: &Data, used: bool) -> Result<Option<Remote>, Failure> {
+    let directory = data.directory.display();
+    let (uri, mark) = match (&data.mongodb, mark(&data.directory)?) {
+        (None, None) => return Ok(None),
+        (None, Some(mark)) => {
+            return Err(Failure::Input(format!(
+                "the rows of {directory} are in MongoDB, database {:?}; give --mongodb URI or set \
+                 FOLDBACK_MONGODB",
+                mark.database
+            )));
+        }
+        (Some(_), None) if used => {
+            return Err(Failure::Input(format!(
+                "the rows of {directory} are in its own file; take another --data for rows in MongoDB"
+            )));
+        }
+        (Some(uri), mark) => (uri, mark),
+    };
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::File {
+            what: "start the runtime of MongoDB's driver".to_owned(),
+            source,
+        })?;
+    let store = runtime.block_on(Mongo::connect(&uri.0, Retention::default()))?;
+    if let Some(mark) = mark
+        && mark.database != store.database()
+    {
+        return Err(Failure::Input(format!(
+            "the rows of {directory} are in database {:?}, not {:?}; name it in the connection string: \
+             mongodb://host/{}",
+            mark.database,
+            store.database(),
+            mark.database
+        )));
+    }
+    Ok(Some(Remote {
+        runtime: Arc::new(runtime),
+        store,
+    }))
+}
+
+fn mark_path(directory: &Path) -> PathBuf {
+    directory.join(MARK)
+}
+
+fn mark(directory: &Path) -> Result<Option<Mark>, Failure> {
+    let path = mark_path(directory);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let what = || format!("read {}", path.display());
+    let text = fs::read_to_string(&path).map_err(|source| Failure::File {
+        what: what(),
+        source,
+    })?;
+    let mark = serde_json::from_str(&text);
+    mark.map(Some)
+        .map_err(|error| Failure::Input(format!("{}: {error}", what())))
+}
+
+/// Sets the mark before the first row is written.
+fn put_mark(directory: &Path, database: &str) -> Result<(), Failure> {
+    let path = mark_path(directory);
+    let mark = Mark {
+        database: database.to_owned(),
+    };
+    let text = serde_json::to_string(&mark).unwrap_or_default();
+    fs::write(&path, text).map_err(|source| Failure::File {
+        what: format!("write {}", path.display()),
+        source,
+    })
+}

@@ -1,0 +1,111 @@
+use shared::adapters::embedded::Embedded;
+use shared::adapters::mongo::Mongo;
+use shared::flow::{RowKey, Stored, Write};
+use shared::handlers::Table;
+use shared::model::{ActionHierarchy, Group, Timestamp};
+use shared::ports::{
+    Committed, ConversionPage, ConversionQuery, Error, Hierarchies, HistoryVersion, Partition,
+    Reading, Tables,
+};
+
+/// The rows, wherever this data directory keeps them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum HostTables<'a> {
+    /// In the data directory.
+    Local(&'a Embedded),
+    /// In MongoDB.
+    Remote(&'a Mongo),
+}
+
+impl HostTables<'_> {
+    /// Gives every row of a table in its canonical form, sorted by tenant and id, to `take`.
+    pub(crate) async fn export<E: From<Error>>(
+        self,
+        table: Table,
+        tenant: Option<&str>,
+        take: impl FnMut(&str) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self {
+            Self::Local(store) => store.export(table, tenant, take),
+            Self::Remote(store) => store.export(table, tenant, take).await,
+        }
+    }
+
+    /// How many rows each table has; of a temporal table, how many versions are in force.
+    pub(crate) async fn row_counts(self) -> Result<Vec<(Table, u64)>, Error> {
+        match self {
+            Self::Local(store) => store.row_counts(),
+            Self::Remote(store) => store.row_counts().await,
+        }
+    }
+}
+
+impl Tables for HostTables<'_> {
+    async fn read(&self, keys: &[RowKey], reading: Reading) -> Result<Vec<Stored>, Error> {
+        match self {
+            Self::Local(store) => store.read(keys, reading).await,
+            Self::Remote(store) => store.read(keys, reading).await,
+        }
+    }
+
+    async fn read_groups(&self, groups: &[Group]) -> Result<Vec<Vec<Stored>>, Error> {
+        match self {
+            Self::Local(store) => store.read_groups(groups).await,
+            Self::Remote(store) => store.read_groups(groups).await,
+        }
+    }
+
+    async fn groups_with_rows(
+        &self,
+        partition: Partition,
+        after: Option<&Group>,
+        limit: usize,
+    ) -> Result<Vec<Group>, Error> {
+        match self {
+            Self::Local(store) => store.groups_with_rows(partition, after, limit).await,
+            Self::Remote(store) => store.groups_with_rows(partition, after, limit).await,
+        }
+    }
+
+    async fn commit(
+        &self,
+        writes: &[Write],
+        finished: &[ActionHierarchy],
+        now: Timestamp,
+    ) -> Result<Vec<Committed>, Error> {
+        match self {
+            Self::Local(store) => Tables::commit(*store, writes, finished, now).await,
+            Self::Remote(store) => store.commit(writes, finished, now).await,
+        }
+    }
+
+    async fn history(&self, key: &RowKey) -> Result<Vec<HistoryVersion>, Error> {
+        match self {
+            Self::Local(store) => store.history(key).await,
+            Self::Remote(store) => store.history(key).await,
+        }
+    }
+
+    async fn conversions(&self, query: &ConversionQuery) -> Result<ConversionPage, Error> {
+        match self {
+            Self::Local(store) => store.conversions(query).await,
+            Self::Remote(store) => store.conversions(query).await,
+        }
+    }
+
+    async fn find(&self, tenant: Option<&str>, id: &str) -> Result<Vec<RowKey>, Error> {
+        match self {
+            Self::Local(store) => store.find(tenant, id).await,
+            Self::Remote(store) => store.find(tenant, id).await,
+        }
+    }
+}
+
+impl Hierarchies for HostTables<'_> {
+    async fn of_group(&self, group: &Group) -> Result<Vec<ActionHierarchy>, Error> {
+        match self {
+            Self::Local(store) => store.of_group(group).await,
+            Self::Remote(store) => store.of_group(group).await,
+        }
+    }
+}
