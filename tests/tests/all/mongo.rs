@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use foldback_tests::contract::Fixture;
 use foldback_tests::fixtures::at;
 use foldback_tests::servers::{Durability, Secantus};
+use shared::adapters::Joined;
+use shared::adapters::embedded::{Embedded, QueueLimits};
 use shared::adapters::mongo::{Mongo, Retention};
 use shared::model::Timestamp;
+use tempfile::TempDir;
 
 /// One server for all tests of this binary; a database for each.
 fn server() -> &'static Secantus {
@@ -79,6 +82,64 @@ pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
         .enable_all()
         .build();
     runtime.expect("a runtime").block_on(work)
+}
+
+/// Events and messages on this machine, rows in MongoDB.
+struct Apart {
+    ports: Joined<'static, Embedded, Mongo>,
+    now: Timestamp,
+    _directory: TempDir,
+}
+
+impl Fixture for Apart {
+    type Ports = Joined<'static, Embedded, Mongo>;
+
+    const VISIBILITY_MS: i64 = 30_000;
+    const RECEIVES_MAX: u32 = 3;
+
+    async fn fresh() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let limits = QueueLimits {
+            visibility_ms: Self::VISIBILITY_MS,
+            receives_max: Self::RECEIVES_MAX,
+        };
+        let events = Embedded::open(directory.path(), limits).expect("open");
+        let tables = connect(&fresh_uri()).await;
+        // They live as long as the test does.
+        let ports = Joined {
+            events: Box::leak(Box::new(events)),
+            tables: Box::leak(Box::new(tables)),
+        };
+        Self {
+            ports,
+            now: at(0),
+            _directory: directory,
+        }
+    }
+
+    fn ports(&self) -> &Self::Ports {
+        &self.ports
+    }
+
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    async fn pass(&mut self, ms: i64) {
+        self.now = self.now.plus_ms(ms);
+    }
+
+    async fn reopen(&mut self) {
+        panic!("each store is reopened in the suites of its own");
+    }
+
+    fn run(check: impl Future<Output = ()>) {
+        run(check);
+    }
+}
+
+mod together {
+    foldback_tests::together_suite!(super::Apart);
 }
 
 mod tables {

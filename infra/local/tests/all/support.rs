@@ -1,6 +1,6 @@
 //! Running the binary, and the events to run it on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,6 +21,8 @@ pub(crate) const TABLES: [&str; 4] = [
 /// A data directory and the binary that works on it.
 pub(crate) struct Foldback {
     pub(crate) scratch: TempDir,
+    /// Where its rows are, if not in the data directory.
+    mongodb: Option<String>,
 }
 
 /// How a command ended and what it said.
@@ -35,6 +37,15 @@ impl Foldback {
     pub(crate) fn new() -> Self {
         Self {
             scratch: tempfile::tempdir().expect("a scratch directory"),
+            mongodb: None,
+        }
+    }
+
+    /// One whose rows are in MongoDB.
+    pub(crate) fn over(uri: String) -> Self {
+        Self {
+            mongodb: Some(uri),
+            ..Self::new()
         }
     }
 
@@ -58,6 +69,10 @@ impl Foldback {
         if args.first().is_some_and(|name| *name != "generate") {
             command.arg("--data").arg(self.data());
         }
+        match &self.mongodb {
+            Some(uri) => command.env("FOLDBACK_MONGODB", uri),
+            None => command.env_remove("FOLDBACK_MONGODB"),
+        };
         command
     }
 
@@ -223,6 +238,52 @@ impl Dataset {
             "{}",
             replay.stderr
         );
+    }
+
+    /// All events of the first leads, in order, and the rows of the expected tables that are theirs.
+    pub(crate) fn of_leads(count: usize) -> Self {
+        if !bpic_log().exists() {
+            let generated = Self::generated(&count.to_string());
+            let expected = generated.in_order_tables();
+            return Self {
+                expected,
+                ..generated
+            };
+        }
+        let mut dataset = Self::whole();
+        let text = |line: &str, field: &str| {
+            let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            row[field].as_str().map(str::to_owned)
+        };
+        let mut leads = BTreeSet::new();
+        for line in &dataset.lines {
+            if leads.len() == count {
+                break;
+            }
+            leads.extend(text(line, "partitionkey"));
+        }
+        let of = |line: &str, field: &str, ids: &BTreeSet<String>| {
+            text(line, field).is_some_and(|id| ids.contains(&id))
+        };
+        dataset
+            .lines
+            .retain(|line| of(line, "partitionkey", &leads));
+        let appointments: BTreeSet<String> = dataset.expected["RSAppointment"]
+            .lines()
+            .filter(|line| of(line, "leadId", &leads))
+            .filter_map(|line| text(line, "appointmentId"))
+            .collect();
+        for (table, rows) in &mut dataset.expected {
+            let kept = rows.lines().filter(|line| {
+                if *table == "RSAppointmentChanges" {
+                    of(line, "appointmentId", &appointments)
+                } else {
+                    of(line, "leadId", &leads)
+                }
+            });
+            *rows = kept.map(|line| format!("{line}\n")).collect();
+        }
+        dataset
     }
 
     /// The first events in order, and the tables of an in-order run over them.
