@@ -18,5 +18,5 @@ pub use journal::{Appended, Journal, Partition};
 pub use queue::{Depth, Letter, Message, Queue, Receipt, Received};
 pub use rejects::Rejects;
 pub use tables::{
-    Committed, ConversionPage, ConversionQuery, Cursor, HistoryVersion, Reading, Tables,
+    Added, Committed, ConversionPage, ConversionQuery, Cursor, HistoryVersion, Reading, Tables,
 };
