@@ -46,6 +46,8 @@ macro_rules! suite {
     };
 }
 
+pub mod additions;
+pub mod additions_and_commits;
 pub mod conversions;
 pub mod hierarchies;
 pub mod identities;
