@@ -37,6 +37,7 @@ enum Command {
     Show(crate::show::ShowArgs),
     Rejects(crate::rejects::RejectsArgs),
     Dlq(crate::dlq::DlqArgs),
+    Report(crate::report::ReportArgs),
     Generate(crate::generate::GenerateArgs),
 }
 
@@ -85,6 +86,7 @@ impl Cli {
             Command::Show(args) => crate::show::run(args),
             Command::Rejects(args) => crate::rejects::run(args),
             Command::Dlq(args) => crate::dlq::run(args),
+            Command::Report(args) => crate::report::run(args),
             Command::Generate(args) => crate::generate::run(args),
         }
     }

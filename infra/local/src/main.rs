@@ -13,11 +13,13 @@ mod progress;
 mod query;
 mod rejects;
 mod replay;
+mod report;
 mod run;
 mod settings;
 mod show;
 mod stopwatch;
 mod summary;
+mod verdict;
 
 use std::process::ExitCode;
 

@@ -116,6 +116,10 @@ mod rejects {
     foldback_tests::rejects_suite!(super::OneMachine);
 }
 
+mod reports {
+    foldback_tests::reports_suite!(super::OneMachine);
+}
+
 mod together {
     foldback_tests::together_suite!(super::OneMachine);
 }

@@ -5,5 +5,6 @@ mod crash;
 mod damage;
 mod formats;
 mod order;
+mod report;
 mod shell;
 mod support;

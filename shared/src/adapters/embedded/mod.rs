@@ -14,6 +14,7 @@ mod inspect;
 mod journal;
 mod queue;
 mod rejects;
+mod reports;
 mod schema;
 mod settings;
 mod tables;

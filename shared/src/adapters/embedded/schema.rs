@@ -87,9 +87,7 @@ const TABLES_2: &str = "
         run INTEGER NOT NULL, place INTEGER NOT NULL, body TEXT NOT NULL,
         PRIMARY KEY (run, place)
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE reports (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, body TEXT NOT NULL
-    ) STRICT;
+    CREATE TABLE reports (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL) STRICT;
 ";
 
 /// What every connection has in common.
