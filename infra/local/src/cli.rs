@@ -38,6 +38,7 @@ enum Command {
     Show(crate::show::ShowArgs),
     Rejects(crate::rejects::RejectsArgs),
     Dlq(crate::dlq::DlqArgs),
+    Report(crate::report::ReportArgs),
     Generate(crate::generate::GenerateArgs),
 }
 
@@ -95,6 +96,7 @@ impl Cli {
             Command::Show(args) => crate::show::run(args),
             Command::Rejects(args) => crate::rejects::run(args),
             Command::Dlq(args) => crate::dlq::run(args),
+            Command::Report(args) => crate::report::run(args),
             Command::Generate(args) => crate::generate::run(args),
         }
     }

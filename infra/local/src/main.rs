@@ -13,6 +13,7 @@ mod progress;
 mod query;
 mod rejects;
 mod replay;
+mod report;
 mod run;
 mod settings;
 mod show;
@@ -20,6 +21,7 @@ mod stopwatch;
 mod stores;
 mod summary;
 mod tables;
+mod verdict;
 
 use std::process::ExitCode;
 

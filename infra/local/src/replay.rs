@@ -1,27 +1,27 @@
-use std::io::Write;
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use shared::adapters::SystemClock;
-use shared::model::{FieldChange, Finding, Group};
-use shared::ports::{Partition, Tables};
+use shared::model::{Group, ReplayRun};
+use shared::ports::{Clock, Partition, Reports, Tables};
 use shared::service::{Mode, Replay, Replayed, Scope};
 use shared::settings::Settings;
 use smol_str::SmolStr;
 
-use crate::cli::{self, Data, OneTenant};
+use crate::cli::{Data, OneTenant};
 use crate::error::{Failure, Status};
 use crate::progress::Progress;
 use crate::settings;
 use crate::stopwatch::Stopwatch;
 use crate::stores::Stores;
+use crate::verdict::{Listing, Verdict};
 
 /// Fold everything anew from the journal and compare it with the tables.
 ///
-/// `report` and `changes` write no row. Ends with 0 where nothing is found and with 1 where something
-/// is (under `update`, even if all of it was mended).
+/// `report` and `changes` only read, so they run beside a process that writes, and keep nothing.
+/// `update` is the one that writes; it keeps what it found, for `foldback report` to tell. Ends with 0
+/// where nothing is found and with 1 where something is (under `update`, even if all of it was mended).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -54,19 +54,11 @@ enum ReplayMode {
     Report,
     /// List every field that differs, before and after.
     Changes,
-    /// Mend them.
+    /// Mend them, and keep the run with its findings.
     Update,
 }
 
-/// What a replay found.
-#[derive(Debug)]
-pub(crate) struct Verdict {
-    pub(crate) replayed: Replayed,
-    pub(crate) findings: Vec<Finding>,
-    pub(crate) elapsed: Duration,
-}
-
-/// The most findings that are kept to be listed; all are counted.
+/// The most findings that are listed, and kept with a run; all are counted.
 const FINDINGS_KEPT_MAX: usize = 10_000;
 
 fn partition(text: &str) -> Result<Partition, String> {
@@ -177,7 +169,12 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Status, Failure> {
             serial(&reader.into_writing()?, &settings, &scope, Mode::Update)?
         }
     };
-    print(args, &verdict)?;
+    let listing = match (args.json, args.mode) {
+        (true, _) => Listing::Json,
+        (false, ReplayMode::Report) => Listing::Reasons,
+        (false, ReplayMode::Changes | ReplayMode::Update) => Listing::Fields,
+    };
+    verdict.print(listing)?;
     Ok(verdict.status())
 }
 
@@ -190,8 +187,15 @@ fn serial(
     let started = Stopwatch::start();
     let (store, tables) = (stores.local(), stores.tables());
     let mut findings = Vec::new();
+    let mut run = ReplayRun {
+        started: SystemClock.now(),
+        mode: mode.name().into(),
+        scope: scope.to_string(),
+        ..ReplayRun::default()
+    };
     let mut progress = Progress::new("replaying", "groups", None);
     let keep = |finding| {
+        run.count(&finding);
         if findings.len() < FINDINGS_KEPT_MAX {
             findings.push(finding);
         }
@@ -220,6 +224,9 @@ fn serial(
     committed?;
     let replayed = replayed?;
     if mode == Mode::Update {
+        replayed.sum_up(&mut run);
+        run.finished = SystemClock.now();
+        stores.wait(tables.keep_run(&run, &findings))?;
         store.commit()?;
     }
     Ok(Verdict {
@@ -255,111 +262,4 @@ pub(crate) fn groups_of(
         )));
     }
     Ok(groups)
-}
-
-fn print(args: &ReplayArgs, verdict: &Verdict) -> Result<(), Failure> {
-    let mut out = anstream::stdout().lock();
-    if args.json {
-        for finding in &verdict.findings {
-            let line = serde_json::to_string(finding).unwrap_or_default();
-            writeln!(out, "{line}")?;
-        }
-    } else if !verdict.findings.is_empty() {
-        let with_fields = args.mode != ReplayMode::Report;
-        let last = if with_fields {
-            "field: before → after"
-        } else {
-            "why"
-        };
-        let mut table = cli::table(&["class", "table", "tenant", "id", last]);
-        for finding in &verdict.findings {
-            let detail = if with_fields {
-                finding
-                    .changes
-                    .iter()
-                    .map(change)
-                    .collect::<Vec<_>>()
-                    .join("\n")
-            } else {
-                finding.explanation.clone()
-            };
-            table.add_row(vec![
-                finding.class.name(),
-                finding.table.name(),
-                finding.group.tenant.as_str(),
-                finding.id.as_str(),
-                detail.as_str(),
-            ]);
-        }
-        writeln!(out, "{table}")?;
-    }
-    out.flush()?;
-    anstream::eprintln!("{}", verdict.in_words());
-    Ok(())
-}
-
-fn change(change: &FieldChange) -> String {
-    let shown = |value: &Option<serde_json::Value>| {
-        value
-            .as_ref()
-            .map_or_else(|| "(none)".to_owned(), ToString::to_string)
-    };
-    format!(
-        "{}: {} → {}",
-        change.field,
-        shown(&change.before),
-        shown(&change.after)
-    )
-}
-
-impl Verdict {
-    /// Clean where nothing differs and every event could be taken in.
-    pub(crate) fn status(&self) -> Status {
-        if self.replayed.findings == 0 && self.replayed.faults == 0 {
-            Status::Clean
-        } else {
-            Status::Findings
-        }
-    }
-
-    /// The verdict in a sentence or two.
-    pub(crate) fn in_words(&self) -> String {
-        let Replayed {
-            groups,
-            events,
-            rows,
-            findings,
-            mended,
-            faults,
-            unknown_groups,
-        } = self.replayed;
-        let mut words = format!(
-            "{rows} rows of {groups} groups compared with the fold of {events} events in {:.2?}: ",
-            self.elapsed
-        );
-        match findings {
-            0 => words.push_str("all equal"),
-            1 => words.push_str("1 finding"),
-            more => words.push_str(&format!("{more} findings")),
-        }
-        if mended > 0 {
-            words.push_str(&format!(", {mended} rows mended"));
-        }
-        let listed = self.findings.len() as u64;
-        if listed < findings {
-            words.push_str(&format!(" (the first {listed} are listed)"));
-        }
-        if faults > 0 {
-            words.push_str(&format!(
-                "; {faults} events are parked, since a field is wrong under the settings: \
-                 `foldback dlq list`"
-            ));
-        }
-        if unknown_groups > 0 {
-            words.push_str(&format!(
-                "; {unknown_groups} groups of tenants that the settings do not know"
-            ));
-        }
-        words
-    }
 }

@@ -7,7 +7,7 @@ use shared::ports::Depth;
 
 use crate::error::Failure;
 use crate::pipeline::Totals;
-use crate::replay::Verdict;
+use crate::verdict::Verdict;
 
 /// What a run came to, for a person to read.
 pub(crate) struct Summary<'a> {

@@ -1,11 +1,11 @@
 use shared::adapters::embedded::Embedded;
 use shared::adapters::mongo::Mongo;
-use shared::flow::{RowKey, Stored, Write};
+use shared::flow::{Addition, RowKey, Stored, Write};
 use shared::handlers::Table;
-use shared::model::{ActionHierarchy, Group, Timestamp};
+use shared::model::{ActionHierarchy, Finding, Group, ReplayRun, Report, Timestamp};
 use shared::ports::{
-    Committed, ConversionPage, ConversionQuery, Error, Hierarchies, HistoryVersion, Partition,
-    Reading, Tables,
+    Added, Committed, ConversionPage, ConversionQuery, Error, Hierarchies, HistoryVersion, Partition,
+    Reading, Reports, Tables,
 };
 
 /// The rows, wherever this data directory keeps them.
@@ -79,6 +79,13 @@ impl Tables for HostTables<'_> {
         }
     }
 
+    async fn add(&self, additions: &[Addition], now: Timestamp) -> Result<Vec<Added>, Error> {
+        match self {
+            Self::Local(store) => store.add(additions, now).await,
+            Self::Remote(store) => store.add(additions, now).await,
+        }
+    }
+
     async fn history(&self, key: &RowKey) -> Result<Vec<HistoryVersion>, Error> {
         match self {
             Self::Local(store) => store.history(key).await,
@@ -106,6 +113,43 @@ impl Hierarchies for HostTables<'_> {
         match self {
             Self::Local(store) => store.of_group(group).await,
             Self::Remote(store) => store.of_group(group).await,
+        }
+    }
+}
+
+impl Reports for HostTables<'_> {
+    async fn keep_run(&self, run: &ReplayRun, findings: &[Finding]) -> Result<u64, Error> {
+        match self {
+            Self::Local(store) => store.keep_run(run, findings).await,
+            Self::Remote(store) => store.keep_run(run, findings).await,
+        }
+    }
+
+    async fn runs(&self, limit: usize) -> Result<Vec<(u64, ReplayRun)>, Error> {
+        match self {
+            Self::Local(store) => store.runs(limit).await,
+            Self::Remote(store) => store.runs(limit).await,
+        }
+    }
+
+    async fn findings(&self, run: u64, after: u64, limit: usize) -> Result<Vec<(u64, Finding)>, Error> {
+        match self {
+            Self::Local(store) => store.findings(run, after, limit).await,
+            Self::Remote(store) => store.findings(run, after, limit).await,
+        }
+    }
+
+    async fn keep_report(&self, report: &Report) -> Result<(), Error> {
+        match self {
+            Self::Local(store) => store.keep_report(report).await,
+            Self::Remote(store) => store.keep_report(report).await,
+        }
+    }
+
+    async fn reports(&self, limit: usize) -> Result<Vec<Report>, Error> {
+        match self {
+            Self::Local(store) => store.reports(limit).await,
+            Self::Remote(store) => store.reports(limit).await,
         }
     }
 }

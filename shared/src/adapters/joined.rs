@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use crate::flow::{RowKey, Stored, Write};
-use crate::model::{ActionHierarchy, Entry, Group, Timestamp};
+use crate::flow::{Addition, RowKey, Stored, Write};
+use crate::model::{ActionHierarchy, Entry, Finding, Group, ReplayRun, Report, Timestamp};
 use crate::ports::{
-    Appended, Committed, ConversionPage, ConversionQuery, Depth, Error, Hierarchies,
-    HistoryVersion, Journal, Letter, Message, Partition, Queue, Reading, Receipt, Received, Tables,
+    Added, Appended, Committed, ConversionPage, ConversionQuery, Depth, Error, Hierarchies,
+    HistoryVersion, Journal, Letter, Message, Partition, Queue, Reading, Receipt, Received, Reports, Tables,
 };
 
 /// All ports over two stores: events and messages in one, rows and hierarchies in the other.
@@ -103,6 +103,10 @@ impl<E: Send + Sync, T: Tables> Tables for Joined<'_, E, T> {
         self.tables.commit(writes, finished, now).await
     }
 
+    async fn add(&self, additions: &[Addition], now: Timestamp) -> Result<Vec<Added>, Error> {
+        self.tables.add(additions, now).await
+    }
+
     async fn history(&self, key: &RowKey) -> Result<Vec<HistoryVersion>, Error> {
         self.tables.history(key).await
     }
@@ -119,5 +123,32 @@ impl<E: Send + Sync, T: Tables> Tables for Joined<'_, E, T> {
 impl<E: Send + Sync, T: Hierarchies> Hierarchies for Joined<'_, E, T> {
     async fn of_group(&self, group: &Group) -> Result<Vec<ActionHierarchy>, Error> {
         self.tables.of_group(group).await
+    }
+}
+
+impl<E: Send + Sync, T: Reports> Reports for Joined<'_, E, T> {
+    async fn keep_run(&self, run: &ReplayRun, findings: &[Finding]) -> Result<u64, Error> {
+        self.tables.keep_run(run, findings).await
+    }
+
+    async fn runs(&self, limit: usize) -> Result<Vec<(u64, ReplayRun)>, Error> {
+        self.tables.runs(limit).await
+    }
+
+    async fn findings(
+        &self,
+        run: u64,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Finding)>, Error> {
+        self.tables.findings(run, after, limit).await
+    }
+
+    async fn keep_report(&self, report: &Report) -> Result<(), Error> {
+        self.tables.keep_report(report).await
+    }
+
+    async fn reports(&self, limit: usize) -> Result<Vec<Report>, Error> {
+        self.tables.reports(limit).await
     }
 }

@@ -205,7 +205,8 @@ impl Suspect<'_> {
     /// The row holds the right events, but is not what they fold to.
     fn other_content(&self, row: &Stored, cell: &Cell) -> Verdict {
         let trail = &row.trail;
-        let ours = crc32fast::hash(row.row.body().as_bytes()) == trail.checksum;
+        // Of a row that was added to nobody knows: 0.
+        let ours = [0, crc32fast::hash(row.row.body().as_bytes())].contains(&trail.checksum);
         if !ours {
             return foreign();
         }

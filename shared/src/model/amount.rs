@@ -33,7 +33,15 @@ impl Amount {
     /// # Errors
     /// Says what is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, AmountError> {
-        let shown = || text.chars().take(64).collect::<String>();
+        let amount = Self::parse_sum(text)?;
+        if amount.0.abs() > AMOUNT_MAX {
+            return Err(AmountError::TooLarge(shown(text)));
+        }
+        Ok(amount)
+    }
+
+    /// The same for a sum, which may be past what one event may say.
+    fn parse_sum(text: &str) -> Result<Self, AmountError> {
         let (negative, digits) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text),
@@ -41,24 +49,34 @@ impl Amount {
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
         let all_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
         if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) {
-            return Err(AmountError::Malformed(shown()));
+            return Err(AmountError::Malformed(shown(text)));
         }
         let fraction = fraction.trim_end_matches('0');
         if fraction.len() > DECIMALS_MAX {
-            return Err(AmountError::TooFine(shown()));
+            return Err(AmountError::TooFine(shown(text)));
         }
-        let too_large = |_overflow| AmountError::TooLarge(shown());
+        let too_large = |_overflow| AmountError::TooLarge(shown(text));
         let whole: i64 = whole.parse().map_err(too_large)?;
         let fraction: i64 = format!("{fraction:0<DECIMALS_MAX$}")
             .parse()
             .map_err(too_large)?;
         let value = whole
             .checked_mul(SCALE)
-            .and_then(|units| units.checked_add(fraction));
-        match value {
-            Some(value) if value <= AMOUNT_MAX => Ok(Self(if negative { -value } else { value })),
-            Some(_) | None => Err(AmountError::TooLarge(shown())),
-        }
+            .and_then(|units| units.checked_add(fraction))
+            .ok_or_else(|| AmountError::TooLarge(shown(text)))?;
+        Ok(Self(if negative { -value } else { value }))
+    }
+
+    /// So many whole units; `None` where that is more than can be kept.
+    #[must_use]
+    pub fn whole(units: i64) -> Option<Self> {
+        units.checked_mul(SCALE).map(Self)
+    }
+
+    /// The sum; `None` where it is more than can be kept.
+    #[must_use]
+    pub fn checked_plus(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Self)
     }
 
     /// The sum, held at the largest value that can be kept.
@@ -72,6 +90,11 @@ impl Amount {
     pub fn is_whole(self) -> bool {
         self.0 % SCALE == 0
     }
+}
+
+/// The text as an error shows it.
+fn shown(text: &str) -> String {
+    text.chars().take(64).collect()
 }
 
 impl fmt::Display for Amount {
@@ -115,10 +138,7 @@ impl<'de> Deserialize<'de> for Amount {
                 f.write_str("an amount")
             }
             fn visit_i64<E: serde::de::Error>(self, units: i64) -> Result<Amount, E> {
-                units
-                    .checked_mul(SCALE)
-                    .map(Amount)
-                    .ok_or_else(|| E::custom("amount too large"))
+                Amount::whole(units).ok_or_else(|| E::custom("amount too large"))
             }
             fn visit_u64<E: serde::de::Error>(self, units: u64) -> Result<Amount, E> {
                 i64::try_from(units)
@@ -126,7 +146,7 @@ impl<'de> Deserialize<'de> for Amount {
                     .and_then(|units| self.visit_i64(units))
             }
             fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Amount, E> {
-                Amount::parse(&format!("{value:.DECIMALS_MAX$}")).map_err(E::custom)
+                Amount::parse_sum(&format!("{value:.DECIMALS_MAX$}")).map_err(E::custom)
             }
         }
         deserializer.deserialize_any(Number)
@@ -162,5 +182,21 @@ mod tests {
             "100000000000.1",
             r#""100000000000.1" is beyond ±100000000000"#,
         );
+        check(
+            "-100000000000.1",
+            r#""-100000000000.1" is beyond ±100000000000"#,
+        );
+    }
+
+    #[test]
+    fn sums_past_what_one_event_may_say_read_back() {
+        let most = Amount::parse("99999999999.9999").expect("an amount");
+        let sum = most.checked_plus(most).expect("a sum");
+        let text = serde_json::to_string(&sum).expect("a number");
+        assert_eq!(text, "199999999999.9998");
+        let back: Amount = serde_json::from_str(&text).expect("a sum");
+        assert_eq!(back, sum);
+        assert_eq!(Amount(i64::MAX).checked_plus(most), None);
+        assert_eq!(Amount::whole(i64::MAX), None);
     }
 }

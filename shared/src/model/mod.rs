@@ -10,6 +10,7 @@ mod finding;
 mod fingerprint;
 mod order;
 mod reject;
+mod report;
 mod timestamp;
 mod trail;
 
@@ -20,5 +21,6 @@ pub use finding::{Class, FieldChange, Finding};
 pub use fingerprint::{EventHash, Fingerprint};
 pub use order::{Order, Sequence};
 pub use reject::{Reject, RejectReason};
+pub use report::{Depth, ReplayRun, Report};
 pub use timestamp::{Timestamp, TimestampError};
 pub use trail::{Held, Stamps, Trail};

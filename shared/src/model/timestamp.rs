@@ -115,11 +115,14 @@ fn parse_canonical(text: &[u8]) -> Option<i64> {
     }
     let (year, month, day) = (at(0, 4)?, at(5, 2)?, at(8, 2)?);
     let (hour, minute, second, ms) = (at(11, 2)?, at(14, 2)?, at(17, 2)?, at(20, 3)?);
-    let in_range = year >= 1 && (1..=12).contains(&month) && (1..=28).contains(&day);
+    let in_range = year >= 1 && (1..=12).contains(&month) && day >= 1;
     if !in_range || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
     let days = days_from_civil(year, month, day);
+    if day > 28 && civil_from_days(days) != (year, month, day) {
+        return None;
+    }
     Some(days * MS_PER_DAY + ((hour * 60 + minute) * 60 + second) * 1_000 + ms)
 }
 
@@ -235,6 +238,16 @@ mod tests {
         }
         assert!(Timestamp::parse("2023-02-29T00:00:00.000Z").is_err());
         assert!(Timestamp::parse("2023-01-01T24:00:00.000Z").is_err());
+        assert!(Timestamp::parse("2023-04-31T00:00:00.000Z").is_err());
+        assert!(Timestamp::parse("2023-01-32T00:00:00.000Z").is_err());
+        assert!(Timestamp::parse("2023-01-00T00:00:00.000Z").is_err());
+    }
+
+    #[test]
+    fn the_first_and_the_last_moment_read_back() {
+        for moment in [Timestamp::MIN, Timestamp::MAX] {
+            assert_eq!(Timestamp::parse(&moment.to_string()), Ok(moment));
+        }
     }
 
     #[test]

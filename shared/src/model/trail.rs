@@ -60,7 +60,8 @@ pub struct Trail {
     pub settings: u32,
     /// The handler version that made it.
     pub handler: u32,
-    /// CRC-32 of the row's canonical JSON as we wrote it: another value is another writer's.
+    /// CRC-32 of the row's canonical JSON as we wrote it: another value is another writer's. 0 in a
+    /// row that was added to since ([`Addition`](crate::flow::Addition)): nobody read its whole body.
     pub checksum: u32,
     /// When.
     pub stamps: Stamps,

@@ -9,14 +9,17 @@ mod hierarchies;
 mod journal;
 mod queue;
 mod rejects;
+mod reports;
 mod tables;
 
+pub use crate::model::Depth;
 pub use clock::Clock;
 pub use error::{Error, ErrorKind};
 pub use hierarchies::Hierarchies;
 pub use journal::{Appended, Journal, Partition};
-pub use queue::{Depth, Letter, Message, Queue, Receipt, Received};
+pub use queue::{Letter, Message, Queue, Receipt, Received};
 pub use rejects::Rejects;
+pub use reports::Reports;
 pub use tables::{
-    Committed, ConversionPage, ConversionQuery, Cursor, HistoryVersion, Reading, Tables,
+    Added, Committed, ConversionPage, ConversionQuery, Cursor, HistoryVersion, Reading, Tables,
 };

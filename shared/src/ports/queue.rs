@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use crate::model::{Entry, Group, Timestamp};
+use crate::model::{Depth, Entry, Group, Timestamp};
 
 use super::Error;
 
@@ -114,15 +114,4 @@ pub struct Letter {
     pub at: Timestamp,
     /// Why, where that is known.
     pub reason: String,
-}
-
-/// How many messages a queue holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Depth {
-    /// Waiting to be received.
-    pub visible: u64,
-    /// Received and neither deleted nor visible again.
-    pub in_flight: u64,
-    /// In the dead-letter queue.
-    pub dead: u64,
 }

@@ -2,13 +2,14 @@ use std::future::Future;
 
 use smol_str::SmolStr;
 
-use crate::flow::{RowKey, Stored, Write};
+use crate::flow::{Addition, AdditionError, RowKey, Stored, Write};
 use crate::handlers::{Table, Version};
 use crate::model::{ActionHierarchy, Group, Timestamp};
 
-use super::{Error, Partition};
+use super::{Error, ErrorKind, Partition};
 
-/// The rows with their trails and histories. Every write is conditional.
+/// The rows with their trails and histories. Every write is conditional on the row's version, or
+/// guarded by the id of its action.
 pub trait Tables: Send + Sync {
     /// The rows of these keys that exist, in no particular order.
     fn read(
@@ -40,6 +41,25 @@ pub trait Tables: Send + Sync {
         finished: &[ActionHierarchy],
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Committed>, Error>> + Send;
+
+    /// Takes additions in, in one go, without reading rows first; says of each whether it was new.
+    ///
+    /// What was taken in is remembered for good, per group: at any later time the same action of the
+    /// group is [`Added::Held`], and so is the second of two within one call. Additions of one row
+    /// are taken in as they come, each a version of the row, so additions and conditional writes go
+    /// together: a commit replaces the version that an addition left, and an addition goes on from
+    /// what a commit left. A commit itself remembers no action. Where a commit takes a row away, the
+    /// next addition makes a new one; what the old one had taken in stays held.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] where a field that is to be changed holds something else (see
+    /// [`How`](crate::flow::How)), [`ErrorKind::Reject`] where an addition fails its own
+    /// [check](Addition::check). Nothing of a failed call is written.
+    fn add(
+        &self,
+        additions: &[Addition],
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Added>, Error>> + Send;
 
     /// A row's history: every version there ever was, by the time it was recorded.
     fn history(
@@ -77,6 +97,37 @@ pub enum Committed {
     Done,
     /// The row's version was not the expected one; nothing was written.
     Conflict,
+}
+
+/// What became of an addition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// It was taken in.
+    Done,
+    /// It had been taken in before; nothing changed.
+    Held,
+}
+
+impl Error {
+    /// The refusal of an addition.
+    #[must_use]
+    pub fn refused(addition: &Addition, why: AdditionError) -> Self {
+        let kind = match why {
+            AdditionError::NoNumber(_)
+            | AdditionError::NoMoment(_)
+            | AdditionError::NoObject(_)
+            | AdditionError::TooMuch(_) => ErrorKind::Corrupt,
+            AdditionError::Overlap(_)
+            | AdditionError::OtherTable(_)
+            | AdditionError::Temporal(_) => ErrorKind::Reject,
+        };
+        let RowKey { group, table, id } = &addition.key;
+        Self::new(
+            kind,
+            format!("add to {} {id} of {group}", table.name()),
+            why,
+        )
+    }
 }
 
 /// A version of a history and since when, until when it was believed.

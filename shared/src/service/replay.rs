@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use smol_str::SmolStr;
 
 use crate::flow::{Comparison, Evidence, compare};
-use crate::model::{EventHash, Finding, Group, Stamps};
+use crate::model::{EventHash, Finding, Group, ReplayRun, Stamps};
 use crate::ports::{Clock, Committed, Error, Journal, Partition, Queue, Tables};
 use crate::settings::Settings;
 
@@ -13,6 +14,8 @@ const PAGE_GROUPS: usize = 256;
 const ATTEMPTS_MAX: u32 = 4;
 /// How many dead letters are read at once.
 const LETTERS_PAGE: usize = 1_000;
+/// How many groups a scope names.
+const GROUPS_NAMED_MAX: usize = 8;
 
 /// What a replay does about a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,17 @@ pub enum Mode {
     Update,
 }
 
+impl Mode {
+    /// The name as kept runs have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Report => "report",
+            Self::Update => "update",
+        }
+    }
+}
+
 /// Which groups a replay looks at.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scope {
@@ -30,6 +44,36 @@ pub enum Scope {
     Partition(Partition, Option<SmolStr>),
     /// These.
     Groups(Vec<Group>),
+}
+
+/// In words, as kept runs have it.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Partition(partition, tenant) => {
+                match tenant {
+                    Some(tenant) => write!(f, "tenant {tenant}")?,
+                    None => f.write_str("all tenants")?,
+                }
+                let Partition { index, count } = partition;
+                if *count > 1 {
+                    write!(f, ", partition {}/{count}", index + 1)?;
+                }
+                Ok(())
+            }
+            Self::Groups(groups) => {
+                f.write_str("groups")?;
+                for group in groups.iter().take(GROUPS_NAMED_MAX) {
+                    write!(f, " {group}")?;
+                }
+                let more = groups.len().saturating_sub(GROUPS_NAMED_MAX);
+                if more > 0 {
+                    write!(f, " and {more} more")?;
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 /// What a replay came to.
@@ -52,6 +96,16 @@ pub struct Replayed {
 }
 
 impl Replayed {
+    /// Writes the sums on a run that is to be kept.
+    pub fn sum_up(&self, run: &mut ReplayRun) {
+        run.groups = self.groups;
+        run.events = self.events;
+        run.rows = self.rows;
+        run.findings = self.findings;
+        run.mended = self.mended;
+        run.faults = self.faults;
+    }
+
     /// Adds what another partition came to.
     pub fn add(&mut self, other: &Self) {
         self.groups += other.groups;

@@ -46,6 +46,8 @@ macro_rules! suite {
     };
 }
 
+pub mod additions;
+pub mod additions_and_commits;
 pub mod conversions;
 pub mod hierarchies;
 pub mod identities;
@@ -54,6 +56,7 @@ pub mod queue;
 pub mod queue_deduplication;
 pub mod queue_failures;
 pub mod rejects;
+pub mod reports;
 pub mod tables;
 pub mod tables_history;
 pub mod tables_reading;

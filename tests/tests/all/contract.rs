@@ -96,6 +96,14 @@ mod tables_history {
     foldback_tests::tables_history_suite!(super::OneMachine);
 }
 
+mod additions {
+    foldback_tests::additions_suite!(super::OneMachine);
+}
+
+mod additions_and_commits {
+    foldback_tests::additions_and_commits_suite!(super::OneMachine);
+}
+
 mod conversions {
     foldback_tests::conversions_suite!(super::OneMachine);
 }
@@ -106,6 +114,10 @@ mod hierarchies {
 
 mod rejects {
     foldback_tests::rejects_suite!(super::OneMachine);
+}
+
+mod reports {
+    foldback_tests::reports_suite!(super::OneMachine);
 }
 
 mod together {

@@ -4,11 +4,13 @@ use std::error::Error as _;
 use std::path::Path;
 use std::slice::from_ref;
 
-use foldback_tests::fixtures::{at, group, lead, lead_key, message, plain, write};
+use foldback_tests::fixtures::{
+    addition, at, count, counted, group, lead, lead_key, message, plain, write,
+};
 use pollster::block_on;
 use shared::adapters::embedded::{Embedded, FILE_NAME, QueueLimits};
 use shared::ports::Appended::{Duplicate, New};
-use shared::ports::{ErrorKind, Journal, Partition, Queue, Reading, Tables};
+use shared::ports::{Added, ErrorKind, Journal, Partition, Queue, Reading, Tables};
 
 fn open(directory: &Path) -> Embedded {
     Embedded::open(directory, QueueLimits::default()).expect("open")
@@ -135,6 +137,24 @@ fn a_unit_of_work_takes_effect_whole_or_not_at_all() {
     assert_eq!(contents(&store), [1; 5]);
     let again = block_on(store.append(&[plain(&group("acme", "lead-1"), "1")]));
     assert_eq!(again.expect("append"), [Duplicate]);
+}
+
+/// The unit goes on, so what came before the fault in the same call must not stay in it.
+#[test]
+fn additions_that_fail_leave_nothing_in_their_unit() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let key = lead_key(&group("acme", "lead-1"));
+    let stored = || block_on(store.read(from_ref(&key), Reading::Row)).expect("read");
+    store.begin().expect("begin");
+    let wrong = addition(&key, 2, &[count("leadId", 1)]);
+    let failed = block_on(store.add(&[counted(&key, 1), wrong], at(0)));
+    assert!(failed.is_err_and(|error| error.kind() == ErrorKind::Corrupt));
+    assert_eq!(stored(), []);
+    let added = block_on(store.add(&[counted(&key, 1)], at(0)));
+    assert_eq!(added.expect("add"), [Added::Done]);
+    store.commit().expect("commit");
+    assert_eq!(stored().len(), 1);
 }
 
 #[test]

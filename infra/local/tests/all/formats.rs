@@ -1,15 +1,27 @@
 //! Stored formats only grow: a store of every format that was ever written is kept and still reads.
 
 use std::fs;
-use std::io::Read;
-use std::path::Path;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
-use crate::support::Foldback;
+use pollster::block_on;
+use shared::adapters::embedded::{Embedded, QueueLimits};
+use shared::flow::{Addition, Change, FieldPath, How, Number, RowKey};
+use shared::handlers::Table;
+use shared::model::{ActionId, EventHash, Group, Order, Stamps, Timestamp};
+use shared::ports::Added::{Done, Held};
+use shared::ports::{Added, Reports, Tables};
+
+use crate::support::{Foldback, lock};
+
+fn path(format: u32) -> PathBuf {
+    let name = format!("../../tests/fixtures/store-format-{format}.db.gz");
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
 
 /// Unpacks the store of a format into a fresh data directory.
 fn kept(format: u32) -> Foldback {
-    let name = format!("../../tests/fixtures/store-format-{format}.db.gz");
-    let packed = fs::File::open(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("kept");
+    let packed = fs::File::open(path(format)).expect("kept");
     let mut database = Vec::new();
     flate2::read::GzDecoder::new(packed)
         .read_to_end(&mut database)
@@ -20,18 +32,23 @@ fn kept(format: u32) -> Foldback {
     foldback
 }
 
-/// The store holds the sample's first 400 lines, the later half taken in first, and a parked event.
-#[test]
-fn format_1_reads_and_goes_on() {
-    let foldback = kept(1);
+/// The format of a store's file.
+fn format(foldback: &Foldback) -> u32 {
+    let sql = "PRAGMA user_version";
+    let read = foldback.database().query_row(sql, [], |row| row.get(0));
+    read.expect("a format")
+}
+
+/// A kept store holds the sample's first 400 lines, the later half taken in first, and a parked event.
+fn check(foldback: &Foldback, leads: usize) {
     let replay = foldback.ends(&["replay"]);
     assert!(
         replay.stderr.contains("all equal; 1 events are parked"),
         "{}",
         replay.stderr
     );
-    let leads = foldback.ok(&["export", "RSLead"]);
-    assert_eq!(leads.lines().count(), 115);
+    let exported = foldback.ok(&["export", "RSLead"]);
+    assert_eq!(exported.lines().count(), leads);
     let shown = foldback.ok(&["show", "lead-1001", "--tenant", "acme"]);
     assert!(shown.contains("lead.created"), "{shown}");
     assert_eq!(
@@ -44,6 +61,156 @@ fn format_1_reads_and_goes_on() {
             .stdout
             .contains("is not a decimal number")
     );
+}
+
+fn goes_on(foldback: &Foldback) {
     let again = foldback.ends(&["run"]).stdout;
     assert!(again.contains("all equal"), "{again}");
+}
+
+#[test]
+fn format_1_reads_and_goes_on() {
+    let foldback = kept(1);
+    check(&foldback, 115);
+    goes_on(&foldback);
+}
+
+/// Reading changes nothing, whatever is asked; the first process that writes brings the file up.
+#[test]
+fn format_1_is_read_as_it_is_and_brought_to_format_2() {
+    let foldback = kept(1);
+    let tables = foldback.tables();
+    let writer = lock(&foldback);
+    let report = foldback.ok(&["report", "--json"]);
+    assert!(report.contains("no replay that mends was kept"), "{report}");
+    assert_eq!(format(&foldback), 1);
+    drop(writer);
+    foldback.ok(&["report"]);
+    assert_eq!(format(&foldback), 2);
+    assert_eq!(foldback.tables(), tables);
+    check(&foldback, 115);
+    assert_eq!(foldback.ends(&["replay", "--mode", "update"]).status, 1);
+    let report = foldback.ok(&["report", "--json"]);
+    assert!(report.contains("lastRun"), "{report}");
+    assert_eq!(add(&foldback), [Done, Done]);
+    assert_eq!(add(&foldback), [Held, Held]);
+    goes_on(&foldback);
+}
+
+/// This one also holds a run of replay that mended a lead, a report, and additions to a lead of a
+/// tenant that the settings do not know.
+#[test]
+fn format_2_reads_and_goes_on() {
+    let foldback = kept(2);
+    assert_eq!(format(&foldback), 2);
+    check(&foldback, 116);
+    let store = Embedded::open_to_read(&foldback.data()).expect("open");
+    let runs = block_on(store.runs(10)).expect("runs");
+    let [(number, run)] = runs.as_slice() else {
+        panic!("{runs:?}");
+    };
+    assert_eq!((run.findings, run.mended, run.faults), (1, 1, 1));
+    let found = block_on(store.findings(*number, 0, 10)).expect("findings");
+    assert_eq!(found[0].1.id, "lead-1001");
+    assert_eq!(found[0].1.changes[0].field, "stage");
+    let reports = block_on(store.reports(10)).expect("reports");
+    assert_eq!(reports[0].last_run.as_ref(), Some(run));
+    assert_eq!((reports[0].rows["RSLead"], reports[0].queue.dead), (115, 1));
+    drop(store);
+    let added = foldback.ok(&["export", "RSLead", "--tenant", "kept"]);
+    let expect = r#"{"amount":0.3,"events":2,"leadId":"lead-1","tenant":"kept"}"#;
+    assert_eq!(added.trim(), expect);
+    assert_eq!(add(&foldback), [Held, Held]);
+    assert_eq!(
+        foldback.ok(&["export", "RSLead", "--tenant", "kept"]),
+        added
+    );
+    goes_on(&foldback);
+}
+
+#[test]
+fn a_format_that_is_yet_to_come_is_refused() {
+    let foldback = kept(2);
+    let newer = foldback.database().execute_batch("PRAGMA user_version = 3");
+    newer.expect("written");
+    for command in ["replay", "run", "report"] {
+        let ended = foldback.ends(&[command]);
+        assert_eq!(ended.status, 2, "{command}");
+        let told = "it is format 3; this version reads formats 1 to 2";
+        assert!(ended.stderr.contains(told), "{command}: {}", ended.stderr);
+    }
+    assert_eq!(format(&foldback), 3);
+}
+
+/// Two additions to one lead.
+fn add(foldback: &Foldback) -> Vec<Added> {
+    let group = Group {
+        tenant: "kept".into(),
+        key: "lead-1".into(),
+    };
+    let key = RowKey {
+        id: group.key.clone(),
+        group,
+        table: Table::RSLead,
+    };
+    let addition = |id: &str, amount: &str| {
+        let event = EventHash::of("//crm", id);
+        let change = |field: &str, by: Number| Change {
+            field: FieldPath::new([field]).expect("a path"),
+            how: How::Increase(by),
+        };
+        let amount = Number::Amount(shared::model::Amount::parse(amount).expect("an amount"));
+        Addition {
+            action: ActionId::of(event, key.table, &key.id),
+            event,
+            order: Order {
+                time: Timestamp::from_ms(0),
+                below_ms: 0,
+                sequence: None,
+                source: "//crm".into(),
+                id: id.into(),
+            },
+            start: key.table.new_row(&key.group, &key.id),
+            changes: vec![change("events", Number::Count(1)), change("amount", amount)],
+            settings: 1,
+            stamps: Stamps::default(),
+            key: key.clone(),
+        }
+    };
+    let additions = [addition("a", "0.1"), addition("b", "0.2")];
+    let store = Embedded::open(&foldback.data(), QueueLimits::default()).expect("open");
+    block_on(store.add(&additions, Timestamp::from_ms(0))).expect("add")
+}
+
+/// For a format that is new and not out yet; a store that was kept once stays as it is.
+#[test]
+#[ignore = "writes the kept store of the present format"]
+fn make() {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/sample/");
+    let feed = fs::File::open(format!("{sample}events.jsonl.gz")).expect("the sample");
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(feed)
+        .read_to_string(&mut text)
+        .expect("gzip");
+    let lines: Vec<&str> = text.lines().take(400).collect();
+    let bad = r#"{"specversion":"1.0","id":"bad-amount","source":"//crm.acme.example","type":"crm.lead.created.v1","time":"2026-01-01T09:00:00Z","tenant":"acme","partitionkey":"lead-000001","data":{"deal":{"value":"1x"}}}"#;
+    let foldback = Foldback::new();
+    for part in [&lines[200..], &lines[..200], &[bad]] {
+        foldback.file("feed.jsonl", &part.join("\n"));
+        let settings = format!("{sample}settings.toml");
+        // Rejects tell the file as it was named.
+        foldback.ends(&["run", "feed.jsonl", "--settings", &settings]);
+    }
+    let spoil = "UPDATE rows SET body = replace(body, '\"stage\":\"', '\"stage\":\"un')
+                 WHERE tbl = 0 AND id = 'lead-1001'
+                     AND gid IN (SELECT gid FROM groups WHERE tenant = 'acme')";
+    assert_eq!(foldback.database().execute(spoil, []), Ok(1));
+    foldback.ends(&["replay", "--mode", "update"]);
+    foldback.ok(&["report"]);
+    assert_eq!(add(&foldback), [Done, Done]);
+    let database = fs::read(foldback.data().join("foldback.db")).expect("the store");
+    let file = fs::File::create(path(format(&foldback))).expect("a file");
+    let mut packed = flate2::write::GzEncoder::new(file, flate2::Compression::best());
+    packed.write_all(&database).expect("written");
+    packed.finish().expect("written");
 }

@@ -6,5 +6,6 @@ mod damage;
 mod formats;
 mod mongo;
 mod order;
+mod report;
 mod shell;
 mod support;

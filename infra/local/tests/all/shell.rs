@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
-use crate::support::{Dataset, Foldback, bpic_settings};
+use crate::support::{Dataset, Foldback, bpic_settings, lock};
 
 #[test]
 fn the_sample_runs_without_any_argument() {
@@ -86,11 +86,7 @@ fn output_to_a_pipe_has_no_colour() {
 fn only_one_process_writes_and_others_read() {
     let foldback = Foldback::new();
     foldback.ok(&["run"]);
-    let lock = std::fs::File::options()
-        .write(true)
-        .open(foldback.data().join("foldback.lock"))
-        .expect("the lock");
-    lock.lock().expect("locked");
+    let _writer = lock(&foldback);
     let ended = foldback.ends(&["run"]);
     assert_eq!(ended.status, 3);
     assert!(

@@ -1,6 +1,7 @@
 //! Running the binary, and the events to run it on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -120,6 +121,18 @@ impl Foldback {
     }
 }
 
+/// Takes the lock that says who writes, as another process would.
+pub(crate) fn lock(foldback: &Foldback) -> File {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(foldback.data().join("foldback.lock"));
+    let file = file.expect("the lock");
+    file.lock().expect("locked");
+    file
+}
+
 /// Events in order, what they mean, and the tables they must lead to.
 pub(crate) struct Dataset {
     pub(crate) lines: Vec<String>,
@@ -141,7 +154,7 @@ fn bpic_log() -> PathBuf {
 
 fn gunzip(path: &Path) -> String {
     let mut text = String::new();
-    let file = std::fs::File::open(path).expect("a readable file");
+    let file = File::open(path).expect("a readable file");
     flate2::read::MultiGzDecoder::new(file)
         .read_to_string(&mut text)
         .expect("gzip of UTF-8");

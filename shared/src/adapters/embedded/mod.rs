@@ -5,6 +5,7 @@
 //! how the host commits a whole batch with one sync ("group commit"). `SQLite` runs in WAL mode with
 //! `synchronous = FULL`: what a commit wrote survives a killed process and a power cut.
 
+mod additions;
 mod codec;
 mod export;
 mod groups;
@@ -13,6 +14,7 @@ mod inspect;
 mod journal;
 mod queue;
 mod rejects;
+mod reports;
 mod schema;
 mod settings;
 mod tables;
@@ -71,7 +73,8 @@ struct Inner {
 }
 
 impl Embedded {
-    /// Opens, and where needed makes, the store of a data directory for writing.
+    /// Opens, and where needed makes, the store of a data directory for writing. A file of an older
+    /// format is brought to the present one.
     ///
     /// Messages that a dead owner had received become visible again, and that receive is given back:
     /// how often a process was killed says nothing about its messages.
@@ -84,10 +87,9 @@ impl Embedded {
         std::fs::create_dir_all(directory)
             .map_err(|error| Error::new(ErrorKind::Reject, doing(), error))?;
         let lock = take_lock(directory)?;
-        let connection = Connection::open(directory.join(FILE_NAME))
-            .and_then(|connection| schema::prepare(&connection).map(|()| connection))
-            .map_err(|error| failed(&doing())(error))?;
-        schema::check(&connection, directory)?;
+        let connection =
+            Connection::open(directory.join(FILE_NAME)).map_err(|error| failed(&doing())(error))?;
+        schema::prepare(&connection, directory)?;
         let store = Self::with(connection, limits, directory, Some(lock));
         store.unit(|inner| {
             inner.connection.execute(

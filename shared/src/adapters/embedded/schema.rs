@@ -8,7 +8,7 @@ use crate::ports::{Error, ErrorKind};
 use super::failed;
 
 /// The format of the file. A later version reads older ones; an older one refuses later ones.
-const FORMAT: i32 = 1;
+const FORMAT: i32 = 2;
 /// Marks the file as ours for `file(1)` and for us: "Fold".
 const APPLICATION_ID: i32 = 0x466f_6c64;
 
@@ -18,7 +18,8 @@ const CHECKPOINT_PAGES: u32 = 16_384;
 const CACHE_KIB: i32 = 65_536;
 const MAP_BYTES: i64 = 1 << 30;
 
-const TABLES: &str = "
+/// What a file of format 1 has.
+const TABLES_1: &str = "
     CREATE TABLE groups (
         gid INTEGER PRIMARY KEY, tenant TEXT NOT NULL, key TEXT NOT NULL, hash INTEGER NOT NULL,
         UNIQUE (tenant, key)
@@ -74,6 +75,20 @@ const TABLES: &str = "
         version INTEGER PRIMARY KEY, at INTEGER NOT NULL, format TEXT NOT NULL, text TEXT NOT NULL
     ) STRICT;
 ";
+/// What format 2 adds.
+const TABLES_2: &str = "
+    -- The actions that additions took in, for good.
+    CREATE TABLE additions (
+        gid INTEGER NOT NULL, action BLOB NOT NULL, at INTEGER NOT NULL,
+        PRIMARY KEY (gid, action)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE replay_runs (run INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL) STRICT;
+    CREATE TABLE findings (
+        run INTEGER NOT NULL, place INTEGER NOT NULL, body TEXT NOT NULL,
+        PRIMARY KEY (run, place)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE reports (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL) STRICT;
+";
 
 /// What every connection has in common.
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
@@ -90,25 +105,36 @@ pub(super) fn tune_to_read(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "mmap_size", MAP_BYTES)
 }
 
-/// Sets a connection up that writes, and makes the tables in a new file.
-pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+/// Sets a connection up that writes, makes the tables in a new file, and brings one of an older format
+/// to the present one.
+pub(super) fn prepare(connection: &Connection, directory: &Path) -> Result<(), Error> {
+    let doing = format!("open the store in {}", directory.display());
+    let objects = tune_to_write(connection).map_err(failed(&doing))?;
+    let missing = if objects == 0 {
+        format!("PRAGMA application_id = {APPLICATION_ID}; {TABLES_1} {TABLES_2}")
+    } else if check(connection, directory)? < FORMAT {
+        TABLES_2.to_owned()
+    } else {
+        return Ok(());
+    };
+    connection
+        .execute_batch(&format!(
+            "BEGIN IMMEDIATE; {missing} PRAGMA user_version = {FORMAT}; COMMIT;"
+        ))
+        .map_err(failed(&doing))
+}
+
+/// Sets a connection up that writes, and returns how many tables and indexes the file has.
+fn tune_to_write(connection: &Connection) -> rusqlite::Result<i64> {
     tune(connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    let objects: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if objects == 0 {
-        connection.execute_batch(&format!(
-            "BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID}; \
-             PRAGMA user_version = {FORMAT}; COMMIT;"
-        ))?;
-    }
-    Ok(())
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
 }
 
-/// Refuses a file that is not ours or is newer than this code.
-pub(super) fn check(connection: &Connection, directory: &Path) -> Result<(), Error> {
+/// The format of the file. Refuses one that is not ours or is newer than this code.
+pub(super) fn check(connection: &Connection, directory: &Path) -> Result<i32, Error> {
     let doing = format!("read the format of the store in {}", directory.display());
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
     let application = number("PRAGMA application_id").map_err(failed(&doing))?;
@@ -120,9 +146,15 @@ pub(super) fn check(connection: &Connection, directory: &Path) -> Result<(), Err
             "the file is not a Foldback store",
         ));
     }
-    if format != FORMAT {
-        let detail = format!("it is format {format}; this version reads format {FORMAT}");
+    if !(1..=FORMAT).contains(&format) {
+        let detail = format!("it is format {format}; this version reads formats 1 to {FORMAT}");
         return Err(Error::new(ErrorKind::Reject, doing, detail));
     }
-    Ok(())
+    Ok(format)
+}
+
+/// Whether the file, which may be older than this code and opened for reading, has what format 2 adds.
+pub(super) fn has_format_2(connection: &Connection) -> rusqlite::Result<bool> {
+    let format: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(format >= 2)
 }

@@ -3,12 +3,12 @@ use std::collections::BTreeSet;
 use rusqlite::{Row as SqlRow, Statement, params};
 use smol_str::SmolStr;
 
-use crate::flow::{Put, RowKey, Stored, Write};
+use crate::flow::{Addition, Put, RowKey, Stored, Write};
 use crate::handlers::{Conversion, Row, Table, Version};
 use crate::model::{ActionHierarchy, Group, Timestamp};
 use crate::ports::{
-    Committed, ConversionPage, ConversionQuery, Cursor, Error, HistoryVersion, Partition, Reading,
-    Tables,
+    Added, Committed, ConversionPage, ConversionQuery, Cursor, Error, HistoryVersion, Partition,
+    Reading, Tables,
 };
 
 use super::{Embedded, Failure, Inner, codec};
@@ -62,6 +62,10 @@ impl Tables for Embedded {
             inner.save(of_groups.filter(won))?;
             Ok::<_, Failure>(committed)
         })
+    }
+
+    async fn add(&self, additions: &[Addition], now: Timestamp) -> Result<Vec<Added>, Error> {
+        self.unit(|inner| inner.add(additions, now))
     }
 
     async fn history(&self, key: &RowKey) -> Result<Vec<HistoryVersion>, Error> {
@@ -267,7 +271,7 @@ impl Inner {
 
     /// Keeps the index of conversions by tenant, name and time of the last. What it holds of the group
     /// is asked of the index itself: a row that somebody else changed must not leave places behind.
-    fn index_conversions(&self, gid: i64, row: Option<&Row>) -> Result<(), Failure> {
+    pub(super) fn index_conversions(&self, gid: i64, row: Option<&Row>) -> Result<(), Failure> {
         let before: Vec<IndexEntry> = {
             let mut select = self.connection.prepare_cached(
                 "SELECT tenant, name, last_at, lead FROM conversions WHERE gid = ?",
@@ -477,6 +481,6 @@ fn table(of: i64) -> Option<Table> {
     Table::ALL.into_iter().find(|table| number(*table) == of)
 }
 
-fn bind(version: u64) -> i64 {
+pub(super) fn bind(version: u64) -> i64 {
     i64::try_from(version).unwrap_or(i64::MAX)
 }

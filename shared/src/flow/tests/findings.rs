@@ -383,6 +383,26 @@ fn a_row_made_under_older_settings_is_stale_where_they_make_a_difference() {
     );
 }
 
+/// Nobody knows what its last write left: that cannot be held against it.
+#[test]
+fn a_row_that_was_added_to_under_older_settings_is_stale() {
+    let spoil = |world: &mut World| {
+        let lead = key(RSLead, "l1");
+        edit(RSLead, "l1", r#""events":1"#, r#""events":2"#)(world);
+        let kept = world.rows.get_mut(&lead).expect("a row");
+        kept.trail.checksum = 0;
+        kept.trail.settings = 0;
+    };
+    check(
+        "created 8:00",
+        spoil,
+        &expect![[r#"
+            stale RSLead l1 []: was made under an older version of the settings or the handler: settings 0 and handler 1; now settings 1 and handler 1
+              events: 2 -> 1
+        "#]],
+    );
+}
+
 #[test]
 fn a_row_made_under_older_settings_that_still_holds_is_left_alone() {
     check(

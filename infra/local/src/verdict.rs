@@ -1,0 +1,131 @@
+use std::io::Write;
+use std::time::Duration;
+
+use shared::model::{FieldChange, Finding};
+use shared::service::Replayed;
+
+use crate::cli;
+use crate::error::{Failure, Status};
+
+/// What a replay found.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) replayed: Replayed,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) elapsed: Duration,
+}
+
+/// How findings are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listing {
+    /// One JSON object each.
+    Json,
+    /// A table with the reason.
+    Reasons,
+    /// A table with every field, before and after.
+    Fields,
+}
+
+impl Verdict {
+    /// Writes the findings, and to standard error the verdict in words.
+    pub(crate) fn print(&self, listing: Listing) -> Result<(), Failure> {
+        let mut out = anstream::stdout().lock();
+        match listing {
+            Listing::Json => {
+                for finding in &self.findings {
+                    let line = serde_json::to_string(finding).unwrap_or_default();
+                    writeln!(out, "{line}")?;
+                }
+            }
+            Listing::Reasons | Listing::Fields if self.findings.is_empty() => {}
+            Listing::Reasons => writeln!(out, "{}", self.table("why", |f| f.explanation.clone()))?,
+            Listing::Fields => writeln!(out, "{}", self.table("field: before → after", fields))?,
+        }
+        out.flush()?;
+        anstream::eprintln!("{}", self.in_words());
+        Ok(())
+    }
+
+    fn table(&self, last: &str, detail: impl Fn(&Finding) -> String) -> comfy_table::Table {
+        let mut table = cli::table(&["class", "table", "tenant", "id", last]);
+        for finding in &self.findings {
+            table.add_row(vec![
+                finding.class.name(),
+                finding.table.name(),
+                finding.group.tenant.as_str(),
+                finding.id.as_str(),
+                detail(finding).as_str(),
+            ]);
+        }
+        table
+    }
+
+    /// Clean where nothing differs and every event could be taken in.
+    pub(crate) fn status(&self) -> Status {
+        if self.replayed.findings == 0 && self.replayed.faults == 0 {
+            Status::Clean
+        } else {
+            Status::Findings
+        }
+    }
+
+    /// The verdict in a sentence or two.
+    pub(crate) fn in_words(&self) -> String {
+        let Replayed {
+            groups,
+            events,
+            rows,
+            findings,
+            mended,
+            faults,
+            unknown_groups,
+        } = self.replayed;
+        let mut words = format!(
+            "{rows} rows of {groups} groups compared with the fold of {events} events in {:.2?}: ",
+            self.elapsed
+        );
+        match findings {
+            0 => words.push_str("all equal"),
+            1 => words.push_str("1 finding"),
+            more => words.push_str(&format!("{more} findings")),
+        }
+        if mended > 0 {
+            words.push_str(&format!(", {mended} rows mended"));
+        }
+        let listed = self.findings.len() as u64;
+        if listed < findings {
+            words.push_str(&format!(" (the first {listed} are listed)"));
+        }
+        if faults > 0 {
+            words.push_str(&format!(
+                "; {faults} events are parked, since a field is wrong under the settings: \
+                 `foldback dlq list`"
+            ));
+        }
+        if unknown_groups > 0 {
+            words.push_str(&format!(
+                "; {unknown_groups} groups of tenants that the settings do not know"
+            ));
+        }
+        words
+    }
+}
+
+fn fields(finding: &Finding) -> String {
+    let changes: Vec<String> = finding.changes.iter().map(change).collect();
+    changes.join("\n")
+}
+
+fn change(change: &FieldChange) -> String {
+    let shown = |value: &Option<serde_json::Value>| {
+        value
+            .as_ref()
+            .map_or_else(|| "(none)".to_owned(), ToString::to_string)
+    };
+    format!(
+        "{}: {} → {}",
+        change.field,
+        shown(&change.before),
+        shown(&change.after)
+    )
+}

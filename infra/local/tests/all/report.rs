@@ -1,0 +1,132 @@
+//! What `foldback report` tells and keeps.
+
+use crate::support::{Foldback, lock};
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+/// How many reports, and how many runs of replay, the store keeps.
+fn kept(foldback: &Foldback) -> (i64, i64) {
+    let sql = "SELECT (SELECT count(*) FROM reports), (SELECT count(*) FROM replay_runs)";
+    let read = foldback
+        .database()
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
+    read.expect("counts")
+}
+
+#[test]
+fn a_report_tells_rows_queue_and_the_last_replay() {
+    let foldback = Foldback::new();
+    foldback.ok(&["run"]);
+    let first = json(&foldback.ok(&["report", "--json"]));
+    assert_eq!(first["rows"]["RSLead"], 1_000);
+    assert_eq!(first["queue"]["dead"], 0);
+    assert!(first.get("lastRun").is_none(), "{first}");
+    assert_eq!(first["notes"][0], "no replay that mends was kept yet");
+
+    let spoil = "UPDATE rows SET body = replace(body, '\"events\":', '\"events\":1') WHERE tbl = 0";
+    foldback.database().execute(spoil, []).expect("spoiled");
+    for mode in ["report", "changes"] {
+        assert_eq!(foldback.ends(&["replay", "--mode", mode]).status, 1);
+    }
+    assert_eq!(kept(&foldback), (1, 0), "these modes keep nothing");
+    assert_eq!(foldback.ends(&["replay", "--mode", "update"]).status, 1);
+    assert_eq!(foldback.ends(&["replay", "--mode", "update"]).status, 0);
+    assert_eq!(kept(&foldback), (1, 2));
+    let last = json(&foldback.ok(&["report", "--json"]))["lastRun"].clone();
+    assert_eq!(
+        (&last["findings"], &last["mode"]),
+        (&0.into(), &"update".into())
+    );
+    assert_eq!(last["scope"], "all tenants");
+    assert_eq!(last["byClass"], json("{}"));
+    assert_eq!(kept(&foldback), (2, 2));
+}
+
+#[test]
+fn a_kept_run_has_its_findings() {
+    let foldback = Foldback::new();
+    foldback.ok(&["run"]);
+    let spoil = "UPDATE rows SET body = 'x' WHERE tbl = 0 AND id < 'lead-1002'";
+    let spoiled = foldback.database().execute(spoil, []).expect("spoiled") as u64;
+    assert!(spoiled > 1);
+    let found = foldback.ends(&["replay", "--mode", "update", "--json"]);
+    let found: Vec<_> = found.stdout.lines().map(json).collect();
+    let sql = "SELECT body FROM findings WHERE run = 1 ORDER BY place";
+    let database = foldback.database();
+    let mut select = database.prepare(sql).expect("a table");
+    let kept = select.query_map([], |row| row.get::<_, String>(0));
+    let kept: Result<Vec<String>, _> = kept.expect("rows").collect();
+    let kept: Vec<_> = kept.expect("rows").iter().map(|body| json(body)).collect();
+    assert_eq!(kept, found);
+    let last = json(&foldback.ok(&["report", "--json"]))["lastRun"].clone();
+    assert_eq!(
+        (&last["findings"], &last["mended"]),
+        (&spoiled.into(), &spoiled.into())
+    );
+    assert_eq!(last["byClass"]["foreign"]["RSLead"], spoiled);
+    let text = foldback.ok(&["report"]);
+    for part in [
+        "RSLeadGlobalConversions",
+        "0 waiting, 0 in flight, 0 dead",
+        "rows mended",
+        "foreign  RSLead",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+}
+
+#[test]
+fn dead_letters_are_told_by_their_reason() {
+    let foldback = Foldback::new();
+    foldback.ok(&["run"]);
+    let event = |id: u32, value: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"bad-{id}","source":"//crm","type":"crm.lead.created.v1","time":"2026-01-01T09:00:00Z","tenant":"acme","partitionkey":"bad-{id}","data":{{"deal":{{"value":"{value}"}}}}}}"#
+        )
+    };
+    let bad = [event(1, "much"), event(2, "little"), event(3, "much")].join("\n");
+    foldback.ends(&["run", &foldback.file("bad.jsonl", &bad)]);
+    let report = json(&foldback.ok(&["report", "--json"]));
+    assert_eq!(report["queue"]["dead"], 3);
+    let notes = report["notes"].as_array().expect("notes");
+    let note = |place: usize| notes[place].as_str().expect("a text");
+    assert!(note(0).starts_with("2 dead letters, since 2"), "{notes:?}");
+    assert!(
+        note(0).ends_with(r#"amount: "much" is not a decimal number"#),
+        "{notes:?}"
+    );
+    assert!(note(1).starts_with("1 dead letter, since 2"), "{notes:?}");
+    let text = foldback.ok(&["report"]);
+    assert!(text.contains("3 dead") && text.contains(note(0)), "{text}");
+}
+
+#[test]
+fn a_report_beside_a_writer_is_told_and_not_kept() {
+    let foldback = Foldback::new();
+    foldback.ok(&["run"]);
+    let locked = lock(&foldback);
+    let ended = foldback.ends(&["report"]);
+    assert_eq!(ended.status, 0, "{}", ended.stderr);
+    assert!(ended.stdout.contains("RSAppointment"), "{}", ended.stdout);
+    assert!(ended.stderr.contains("was not kept"), "{}", ended.stderr);
+    assert_eq!(kept(&foldback), (0, 0));
+    drop(locked);
+    let ended = foldback.ends(&["report"]);
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, ""));
+    assert_eq!(kept(&foldback), (1, 0));
+}
+
+#[test]
+fn a_report_needs_a_store() {
+    let foldback = Foldback::new();
+    let ended = foldback.ends(&["report"]);
+    assert_eq!(ended.status, 2);
+    assert!(
+        ended.stderr.contains("`foldback run` makes one"),
+        "{}",
+        ended.stderr
+    );
+    assert!(!foldback.data().exists(), "nor does it make one");
+}

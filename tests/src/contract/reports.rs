@@ -1,0 +1,277 @@
+//! What every [`Reports`] must do.
+
+use serde_json::json;
+use shared::handlers::Table;
+use shared::model::{Class, Depth, FieldChange, Finding, ReplayRun, Report, Timestamp};
+use shared::ports::Reports;
+
+use super::Fixture;
+use crate::fixtures::{at, group};
+
+suite! { $ reports_suite, reports: Reports;
+    nothing_kept_is_nothing_found,
+    runs_and_findings_come_back_as_they_were,
+    many_findings_come_back_in_their_order,
+    findings_come_in_pages,
+    the_newest_runs_come_first,
+    runs_are_apart,
+    reports_come_back_as_they_were,
+    the_newest_reports_come_first,
+    all_of_it_survives_reopening,
+}
+
+/// What no document store may stumble over.
+const NASTY: &str = "名前 \u{1f600} ' \" \\ $inc a.b \n\t\u{fffd} é";
+
+fn finding(id: &str) -> Finding {
+    Finding {
+        class: Class::Lost,
+        table: Table::RSLead,
+        group: group("acme", "lead-1"),
+        id: id.into(),
+        changes: vec![],
+        events: vec![],
+        explanation: String::new(),
+    }
+}
+
+/// A finding of every class, on every table, with values of every kind.
+fn every_shape() -> Vec<Finding> {
+    let change = |field: &str, before, after| FieldChange {
+        field: field.to_owned(),
+        before,
+        after,
+    };
+    let changes = vec![
+        change("conversions.sale.count", None, Some(json!(3))),
+        change("amount", Some(json!(0.5)), Some(json!(-99_999_999_999.5))),
+        change("stage", Some(json!("")), Some(json!(NASTY))),
+        change("", None, None),
+        change(
+            NASTY,
+            Some(json!([1, [], {}, [null, true]])),
+            Some(json!({"a.b": {"c d": null}, "n": 1_i64 << 53, "名": [false]})),
+        ),
+    ];
+    let tables = Table::ALL.iter().cycle();
+    let mut findings: Vec<Finding> = Class::ALL
+        .into_iter()
+        .zip(tables)
+        .map(|(class, table)| Finding {
+            class,
+            table: *table,
+            explanation: class.explanation().to_owned(),
+            ..finding(class.name())
+        })
+        .collect();
+    findings.push(Finding {
+        group: group("globex", NASTY),
+        changes,
+        events: (0..16).map(|n| format!("{NASTY} {n}").into()).collect(),
+        explanation: NASTY.repeat(50),
+        ..finding(NASTY)
+    });
+    findings
+}
+
+fn run(started: i64, findings: &[Finding]) -> ReplayRun {
+    let mut run = ReplayRun {
+        started: at(started),
+        finished: at(started).plus_ms(1),
+        mode: "update".into(),
+        scope: NASTY.to_owned(),
+        groups: 1 << 53,
+        events: 2,
+        rows: 3,
+        findings: 0,
+        mended: 5,
+        faults: 6,
+        ..ReplayRun::default()
+    };
+    findings.iter().for_each(|finding| run.count(finding));
+    run
+}
+
+fn report(minutes: i64) -> Report {
+    Report {
+        at: at(minutes),
+        rows: [("RSLead".into(), 7), ("RSAppointment".into(), 0)].into(),
+        queue: Depth {
+            visible: 1,
+            in_flight: 1 << 53,
+            dead: 3,
+        },
+        last_run: None,
+        indexes: None,
+        notes: vec![],
+    }
+}
+
+async fn keep_run(
+    fixture: &impl Fixture<Ports: Reports>,
+    run: &ReplayRun,
+    findings: &[Finding],
+) -> u64 {
+    let kept = fixture.ports().keep_run(run, findings).await;
+    kept.expect("keep a run")
+}
+
+async fn runs(fixture: &impl Fixture<Ports: Reports>, limit: usize) -> Vec<(u64, ReplayRun)> {
+    fixture.ports().runs(limit).await.expect("runs")
+}
+
+async fn keep_report(fixture: &impl Fixture<Ports: Reports>, report: &Report) {
+    let kept = fixture.ports().keep_report(report).await;
+    kept.expect("keep a report");
+}
+
+async fn reports(fixture: &impl Fixture<Ports: Reports>, limit: usize) -> Vec<Report> {
+    fixture.ports().reports(limit).await.expect("reports")
+}
+
+/// The findings of a run, read page by page.
+async fn findings(fixture: &impl Fixture<Ports: Reports>, run: u64, limit: usize) -> Vec<Finding> {
+    let mut all: Vec<Finding> = Vec::new();
+    loop {
+        let after = all.len() as u64;
+        let page = fixture.ports().findings(run, after, limit).await;
+        let page = page.expect("findings");
+        assert!(page.len() <= limit, "a page of {} for {limit}", page.len());
+        if page.is_empty() {
+            return all;
+        }
+        for (expect, (place, finding)) in (after + 1..).zip(page) {
+            assert_eq!(place, expect, "places count from 1");
+            all.push(finding);
+        }
+    }
+}
+
+async fn nothing_kept_is_nothing_found(fixture: &mut impl Fixture<Ports: Reports>) {
+    assert_eq!(runs(fixture, 10).await, []);
+    assert_eq!(reports(fixture, 10).await, []);
+    for run in [0, 1, 7] {
+        assert_eq!(findings(fixture, run, 10).await, [], "{run}");
+    }
+}
+
+async fn runs_and_findings_come_back_as_they_were(fixture: &mut impl Fixture<Ports: Reports>) {
+    let all = every_shape();
+    let full = run(0, &all);
+    assert_eq!((full.findings, full.by_class.len()), (9, 8));
+    let extreme = ReplayRun {
+        started: Timestamp::MIN,
+        finished: Timestamp::MAX,
+        ..ReplayRun::default()
+    };
+    for (run, found) in [(full, all), (extreme, vec![])] {
+        let number = keep_run(fixture, &run, &found).await;
+        assert!(number > 0);
+        assert_eq!(runs(fixture, 1).await, [(number, run)]);
+        assert_eq!(findings(fixture, number, 100).await, found);
+    }
+}
+
+async fn many_findings_come_back_in_their_order(fixture: &mut impl Fixture<Ports: Reports>) {
+    let many: Vec<Finding> = (0..2_500)
+        .map(|n| finding(&format!("lead-{}", n * 7_919 % 2_503)))
+        .collect();
+    let number = keep_run(fixture, &run(0, &many), &many).await;
+    assert_eq!(findings(fixture, number, 1_000).await, many);
+    assert_eq!(findings(fixture, number, 10_000).await, many);
+}
+
+async fn findings_come_in_pages(fixture: &mut impl Fixture<Ports: Reports>) {
+    let five: Vec<Finding> = ["c", "a", "b", "a", "d"].map(finding).to_vec();
+    let number = keep_run(fixture, &run(0, &five), &five).await;
+    for limit in 1..=6 {
+        assert_eq!(findings(fixture, number, limit).await, five, "{limit}");
+    }
+    assert_eq!(findings(fixture, number, 0).await, []);
+    let beyond = fixture.ports().findings(number, 5, 10).await;
+    assert_eq!(beyond.expect("findings"), []);
+}
+
+async fn the_newest_runs_come_first(fixture: &mut impl Fixture<Ports: Reports>) {
+    let mut newest_first = Vec::new();
+    // Equal moments, too.
+    for started in [0, 5, 5, 9] {
+        let run = run(started, &[]);
+        let number = keep_run(fixture, &run, &[]).await;
+        newest_first.insert(0, (number, run));
+    }
+    let numbers = newest_first.iter().map(|(number, _)| *number);
+    assert!(numbers.is_sorted_by(|a, b| a > b), "numbers grow");
+    for limit in [0, 1, 3, 4, 5] {
+        let expect = &newest_first[..limit.min(4)];
+        assert_eq!(runs(fixture, limit).await, expect, "{limit}");
+    }
+}
+
+async fn runs_are_apart(fixture: &mut impl Fixture<Ports: Reports>) {
+    let (ours, theirs) = (["a", "b"].map(finding), ["b", "c", "d"].map(finding));
+    let one = keep_run(fixture, &run(0, &ours), &ours).await;
+    let two = keep_run(fixture, &run(1, &theirs), &theirs).await;
+    let same = keep_run(fixture, &run(1, &theirs), &theirs).await;
+    assert!(one < two && two < same, "{one} {two} {same}");
+    for limit in [1, 2, 10] {
+        assert_eq!(findings(fixture, one, limit).await, ours);
+        assert_eq!(findings(fixture, two, limit).await, theirs);
+        assert_eq!(findings(fixture, same, limit).await, theirs);
+    }
+    assert_eq!(findings(fixture, same + 1, 10).await, []);
+}
+
+async fn reports_come_back_as_they_were(fixture: &mut impl Fixture<Ports: Reports>) {
+    let full = Report {
+        rows: Table::ALL
+            .into_iter()
+            .map(|table| (table.name().into(), table.index() as u64))
+            .collect(),
+        last_run: Some(run(3, &every_shape())),
+        indexes: Some(json!({
+            "unused": ["conversions.sale.lastAt_1", NASTY],
+            "RSLead": {"reads per write": 1.5, "a.b": null, "whole": true, "none": {}},
+        })),
+        notes: vec![String::new(), NASTY.to_owned(), "x".repeat(10_000)],
+        ..report(0)
+    };
+    let bare = Report {
+        rows: [].into(),
+        queue: Depth::default(),
+        at: Timestamp::MAX,
+        ..report(0)
+    };
+    for report in [full, bare] {
+        keep_report(fixture, &report).await;
+        assert_eq!(reports(fixture, 1).await, [report]);
+    }
+}
+
+async fn the_newest_reports_come_first(fixture: &mut impl Fixture<Ports: Reports>) {
+    let mut newest_first = Vec::new();
+    for (minutes, note) in [(0, "first"), (5, "second"), (5, "third"), (9, "fourth")] {
+        let mut report = report(minutes);
+        report.notes.push(note.to_owned());
+        keep_report(fixture, &report).await;
+        newest_first.insert(0, report);
+    }
+    for limit in [0, 1, 3, 4, 5] {
+        let expect = &newest_first[..limit.min(4)];
+        assert_eq!(reports(fixture, limit).await, expect, "{limit}");
+    }
+}
+
+async fn all_of_it_survives_reopening(fixture: &mut impl Fixture<Ports: Reports>) {
+    let all = every_shape();
+    let number = keep_run(fixture, &run(0, &all), &all).await;
+    keep_report(fixture, &report(0)).await;
+    fixture.reopen().await;
+    assert_eq!(runs(fixture, 10).await, [(number, run(0, &all))]);
+    assert_eq!(findings(fixture, number, 4).await, all);
+    assert_eq!(reports(fixture, 10).await, [report(0)]);
+    let next = keep_run(fixture, &run(1, &[]), &[]).await;
+    assert!(next > number, "{next} after {number}");
+    keep_report(fixture, &report(1)).await;
+    assert_eq!(reports(fixture, 10).await, [report(1), report(0)]);
+}
