@@ -6,6 +6,7 @@
 mod clock;
 mod error;
 mod hierarchies;
+mod indexes;
 mod journal;
 mod queue;
 mod rejects;
@@ -16,6 +17,7 @@ pub use crate::model::Depth;
 pub use clock::Clock;
 pub use error::{Error, ErrorKind};
 pub use hierarchies::Hierarchies;
+pub use indexes::Indexes;
 pub use journal::{Appended, Journal, Partition};
 pub use queue::{Letter, Message, Queue, Receipt, Received};
 pub use rejects::Rejects;
