@@ -4,8 +4,8 @@ use shared::flow::{Addition, RowKey, Stored, Write};
 use shared::handlers::Table;
 use shared::model::{ActionHierarchy, Finding, Group, ReplayRun, Report, Timestamp};
 use shared::ports::{
-    Added, Committed, ConversionPage, ConversionQuery, Error, Hierarchies, HistoryVersion, Partition,
-    Reading, Reports, Tables,
+    Added, Committed, ConversionPage, ConversionQuery, Error, Hierarchies, HistoryVersion,
+    Partition, Reading, Reports, Tables,
 };
 
 /// The rows, wherever this data directory keeps them.
@@ -132,7 +132,12 @@ impl Reports for HostTables<'_> {
         }
     }
 
-    async fn findings(&self, run: u64, after: u64, limit: usize) -> Result<Vec<(u64, Finding)>, Error> {
+    async fn findings(
+        &self,
+        run: u64,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Finding)>, Error> {
         match self {
             Self::Local(store) => store.findings(run, after, limit).await,
             Self::Remote(store) => store.findings(run, after, limit).await,

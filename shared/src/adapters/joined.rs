@@ -4,7 +4,8 @@ use crate::flow::{Addition, RowKey, Stored, Write};
 use crate::model::{ActionHierarchy, Entry, Finding, Group, ReplayRun, Report, Timestamp};
 use crate::ports::{
     Added, Appended, Committed, ConversionPage, ConversionQuery, Depth, Error, Hierarchies,
-    HistoryVersion, Journal, Letter, Message, Partition, Queue, Reading, Receipt, Received, Reports, Tables,
+    HistoryVersion, Journal, Letter, Message, Partition, Queue, Reading, Receipt, Received,
+    Reports, Tables,
 };
 
 /// All ports over two stores: events and messages in one, rows and hierarchies in the other.

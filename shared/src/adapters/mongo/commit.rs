@@ -23,7 +23,7 @@ use super::{HIERARCHIES, Mongo, PLACES, conversions, failed, keys, rows_of};
 /// are not divided.
 const ROWS_MAX: usize = 1_000;
 /// How often a transaction that another one disturbed is made again.
-const ATTEMPTS_MAX: u32 = 12;
+pub(super) const ATTEMPTS_MAX: u32 = 12;
 /// How often the outcome of a transaction is asked for again.
 const OUTCOME_ATTEMPTS_MAX: u32 = 4;
 /// The longest pause before an attempt, in milliseconds.
@@ -40,7 +40,7 @@ struct Share<'a> {
 }
 
 /// How an attempt to write a share ended.
-enum Attempt {
+pub(super) enum Attempt {
     Done,
     /// Nothing was written, because these writes lost.
     Lost(BTreeSet<usize>),
@@ -97,7 +97,7 @@ impl Mongo {
     }
 
     /// One transaction: one bulk write, and its end.
-    async fn attempt(&self, plan: Plan) -> Result<Attempt, MongoError> {
+    pub(super) async fn attempt(&self, plan: Plan) -> Result<Attempt, MongoError> {
         if plan.models.is_empty() {
             return Ok(Attempt::Done);
         }
@@ -147,7 +147,7 @@ async fn settle(session: &mut ClientSession) -> Result<(), MongoError> {
 
 /// Waits until whoever disturbed a transaction is likely to be done, each time a little longer, and
 /// not as long as others that were disturbed.
-async fn pause(attempt: u32) {
+pub(super) async fn pause(attempt: u32) {
     let most = (1_u64 << attempt.min(16)).min(PAUSE_MS_MAX);
     #[expect(
         clippy::disallowed_methods,
@@ -194,7 +194,7 @@ impl<'a> Share<'a> {
 }
 
 /// The operations of a transaction, and which of them say whether a row was written.
-struct Plan {
+pub(super) struct Plan {
     models: Vec<WriteModel>,
     deciding: Vec<Deciding>,
     database: String,
@@ -229,13 +229,41 @@ impl Deciding {
 }
 
 impl Plan {
-    /// All operations of a share but those of writes that are `lost`, and of their groups' hierarchies.
-    fn new(store: &Mongo, share: Share<'_>, lost: &BTreeSet<usize>) -> Self {
-        let mut plan = Self {
+    pub(super) fn empty(store: &Mongo) -> Self {
+        Self {
             models: Vec::new(),
             deciding: Vec::new(),
             database: store.database.name().to_owned(),
-        };
+        }
+    }
+
+    /// Adds an operation that decides nothing.
+    pub(super) fn push(&mut self, model: WriteModel) {
+        self.models.push(model);
+    }
+
+    /// Adds an upsert that decides about what stands at `place`: it must insert.
+    pub(super) fn decide_by_insert(&mut self, place: usize, upsert: WriteModel) {
+        self.decide(place, How::Insert, upsert);
+    }
+
+    /// Adds an update that decides about what stands at `place`: it must match.
+    pub(super) fn decide_by_update(&mut self, place: usize, update: WriteModel) {
+        self.decide(place, How::Update, update);
+    }
+
+    fn decide(&mut self, write: usize, how: How, model: WriteModel) {
+        self.deciding.push(Deciding {
+            write,
+            operation: self.models.len(),
+            how,
+        });
+        self.models.push(model);
+    }
+
+    /// All operations of a share but those of writes that are `lost`, and of their groups' hierarchies.
+    fn new(store: &Mongo, share: Share<'_>, lost: &BTreeSet<usize>) -> Self {
+        let mut plan = Self::empty(store);
         let mut losers = BTreeSet::new();
         for (place, write) in share.writes.iter().enumerate() {
             if lost.contains(&place) {
@@ -254,7 +282,7 @@ impl Plan {
         plan
     }
 
-    fn namespace(&self, collection: &str) -> Namespace {
+    pub(super) fn namespace(&self, collection: &str) -> Namespace {
         Namespace::new(self.database.as_str(), collection)
     }
 
@@ -265,25 +293,20 @@ impl Plan {
         let (how, model) = match (&write.put, write.expected) {
             (Some(put), None) => (How::Insert, insert_row(namespace, key, &write.key, put)),
             (Some(put), Some(expected)) => {
-                let filter = doc! { "trail.key": key, "trail.version": document::int(expected) };
+                let filter = of_version(&key, document::int(expected));
                 (How::Update, update_row(namespace, filter, &write.key, put))
             }
             (None, expected) => {
                 // Nothing carries a negative version: what was not there cannot be taken away.
                 let expected = expected.map_or(-1, document::int);
-                let filter = doc! { "trail.key": key, "trail.version": expected };
+                let filter = of_version(&key, expected);
                 let delete = DeleteOneModel::builder()
                     .namespace(namespace)
                     .filter(filter);
                 (How::Delete, delete.build().into())
             }
         };
-        self.deciding.push(Deciding {
-            write: place,
-            operation: self.models.len(),
-            how,
-        });
-        self.models.push(model);
+        self.decide(place, how, model);
     }
 
     /// What goes with a row: its history, its places in the index of conversions.
@@ -335,7 +358,7 @@ impl Plan {
         }
     }
 
-    fn insert(&mut self, collection: &str, document: Document) {
+    pub(super) fn insert(&mut self, collection: &str, document: Document) {
         let namespace = self.namespace(collection);
         let insert = InsertOneModel::builder()
             .namespace(namespace)
@@ -386,8 +409,13 @@ fn update_row(namespace: Namespace, filter: Document, row: &RowKey, put: &Put) -
         .into()
 }
 
+/// A row, if it is of that version.
+pub(super) fn of_version(key: &str, version: i64) -> Document {
+    doc! { "trail.key": key, "trail.version": version }
+}
+
 /// Versions of a row that are in force, and `more`.
-fn in_force(row: &str, more: Document) -> Document {
+pub(super) fn in_force(row: &str, more: Document) -> Document {
     let mut filter = doc! { "trail.key": row, "trail.inForce": true };
     filter.extend(more);
     filter

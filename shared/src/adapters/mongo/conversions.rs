@@ -1,15 +1,76 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use futures_util::TryStreamExt;
 use mongodb::bson::{Document, doc};
+use mongodb::options::{DeleteManyModel, UpdateOneModel};
 use smol_str::SmolStr;
 
 use crate::flow::RowKey;
-use crate::model::Timestamp;
+use crate::handlers::Table;
+use crate::model::{DerivedIndex, Timestamp};
 use crate::ports::{ConversionPage, ConversionQuery, Cursor, Error, Reading, Tables};
 
-use super::document::date;
-use super::{Mongo, PLACES, failed, keys};
+use super::commit::{self, Plan};
+use super::document::{self, date};
+use super::indexes::{Index, Kind, Query, Samples};
+use super::{Mongo, PLACES, failed, keys, rows_of};
 
 const DOING: &str = "read conversions from MongoDB";
+
+const BY_ROW: &str = "by_row";
+const BY_NAME: &str = "by_name";
+/// Names the index of conversions as a whole.
+const INDEX: &str = "RSLeadGlobalConversions.places";
+
+pub(super) fn indexes() -> Vec<Index> {
+    let of = |name, keys| Index {
+        collection: PLACES,
+        name,
+        keys,
+        kind: Kind::Plain,
+    };
+    vec![
+        of(BY_ROW, doc! { "key": 1 }),
+        of(BY_NAME, doc! { "tenant": 1, "name": 1, "place": 1 }),
+    ]
+}
+
+pub(super) fn queries(collection: &'static str, samples: &Samples) -> Vec<Query> {
+    if collection != PLACES {
+        return Vec::new();
+    }
+    let text = |name: &str| SmolStr::from(samples.first.get_str(name).unwrap_or_default());
+    let page = ConversionQuery {
+        tenant: text("tenant"),
+        name: text("name"),
+        from: Timestamp::MIN,
+        to: Timestamp::MAX,
+        limit: 1,
+        after: None,
+    };
+    let query = |name: &str, needs, filter, sort| Query {
+        name: name.to_owned(),
+        collection,
+        needs: Some(needs),
+        filter,
+        sort,
+    };
+    let newest = doc! { "place": -1 };
+    vec![
+        query(
+            "Tables::conversions, page",
+            BY_NAME,
+            page_filter(&page),
+            newest,
+        ),
+        query(
+            "Tables::commit, places",
+            BY_ROW,
+            doc! { "key": text("key").as_str() },
+            doc! {},
+        ),
+    ]
+}
 
 /// An entry of the index of conversions. An index over the rows themselves cannot sort by the time of
 /// one of many conversions.
@@ -74,9 +135,112 @@ impl Mongo {
     }
 }
 
+impl Mongo {
+    /// Compares the index of conversions with the rows that it follows from.
+    pub(super) async fn check_places(&self) -> Result<DerivedIndex, Error> {
+        let (mut lacking, mut stray) = (0, 0);
+        for (_, wanted, there) in self.astray().await? {
+            let count = |a: &[(String, String)], b: &[(String, String)]| {
+                a.iter().filter(|entry| !b.contains(entry)).count() as u64
+            };
+            lacking += count(&wanted, &there);
+            stray += count(&there, &wanted);
+        }
+        Ok(DerivedIndex {
+            index: INDEX.into(),
+            lacking,
+            stray,
+        })
+    }
+
+    /// Brings the entries of rows that have others to what the rows say.
+    pub(super) async fn mend_places(&self) -> Result<Option<SmolStr>, Error> {
+        let astray = self.astray().await?;
+        for (key, _, _) in &astray {
+            let row = keys::row(Table::RSLeadGlobalConversions, key);
+            let Some(row) = row else { continue };
+            self.place_anew(&row).await?;
+        }
+        Ok((!astray.is_empty()).then(|| INDEX.into()))
+    }
+
+    /// Rows whose entries are not what they should be, with what should be there and what is.
+    async fn astray(&self) -> Result<Vec<Astray>, Error> {
+        let mut rows = self
+            .read_from(rows_of(Table::RSLeadGlobalConversions))
+            .find(doc! { "trail.key": { "$exists": true } })
+            .await
+            .map_err(failed(DOING))?;
+        let mut wanted: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+        while let Some(document) = rows.try_next().await.map_err(failed(DOING))? {
+            let stored = document::stored(Table::RSLeadGlobalConversions, document);
+            let Some(stored) = stored.filter(|stored| stored.readable) else {
+                continue;
+            };
+            let entry = |(name, at): (&SmolStr, Timestamp)| {
+                (name.to_string(), position(at, &stored.key.id))
+            };
+            let entries: Vec<(String, String)> = stored.row.places().map(entry).collect();
+            if !entries.is_empty() {
+                wanted.insert(keys::of_row(&stored.key), entries);
+            }
+        }
+        let mut there: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+        let mut places = self
+            .read_from(PLACES)
+            .find(doc! {})
+            .await
+            .map_err(failed(DOING))?;
+        while let Some(place) = places.try_next().await.map_err(failed(DOING))? {
+            let text = |name: &str| place.get_str(name).unwrap_or_default().to_owned();
+            let entry = (text("name"), text("place"));
+            there.entry(text("key")).or_default().push(entry);
+        }
+        let mut astray = Vec::new();
+        let keys: BTreeSet<String> = wanted.keys().chain(there.keys()).cloned().collect();
+        for key in keys {
+            let wanted = wanted.remove(&key).unwrap_or_default();
+            let mut there = there.remove(&key).unwrap_or_default();
+            there.sort_unstable();
+            if wanted != there {
+                astray.push((key, wanted, there));
+            }
+        }
+        Ok(astray)
+    }
+
+    /// Writes a row's entries anew, unless somebody writes the row meanwhile: that write does it too.
+    async fn place_anew(&self, key: &RowKey) -> Result<(), Error> {
+        let row = self.read(std::slice::from_ref(key), Reading::Row).await?;
+        let row = row.first();
+        let text = keys::of_row(key);
+        let mut plan = Plan::empty(self);
+        if let Some(row) = row {
+            let version = document::int(row.trail.version);
+            let same = UpdateOneModel::builder()
+                .namespace(plan.namespace(rows_of(key.table)))
+                .filter(commit::of_version(&text, version))
+                .update(doc! { "$set": { "trail.version": version } });
+            plan.decide_by_update(0, same.build().into());
+        }
+        let all = DeleteManyModel::builder()
+            .namespace(plan.namespace(PLACES))
+            .filter(doc! { "key": text });
+        plan.push(all.build().into());
+        for (name, at) in row.iter().flat_map(|row| row.row.places()) {
+            plan.insert(PLACES, place(key, name, at));
+        }
+        let attempt = self.attempt(plan).await;
+        attempt.map(|_ended| ()).map_err(failed(DOING))
+    }
+}
+
+/// A row's key, the entries that should be there, and those that are.
+type Astray = (String, Vec<(String, String)>, Vec<(String, String)>);
+
 fn read_place(place: &Document) -> Option<Cursor> {
     Some(Cursor {
-        last_at: super::document::moment(*place.get_datetime("lastAt").ok()?),
+        last_at: document::moment(*place.get_datetime("lastAt").ok()?),
         lead_id: place.get_str("leadId").ok()?.into(),
     })
 }

@@ -5,7 +5,38 @@ use crate::model::{ActionHierarchy, ActionNode, Group, Late, Timestamp};
 use crate::ports::{Error, ErrorKind, Hierarchies};
 
 use super::document::{date, moment};
+use super::indexes::{Index, Kind, Query, Samples};
 use super::{HIERARCHIES, Mongo, failed, keys};
+
+const BY_GROUP: &str = "by_group";
+
+pub(super) fn indexes() -> Vec<Index> {
+    let of = |name, keys, kind| Index {
+        collection: HIERARCHIES,
+        name,
+        keys,
+        kind,
+    };
+    let by_group = doc! { "group": 1, "savedAt": 1, "_id": 1 };
+    vec![
+        of(BY_GROUP, by_group, Kind::Plain),
+        of("expiry", doc! { "expireAt": 1 }, Kind::Expiry),
+    ]
+}
+
+pub(super) fn queries(collection: &'static str, samples: &Samples) -> Vec<Query> {
+    if collection != HIERARCHIES {
+        return Vec::new();
+    }
+    let group = samples.first.get_str("group").unwrap_or_default();
+    vec![Query {
+        name: "Hierarchies::of_group".to_owned(),
+        collection,
+        needs: Some(BY_GROUP),
+        filter: doc! { "group": group },
+        sort: doc! { "savedAt": 1, "_id": 1 },
+    }]
+}
 
 const DOING: &str = "read action hierarchies from MongoDB";
 

@@ -8,13 +8,16 @@
 //! One [`Tables::commit`](crate::ports::Tables::commit) is one bulk write in a transaction, so that a row, its history, its places in the index of conversions and its hierarchies agree at every
 //! moment; losing a race takes the loser's writes out and sends the rest again. MongoDB 8.0 or later.
 
+mod additions;
 mod commit;
 mod conversions;
 mod document;
 mod export;
 mod failure;
 mod hierarchies;
+mod indexes;
 mod keys;
+mod reports;
 mod tables;
 
 use std::fmt;
@@ -42,6 +45,8 @@ pub const DATABASE: &str = "foldback";
 const HIERARCHIES: &str = "ActionHierarchy";
 /// The collection that leads are found in by conversion and time.
 const PLACES: &str = "RSLeadGlobalConversions.places";
+/// The collection of the actions that additions were taken in by.
+const ADDITIONS: &str = "Addition";
 /// A process handles one batch at a time; its widest read asks five collections at once.
 const POOL_MAX: u32 = 6;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -5,21 +5,106 @@ use futures_util::future::try_join_all;
 use mongodb::bson::{Bson, Document, doc};
 use smol_str::SmolStr;
 
-use crate::flow::{RowKey, Stored, Write};
+use crate::flow::{Addition, RowKey, Stored, Write};
 use crate::handlers::{Table, Version};
 use crate::model::{ActionHierarchy, Group, Timestamp};
 use crate::ports::{
-    Committed, ConversionPage, ConversionQuery, Error, ErrorKind, HistoryVersion, Partition,
+    Added, Committed, ConversionPage, ConversionQuery, Error, ErrorKind, HistoryVersion, Partition,
     Reading, Tables,
 };
 
 use super::document::{self, moment, to_json};
-use super::{Mongo, failed, keys, rows_of};
+use super::indexes::{Index, Kind, Query, Samples};
+use super::{Mongo, commit, failed, keys, rows_of};
 
 const DOING: &str = "read rows from MongoDB";
 /// More documents than a read of one batch gives: the server answers as many as fit a message of
 /// 16 MiB at once.
 const AT_ONCE: u32 = 100_000;
+
+const BY_KEY: &str = "by_key";
+const BY_GROUP: &str = "by_group";
+const BY_ID: &str = "by_id";
+const IN_FORCE_BY_KEY: &str = "in_force_by_key";
+const IN_FORCE_BY_GROUP: &str = "in_force_by_group";
+
+pub(super) fn indexes() -> Vec<Index> {
+    let mut all = Vec::new();
+    for table in Table::ALL {
+        let of = |collection, name, keys, kind| Index {
+            collection,
+            name,
+            keys,
+            kind,
+        };
+        let (rows, id) = (rows_of(table), table.id_field());
+        all.push(of(rows, BY_KEY, doc! { "trail.key": 1 }, Kind::Unique));
+        all.push(of(rows, BY_GROUP, doc! { "trail.group": 1 }, Kind::Plain));
+        all.push(of(rows, BY_ID, doc! { id: 1, "tenant": 1 }, Kind::Plain));
+        if table.is_temporal() {
+            let versions = table.name();
+            let by_key = doc! { "trail.key": 1, "trail.inForce": 1, "n": 1 };
+            let by_group = doc! { "trail.group": 1, "trail.inForce": 1 };
+            all.push(of(versions, IN_FORCE_BY_KEY, by_key, Kind::Plain));
+            all.push(of(versions, IN_FORCE_BY_GROUP, by_group, Kind::Plain));
+        }
+    }
+    all
+}
+
+pub(super) fn queries(collection: &'static str, samples: &Samples) -> Vec<Query> {
+    let mut all = Vec::new();
+    for table in Table::ALL {
+        let query = |name: &str, needs: &'static str, filter: Document| Query {
+            name: format!("{name}, {collection}"),
+            collection,
+            needs: Some(needs),
+            filter,
+            sort: Document::new(),
+        };
+        let key = samples.keys.first().map_or("", String::as_str);
+        let group = samples.groups.first().map_or("", String::as_str);
+        if collection == rows_of(table) {
+            let id = samples.first.get_str(table.id_field()).unwrap_or_default();
+            let tenant = samples.first.get_str("tenant").ok();
+            let page = between(group, &format!("{group}$"));
+            all.extend([
+                query("Tables::read", BY_KEY, of_keys(&samples.keys)),
+                query("Tables::commit", BY_KEY, commit::of_version(key, 1)),
+                query("Tables::read_groups", BY_GROUP, of_groups(&samples.groups)),
+                Query {
+                    sort: doc! { "trail.group": 1 },
+                    ..query("Tables::groups_with_rows", BY_GROUP, page)
+                },
+                query("Tables::find", BY_ID, of_id(table, tenant, id)),
+                query("Tables::find, any tenant", BY_ID, of_id(table, None, id)),
+            ]);
+        } else if collection == table.name() {
+            let in_force = |filter| Part::versions(table, filter).filter;
+            let (keys, groups) = (of_keys(&samples.keys), of_groups(&samples.groups));
+            let later = commit::in_force(key, doc! { "n": { "$gt": 0 } });
+            all.extend([
+                query("Tables::read, histories", IN_FORCE_BY_KEY, in_force(keys)),
+                query(
+                    "Tables::read_groups, histories",
+                    IN_FORCE_BY_GROUP,
+                    in_force(groups),
+                ),
+                query("Tables::history", IN_FORCE_BY_KEY, of_row(key)),
+                query("Tables::commit, histories", IN_FORCE_BY_KEY, later),
+            ]);
+        }
+    }
+    all
+}
+
+fn of_id(table: Table, tenant: Option<&str>, id: &str) -> Document {
+    let mut filter = doc! { table.id_field(): id };
+    if let Some(tenant) = tenant {
+        filter.insert("tenant", tenant);
+    }
+    filter
+}
 
 impl Tables for Mongo {
     async fn read(&self, keys: &[RowKey], reading: Reading) -> Result<Vec<Stored>, Error> {
@@ -77,10 +162,14 @@ impl Tables for Mongo {
         self.commit_all(writes, finished, now).await
     }
 
+    async fn add(&self, additions: &[Addition], now: Timestamp) -> Result<Vec<Added>, Error> {
+        self.add_all(additions, now).await
+    }
+
     async fn history(&self, key: &RowKey) -> Result<Vec<HistoryVersion>, Error> {
         let cursor = self
             .read_from(key.table.name())
-            .find(doc! { "trail.key": keys::of_row(key) })
+            .find(of_row(&keys::of_row(key)))
             .await
             .map_err(failed(DOING))?;
         let documents: Vec<Document> = cursor.try_collect().await.map_err(failed(DOING))?;
@@ -98,10 +187,7 @@ impl Tables for Mongo {
 
     async fn find(&self, tenant: Option<&str>, id: &str) -> Result<Vec<RowKey>, Error> {
         let parts = Table::ALL.map(|table| {
-            let mut filter = doc! { table.id_field(): id };
-            if let Some(tenant) = tenant {
-                filter.insert("tenant", tenant);
-            }
+            let filter = of_id(table, tenant, id);
             Part {
                 fields: doc! { "_id": 0, "trail.key": 1 },
                 ..Part::rows(table, filter)
@@ -147,6 +233,14 @@ impl Part {
             ..Self::rows(table, filter)
         }
     }
+}
+
+fn of_row(key: &str) -> Document {
+    doc! { "trail.key": key }
+}
+
+fn between(from: &str, to: &str) -> Document {
+    doc! { "trail.group": { "$gte": from, "$lt": to } }
 }
 
 fn of_keys(keys: &[String]) -> Document {
@@ -254,7 +348,7 @@ impl Mongo {
     ) -> Result<Vec<String>, Error> {
         let cursor = self
             .read_from(collection)
-            .find(doc! { "trail.group": { "$gte": from, "$lt": to } })
+            .find(between(from, to))
             .projection(doc! { "_id": 0, "trail.group": 1 })
             .sort(doc! { "trail.group": 1 })
             .limit(i64::try_from(limit).unwrap_or(i64::MAX))
