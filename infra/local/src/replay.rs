@@ -170,7 +170,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Status, Failure> {
         }
     };
     let listing = match (args.json, args.mode) {
-        (true, _) => Listing::Json,
+        (true, ReplayMode::Report | ReplayMode::Changes | ReplayMode::Update) => Listing::Json,
         (false, ReplayMode::Report) => Listing::Reasons,
         (false, ReplayMode::Changes | ReplayMode::Update) => Listing::Fields,
     };

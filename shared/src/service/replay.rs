@@ -349,3 +349,35 @@ impl<'a> Pages<'a> {
         Ok(Some(groups))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_says_what_it_is() {
+        let part = Partition { index: 0, count: 4 };
+        let group = |n: usize| Group {
+            tenant: "acme".into(),
+            key: format!("lead-{n}").into(),
+        };
+        for (scope, expect) in [
+            (Scope::Partition(Partition::WHOLE, None), "all tenants"),
+            (
+                Scope::Partition(part, Some("acme".into())),
+                "tenant acme, partition 1/4",
+            ),
+            (
+                Scope::Groups((1..3).map(group).collect()),
+                "groups acme#lead-1 acme#lead-2",
+            ),
+            (
+                Scope::Groups((0..10).map(group).collect()),
+                "groups acme#lead-0 acme#lead-1 acme#lead-2 acme#lead-3 acme#lead-4 acme#lead-5 \
+                 acme#lead-6 acme#lead-7 and 2 more",
+            ),
+        ] {
+            assert_eq!(scope.to_string(), expect);
+        }
+    }
+}

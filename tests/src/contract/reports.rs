@@ -74,7 +74,7 @@ fn every_shape() -> Vec<Finding> {
     findings
 }
 
-fn run(started: i64, findings: &[Finding]) -> ReplayRun {
+fn run_of(started: i64, findings: &[Finding]) -> ReplayRun {
     let mut run = ReplayRun {
         started: at(started),
         finished: at(started).plus_ms(1),
@@ -157,7 +157,7 @@ async fn nothing_kept_is_nothing_found(fixture: &mut impl Fixture<Ports: Reports
 
 async fn runs_and_findings_come_back_as_they_were(fixture: &mut impl Fixture<Ports: Reports>) {
     let all = every_shape();
-    let full = run(0, &all);
+    let full = run_of(0, &all);
     assert_eq!((full.findings, full.by_class.len()), (9, 8));
     let extreme = ReplayRun {
         started: Timestamp::MIN,
@@ -176,14 +176,14 @@ async fn many_findings_come_back_in_their_order(fixture: &mut impl Fixture<Ports
     let many: Vec<Finding> = (0..2_500)
         .map(|n| finding(&format!("lead-{}", n * 7_919 % 2_503)))
         .collect();
-    let number = keep_run(fixture, &run(0, &many), &many).await;
+    let number = keep_run(fixture, &run_of(0, &many), &many).await;
     assert_eq!(findings(fixture, number, 1_000).await, many);
     assert_eq!(findings(fixture, number, 10_000).await, many);
 }
 
 async fn findings_come_in_pages(fixture: &mut impl Fixture<Ports: Reports>) {
     let five: Vec<Finding> = ["c", "a", "b", "a", "d"].map(finding).to_vec();
-    let number = keep_run(fixture, &run(0, &five), &five).await;
+    let number = keep_run(fixture, &run_of(0, &five), &five).await;
     for limit in 1..=6 {
         assert_eq!(findings(fixture, number, limit).await, five, "{limit}");
     }
@@ -196,7 +196,7 @@ async fn the_newest_runs_come_first(fixture: &mut impl Fixture<Ports: Reports>) 
     let mut newest_first = Vec::new();
     // Equal moments, too.
     for started in [0, 5, 5, 9] {
-        let run = run(started, &[]);
+        let run = run_of(started, &[]);
         let number = keep_run(fixture, &run, &[]).await;
         newest_first.insert(0, (number, run));
     }
@@ -210,9 +210,9 @@ async fn the_newest_runs_come_first(fixture: &mut impl Fixture<Ports: Reports>) 
 
 async fn runs_are_apart(fixture: &mut impl Fixture<Ports: Reports>) {
     let (ours, theirs) = (["a", "b"].map(finding), ["b", "c", "d"].map(finding));
-    let one = keep_run(fixture, &run(0, &ours), &ours).await;
-    let two = keep_run(fixture, &run(1, &theirs), &theirs).await;
-    let same = keep_run(fixture, &run(1, &theirs), &theirs).await;
+    let one = keep_run(fixture, &run_of(0, &ours), &ours).await;
+    let two = keep_run(fixture, &run_of(1, &theirs), &theirs).await;
+    let same = keep_run(fixture, &run_of(1, &theirs), &theirs).await;
     assert!(one < two && two < same, "{one} {two} {same}");
     for limit in [1, 2, 10] {
         assert_eq!(findings(fixture, one, limit).await, ours);
@@ -228,7 +228,7 @@ async fn reports_come_back_as_they_were(fixture: &mut impl Fixture<Ports: Report
             .into_iter()
             .map(|table| (table.name().into(), table.index() as u64))
             .collect(),
-        last_run: Some(run(3, &every_shape())),
+        last_run: Some(run_of(3, &every_shape())),
         indexes: Some(json!({
             "unused": ["conversions.sale.lastAt_1", NASTY],
             "RSLead": {"reads per write": 1.5, "a.b": null, "whole": true, "none": {}},
@@ -264,13 +264,13 @@ async fn the_newest_reports_come_first(fixture: &mut impl Fixture<Ports: Reports
 
 async fn all_of_it_survives_reopening(fixture: &mut impl Fixture<Ports: Reports>) {
     let all = every_shape();
-    let number = keep_run(fixture, &run(0, &all), &all).await;
+    let number = keep_run(fixture, &run_of(0, &all), &all).await;
     keep_report(fixture, &report(0)).await;
     fixture.reopen().await;
-    assert_eq!(runs(fixture, 10).await, [(number, run(0, &all))]);
+    assert_eq!(runs(fixture, 10).await, [(number, run_of(0, &all))]);
     assert_eq!(findings(fixture, number, 4).await, all);
     assert_eq!(reports(fixture, 10).await, [report(0)]);
-    let next = keep_run(fixture, &run(1, &[]), &[]).await;
+    let next = keep_run(fixture, &run_of(1, &[]), &[]).await;
     assert!(next > number, "{next} after {number}");
     keep_report(fixture, &report(1)).await;
     assert_eq!(reports(fixture, 10).await, [report(1), report(0)]);
