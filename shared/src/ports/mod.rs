@@ -6,6 +6,7 @@
 mod clock;
 mod error;
 mod hierarchies;
+mod indexes;
 mod journal;
 mod queue;
 mod rejects;
@@ -14,6 +15,7 @@ mod tables;
 pub use clock::Clock;
 pub use error::{Error, ErrorKind};
 pub use hierarchies::Hierarchies;
+pub use indexes::Indexes;
 pub use journal::{Appended, Journal, Partition};
 pub use queue::{Depth, Letter, Message, Queue, Receipt, Received};
 pub use rejects::Rejects;
