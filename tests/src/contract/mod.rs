@@ -49,6 +49,7 @@ macro_rules! suite {
 pub mod conversions;
 pub mod hierarchies;
 pub mod identities;
+pub mod indexes;
 pub mod journal;
 pub mod queue;
 pub mod queue_deduplication;

@@ -5,7 +5,7 @@ use rusqlite::config::DbConfig;
 
 use crate::ports::{Error, ErrorKind};
 
-use super::failed;
+use super::{failed, indexes};
 
 /// The format of the file. A later version reads older ones; an older one refuses later ones.
 const FORMAT: i32 = 1;
@@ -18,17 +18,16 @@ const CHECKPOINT_PAGES: u32 = 16_384;
 const CACHE_KIB: i32 = 65_536;
 const MAP_BYTES: i64 = 1 << 30;
 
+/// The tables. Their indexes are declared beside the queries that need them.
 const TABLES: &str = "
     CREATE TABLE groups (
         gid INTEGER PRIMARY KEY, tenant TEXT NOT NULL, key TEXT NOT NULL, hash INTEGER NOT NULL,
         UNIQUE (tenant, key)
     ) STRICT;
-    CREATE INDEX groups_by_key ON groups (key);
     -- Segments: the events of one group that were appended together.
     CREATE TABLE journal (
         position INTEGER PRIMARY KEY, gid INTEGER NOT NULL, body BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX journal_by_group ON journal (gid);
     -- Where the event of an identity stands. The key is the first free number from its hash on.
     CREATE TABLE identities (hash INTEGER PRIMARY KEY, position INTEGER NOT NULL) STRICT;
     CREATE TABLE messages (
@@ -36,7 +35,6 @@ const TABLES: &str = "
         deduplication BLOB NOT NULL, sent INTEGER NOT NULL, receives INTEGER NOT NULL,
         hidden_until INTEGER NOT NULL, body BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX messages_by_group ON messages (gid);
     CREATE TABLE deduplication (id BLOB PRIMARY KEY, sent INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE dead_letters (
         id INTEGER PRIMARY KEY AUTOINCREMENT, gid INTEGER NOT NULL, deduplication BLOB NOT NULL,
@@ -47,7 +45,6 @@ const TABLES: &str = "
         body TEXT NOT NULL, trail BLOB NOT NULL,
         PRIMARY KEY (gid, tbl, id)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX rows_by_id ON rows (id) WHERE tbl IN (1, 2);
     CREATE TABLE history (
         gid INTEGER NOT NULL, tbl INTEGER NOT NULL, id TEXT NOT NULL, n INTEGER NOT NULL,
         made INTEGER NOT NULL, valid_from INTEGER NOT NULL, valid_to INTEGER,
@@ -60,11 +57,9 @@ const TABLES: &str = "
         gid INTEGER NOT NULL,
         PRIMARY KEY (tenant, name, last_at, lead)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX conversions_by_group ON conversions (gid);
     CREATE TABLE hierarchies (
         id INTEGER PRIMARY KEY, gid INTEGER NOT NULL, body BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX hierarchies_by_group ON hierarchies (gid);
     CREATE TABLE rejects (
         id INTEGER PRIMARY KEY, mark BLOB NOT NULL UNIQUE, at INTEGER NOT NULL,
         input TEXT NOT NULL, line INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
@@ -99,8 +94,11 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     let objects: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if objects == 0 {
+        let indexes: String = indexes::declared()
+            .map(|index| index.sql() + "; ")
+            .collect();
         connection.execute_batch(&format!(
-            "BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID}; \
+            "BEGIN; {TABLES} {indexes} PRAGMA application_id = {APPLICATION_ID}; \
              PRAGMA user_version = {FORMAT}; COMMIT;"
         ))?;
     }
