@@ -36,6 +36,7 @@ enum Command {
     Query(crate::query::QueryArgs),
     Show(crate::show::ShowArgs),
     Rejects(crate::rejects::RejectsArgs),
+    Indexes(crate::indexes::IndexesArgs),
     Dlq(crate::dlq::DlqArgs),
     Generate(crate::generate::GenerateArgs),
 }
@@ -84,6 +85,7 @@ impl Cli {
             Command::Query(args) => crate::query::run(args),
             Command::Show(args) => crate::show::run(args),
             Command::Rejects(args) => crate::rejects::run(args),
+            Command::Indexes(args) => crate::indexes::run(args),
             Command::Dlq(args) => crate::dlq::run(args),
             Command::Generate(args) => crate::generate::run(args),
         }

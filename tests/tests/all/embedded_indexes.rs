@@ -40,7 +40,7 @@ fn check(store: &Embedded) -> IndexCheck {
 
 fn plan<'c>(check: &'c IndexCheck, query: &str) -> &'c QueryPlan {
     let plan = check.plans.iter().find(|plan| plan.query == query);
-    plan.unwrap_or_else(|| panic!("no query {query:?} in {:#?}", check.plans))
+    plan.expect(query)
 }
 
 /// Without the index the check says so, with every query that misses it; `create_indexes` mends it.
@@ -69,7 +69,11 @@ fn dropped(index: &str, table: &str, queries: &[&str]) -> (IndexCheck, IndexChec
 #[test]
 fn a_dropped_index_is_missed_by_its_queries_and_made_again() {
     for (index, table, queries) in [
-        ("groups_by_key", "groups", &["Embedded::groups_named"][..]),
+        (
+            "groups_by_key",
+            "groups",
+            &["Tables::find, by the key of the group"][..],
+        ),
         (
             "journal_by_group",
             "journal",

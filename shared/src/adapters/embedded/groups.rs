@@ -32,7 +32,7 @@ queries! {
         trial: "SELECT gid FROM groups LIMIT 1",
     }
     GROUPS_OF_KEY {
-        name: "Embedded::groups_named",
+        name: "Tables::find, by the key of the group",
         needs: [Need::Index(&GROUPS_BY_KEY)],
         sql: "SELECT gid, tenant FROM groups WHERE key = ? ORDER BY tenant",
         trial: "SELECT key FROM groups LIMIT 1",
