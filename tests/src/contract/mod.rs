@@ -51,6 +51,7 @@ pub mod additions_and_commits;
 pub mod conversions;
 pub mod hierarchies;
 pub mod identities;
+pub mod indexes;
 pub mod journal;
 pub mod queue;
 pub mod queue_deduplication;
