@@ -4,3 +4,4 @@ mod contract;
 mod embedded;
 mod embedded_indexes;
 mod mongo;
+mod mongo_indexes;

@@ -7,7 +7,8 @@ use crate::flow::{Addition, RowKey, Stored, Write};
 use crate::handlers::{Table, Version};
 use crate::model::{ActionHierarchy, Group, Timestamp};
 use crate::ports::{
-    Added, Committed, ConversionPage, ConversionQuery, Error, HistoryVersion, Partition, Reading, Tables,
+    Added, Committed, ConversionPage, ConversionQuery, Error, HistoryVersion, Partition, Reading,
+    Tables,
 };
 
 use super::groups::GROUPS_WITH_ROWS;
