@@ -2,8 +2,10 @@
 //!
 //! [`Fold`] is the one transition that everything uses. [`step`] runs it over stored rows for events
 //! that come in order; [`correct`] runs it over the whole journal of a group for those that do not;
-//! [`compare`] runs it over the journal and holds the result against what is stored.
+//! [`compare`] runs it over the journal and holds the result against what is stored. [`begin`] and [`first_writes`] take rows over that
+//! other code wrote.
 
+mod adopt;
 mod compare;
 mod correct;
 mod diff;
@@ -15,6 +17,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+pub use adopt::{begin, first_writes};
 pub use compare::{Comparison, Evidence, compare};
 pub use correct::{correct, fold_all};
 pub use fold::{Cell, Fold};

@@ -7,6 +7,7 @@ mod clock;
 mod error;
 mod hierarchies;
 mod journal;
+mod legacy;
 mod queue;
 mod rejects;
 mod tables;
@@ -15,6 +16,7 @@ pub use clock::Clock;
 pub use error::{Error, ErrorKind};
 pub use hierarchies::Hierarchies;
 pub use journal::{Appended, Journal, Partition};
+pub use legacy::{LegacyRow, LegacyTables};
 pub use queue::{Depth, Letter, Message, Queue, Receipt, Received};
 pub use rejects::Rejects;
 pub use tables::{
