@@ -125,6 +125,14 @@ macro_rules! observers {
             .filter(move |(watches, _, _)| *watches == table)
             .map(|(_, feeds, target)| (feeds, target(group)))
         }
+
+        /// The tables whose rows' changes lead to rows of `fed`.
+        pub fn feeders(fed: Table) -> impl Iterator<Item = Table> {
+            [$(($module::$name::WATCHES, $module::$name::FEEDS)),+]
+                .into_iter()
+                .filter(move |(_, feeds)| *feeds == fed)
+                .map(|(watches, _)| watches)
+        }
     };
 }
 

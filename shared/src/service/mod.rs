@@ -1,10 +1,12 @@
-//! Ingest, process and replay over the ports. I/O orchestration; the rules are in
+//! Ingest, process, replay and adopt over the ports. I/O orchestration; the rules are in
 //! [`flow`](crate::flow).
 
+mod adopt;
 mod ingest;
 mod process;
 mod replay;
 
+pub use adopt::{Adopt, Adopted, Refused};
 pub use ingest::{Ingested, accept, ingest};
 pub use process::{Processed, process};
 pub use replay::{Mode, Parked, Replay, Replayed, Scope, parked_events};
