@@ -4,7 +4,9 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::model::cloud_event::{self, Refusal};
-use crate::model::{Entry, EventHash, Fingerprint, Group, RejectReason, Timestamp};
+use crate::model::{
+    Entry, Event, EventHash, Fingerprint, Group, OWN_SOURCES, OWN_TYPES, RejectReason, Timestamp,
+};
 use crate::ports::{Appended, Error, Journal, Message, Queue};
 use crate::settings::Settings;
 
@@ -33,6 +35,7 @@ pub fn accept(
     now: Timestamp,
 ) -> Result<Entry, Refusal> {
     let event = cloud_event::parse(text)?;
+    refuse_own(&event)?;
     let unknown = |detail: String| Refusal::new(RejectReason::UnknownTenant, detail);
     let id = match (&event.tenant, tenant) {
         (Some(named), Some(caller)) if named != caller => {
@@ -68,6 +71,23 @@ pub fn accept(
         recorded: now,
         hash,
     })
+}
+
+/// Refuses what only Foldback itself may say, whoever sends it.
+fn refuse_own(event: &Event) -> Result<(), Refusal> {
+    let refuse = |what: &str, text: &str, own: &str| {
+        Err(Refusal::new(
+            RejectReason::Reserved,
+            format!("{what} {text:?} begins with {own:?}, which is kept for Foldback's own events"),
+        ))
+    };
+    if event.kind.starts_with(OWN_TYPES) {
+        return refuse("type", &event.kind, OWN_TYPES);
+    }
+    if event.source.starts_with(OWN_SOURCES) {
+        return refuse("source", &event.source, OWN_SOURCES);
+    }
+    Ok(())
 }
 
 /// Journals events and sends those that are new to the queue, a group's together.
