@@ -107,18 +107,7 @@ impl Mongo {
             .causal_consistency(false)
             .await?;
         session.start_transaction().await?;
-        let result = self
-            .client
-            .bulk_write(plan.models)
-            .session(&mut session)
-            .verbose_results()
-            .await?;
-        let lost: BTreeSet<usize> = plan
-            .deciding
-            .iter()
-            .filter(|deciding| !deciding.won(&result))
-            .map(|deciding| deciding.write)
-            .collect();
+        let lost = self.decide(plan, &mut session).await?;
         if lost.is_empty() {
             settle(&mut session).await?;
             return Ok(Attempt::Done);
@@ -127,10 +116,26 @@ impl Mongo {
         drop(session.abort_transaction().await);
         Ok(Attempt::Lost(lost))
     }
+
+    /// Runs a plan's operations and returns what lost.
+    pub(super) async fn decide(
+        &self,
+        plan: Plan,
+        session: &mut ClientSession,
+    ) -> Result<BTreeSet<usize>, MongoError> {
+        let result = self
+            .client
+            .bulk_write(plan.models)
+            .session(session)
+            .verbose_results()
+            .await?;
+        let lost = plan.deciding.iter().filter(|one| !one.won(&result));
+        Ok(lost.map(|one| one.write).collect())
+    }
 }
 
 /// Ends a transaction and makes sure of how it ended: to ask again does no harm.
-async fn settle(session: &mut ClientSession) -> Result<(), MongoError> {
+pub(super) async fn settle(session: &mut ClientSession) -> Result<(), MongoError> {
     let mut attempt = 1;
     loop {
         match session.commit_transaction().await {
@@ -237,6 +242,12 @@ impl Plan {
         }
     }
 
+    /// The operations that decide, each with the place of what it decides about.
+    pub(super) fn operations(&self) -> Vec<(usize, usize)> {
+        let place = |one: &Deciding| (one.operation, one.write);
+        self.deciding.iter().map(place).collect()
+    }
+
     /// Adds an operation that decides nothing.
     pub(super) fn push(&mut self, model: WriteModel) {
         self.models.push(model);
@@ -310,7 +321,7 @@ impl Plan {
     }
 
     /// What goes with a row: its history, its places in the index of conversions.
-    fn beside(&mut self, write: &Write, now: Timestamp) {
+    pub(super) fn beside(&mut self, write: &Write, now: Timestamp) {
         let key = keys::of_row(&write.key);
         match &write.put {
             Some(put) => {

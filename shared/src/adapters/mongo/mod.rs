@@ -17,6 +17,7 @@ mod failure;
 mod hierarchies;
 mod indexes;
 mod keys;
+mod legacy;
 mod reports;
 mod tables;
 
