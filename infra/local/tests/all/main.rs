@@ -6,6 +6,7 @@ mod damage;
 mod formats;
 mod mongo;
 mod order;
+mod queries;
 mod report;
 mod shell;
 mod support;
