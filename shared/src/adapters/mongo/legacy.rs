@@ -14,8 +14,9 @@ use crate::handlers::{Table, known_fields};
 use crate::model::Timestamp;
 use crate::ports::{Committed, Error, ErrorKind, LegacyRow, LegacyTables};
 
-use super::commit::{ATTEMPTS_MAX, Plan, pause, settle};
+use super::commit::{ATTEMPTS_MAX, pause, settle};
 use super::document::{self, TRAIL, to_bson, to_json};
+use super::plan::Plan;
 use super::{Mongo, failed, rows_of};
 
 const READING: &str = "read rows of other code from MongoDB";

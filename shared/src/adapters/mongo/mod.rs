@@ -14,10 +14,13 @@ mod conversions;
 mod document;
 mod export;
 mod failure;
+mod groups;
 mod hierarchies;
+mod history;
 mod indexes;
 mod keys;
 mod legacy;
+mod plan;
 mod reports;
 mod tables;
 

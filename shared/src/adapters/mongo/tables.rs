@@ -2,20 +2,19 @@ use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
-use mongodb::bson::{Bson, Document, doc};
-use smol_str::SmolStr;
+use mongodb::bson::{Document, doc};
 
 use crate::flow::{Addition, RowKey, Stored, Write};
 use crate::handlers::{Table, Version};
 use crate::model::{ActionHierarchy, Group, Timestamp};
 use crate::ports::{
-    Added, Committed, ConversionPage, ConversionQuery, Error, ErrorKind, HistoryVersion, Partition,
-    Reading, Tables,
+    Added, Committed, ConversionPage, ConversionQuery, Error, HistoryVersion, Partition, Reading,
+    Tables,
 };
 
-use super::document::{self, moment, to_json};
+use super::document;
 use super::indexes::{Index, Kind, Query, Samples};
-use super::{Mongo, commit, failed, keys, rows_of};
+use super::{Mongo, failed, groups, history, keys, plan, rows_of};
 
 const DOING: &str = "read rows from MongoDB";
 /// More documents than a read of one batch gives: the server answers as many as fit a message of
@@ -67,10 +66,10 @@ pub(super) fn queries(collection: &'static str, samples: &Samples) -> Vec<Query>
         if collection == rows_of(table) {
             let id = samples.first.get_str(table.id_field()).unwrap_or_default();
             let tenant = samples.first.get_str("tenant").ok();
-            let page = between(group, &format!("{group}$"));
+            let page = groups::between(group, &format!("{group}$"));
             all.extend([
                 query("Tables::read", BY_KEY, of_keys(&samples.keys)),
-                query("Tables::commit", BY_KEY, commit::of_version(key, 1)),
+                query("Tables::commit", BY_KEY, plan::of_version(key, 1)),
                 query("Tables::read_groups", BY_GROUP, of_groups(&samples.groups)),
                 Query {
                     sort: doc! { "trail.group": 1 },
@@ -82,7 +81,7 @@ pub(super) fn queries(collection: &'static str, samples: &Samples) -> Vec<Query>
         } else if collection == table.name() {
             let in_force = |filter| Part::versions(table, filter).filter;
             let (keys, groups) = (of_keys(&samples.keys), of_groups(&samples.groups));
-            let later = commit::in_force(key, doc! { "n": { "$gt": 0 } });
+            let later = plan::in_force(key, doc! { "n": { "$gt": 0 } });
             all.extend([
                 query("Tables::read, histories", IN_FORCE_BY_KEY, in_force(keys)),
                 query(
@@ -175,7 +174,7 @@ impl Tables for Mongo {
         let documents: Vec<Document> = cursor.try_collect().await.map_err(failed(DOING))?;
         let mut versions = documents
             .into_iter()
-            .map(|document| history_version(key.table, document))
+            .map(|document| history::read(key.table, document))
             .collect::<Result<Vec<_>, Error>>()?;
         versions.sort_by_key(|one| (one.recorded_from, one.version.n));
         Ok(versions)
@@ -239,10 +238,6 @@ fn of_row(key: &str) -> Document {
     doc! { "trail.key": key }
 }
 
-fn between(from: &str, to: &str) -> Document {
-    doc! { "trail.group": { "$gte": from, "$lt": to } }
-}
-
 fn of_keys(keys: &[String]) -> Document {
     doc! { "trail.key": { "$in": keys } }
 }
@@ -278,7 +273,7 @@ impl Mongo {
                     continue;
                 }
                 let key = key_of(&document).unwrap_or_default().to_owned();
-                let one = history_version(part.table, document)?;
+                let one = history::read(part.table, document)?;
                 versions.entry(key).or_default().push(one.version);
             }
         }
@@ -292,131 +287,10 @@ impl Mongo {
         }
         Ok(rows)
     }
-
-    /// Groups that have rows, by their hashes. Each collection gives its next few; what lies beyond
-    /// the last of a collection that has more waits for the next page.
-    async fn page_of_groups(
-        &self,
-        partition: Partition,
-        after: Option<&Group>,
-        limit: usize,
-    ) -> Result<Vec<Group>, Error> {
-        let hashes = partition.hashes();
-        // '$' comes right after the separator '#', '~' after every hexadecimal digit.
-        let mut from = match after {
-            Some(group) => format!("{}$", keys::of_group(group)),
-            None => format!("{:016x}", hashes.start()),
-        };
-        let to = format!("{:016x}~", hashes.end());
-        let at_once = limit.saturating_mul(2).max(64);
-        let mut groups: Vec<String> = Vec::new();
-        while groups.len() < limit {
-            let mut found: Vec<String> = Vec::new();
-            let mut horizon: Option<String> = None;
-            for table in Table::ALL {
-                let page = self
-                    .group_texts(rows_of(table), (&from, &to), at_once)
-                    .await?;
-                if page.len() >= at_once
-                    && let Some(last) = page.last()
-                    && horizon.as_ref().is_none_or(|horizon| last < horizon)
-                {
-                    horizon = Some(last.clone());
-                }
-                found.extend(page);
-            }
-            found.sort_unstable();
-            found.dedup();
-            if let Some(horizon) = &horizon {
-                found.retain(|text| text <= horizon);
-            }
-            groups.append(&mut found);
-            match horizon {
-                Some(horizon) => from = format!("{horizon}$"),
-                None => break,
-            }
-        }
-        groups.truncate(limit);
-        Ok(groups.iter().filter_map(|text| keys::group(text)).collect())
-    }
-
-    async fn group_texts(
-        &self,
-        collection: &str,
-        (from, to): (&str, &str),
-        limit: usize,
-    ) -> Result<Vec<String>, Error> {
-        let cursor = self
-            .read_from(collection)
-            .find(between(from, to))
-            .projection(doc! { "_id": 0, "trail.group": 1 })
-            .sort(doc! { "trail.group": 1 })
-            .limit(i64::try_from(limit).unwrap_or(i64::MAX))
-            .await
-            .map_err(failed(DOING))?;
-        let documents: Vec<Document> = cursor.try_collect().await.map_err(failed(DOING))?;
-        let text = |document: &Document| {
-            let trail = document.get_document(document::TRAIL).ok()?;
-            trail.get_str("group").ok().map(str::to_owned)
-        };
-        Ok(documents.iter().filter_map(text).collect())
-    }
 }
 
 /// The key that a document of ours carries.
 fn key_of(document: &Document) -> Option<&str> {
     let trail = document.get_document(document::TRAIL).ok()?;
     trail.get_str("key").ok()
-}
-
-/// Reads a version back.
-fn history_version(table: Table, mut document: Document) -> Result<HistoryVersion, Error> {
-    let id = document
-        .get("_id")
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    read_version(table, &mut document).ok_or_else(|| {
-        let why = format!("{} {id} is no version of a history", table.name());
-        Error::new(ErrorKind::Corrupt, DOING, why)
-    })
-}
-
-fn read_version(table: Table, document: &mut Document) -> Option<HistoryVersion> {
-    let mut at = |name: &str| match document.remove(name) {
-        Some(Bson::DateTime(at)) => Some(moment(at)),
-        Some(_) | None => None,
-    };
-    let valid_from = at("validFrom")?;
-    let valid_to = at("validTo");
-    let recorded_from = at("recordedFrom")?;
-    let recorded_to = at("recordedTo");
-    let n = u32::try_from(document.get_i64("n").ok()?).ok()?;
-    let caused_by = SmolStr::from(document.get_str("causedBy").ok()?);
-    for known in [
-        "_id",
-        "n",
-        "causedBy",
-        "tenant",
-        document::TRAIL,
-        table.id_field(),
-    ] {
-        document.remove(known);
-    }
-    let mut own: Vec<(String, Bson)> = std::mem::take(document).into_iter().collect();
-    own.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let fields: serde_json::Map<String, serde_json::Value> = own
-        .into_iter()
-        .map(|(name, value)| (name, to_json(value)))
-        .collect();
-    Some(HistoryVersion {
-        version: Version {
-            n,
-            valid_from,
-            valid_to,
-            caused_by,
-            fields: serde_json::Value::Object(fields).to_string().into(),
-        },
-        recorded_from,
-        recorded_to,
-    })
 }
