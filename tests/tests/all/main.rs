@@ -1,4 +1,6 @@
 //! Tests across the crates.
 
+mod adoption;
 mod contract;
 mod embedded;
+mod legacy;

@@ -190,14 +190,12 @@ fn a_baseline_means_the_same_whatever_the_settings() {
     .assert_eq(&(shown.join("\n") + "\n"));
 }
 
-/// The entry that a row begins with, given the baselines that its group has.
-fn begun(journal: &[Entry], text: &str, read_start: i64) -> Option<Entry> {
-    let row = baselines(&format!("baseline 9:00 {text}")).remove(0);
-    let row = row.entry(&settings(1, &[]), Timestamp::MIN);
-    let baseline = Baseline::read(&row.event)
-        .expect("a baseline")
-        .expect("a row");
-    begin(&baseline, journal, Timestamp::from_ms(read_start))
+/// What a row of the tests' lead is.
+fn read(text: &str) -> Baseline {
+    let told = baselines(&format!("baseline 9:00 {text}")).remove(0);
+    let entry = told.entry(&settings(1, &[]), Timestamp::MIN);
+    let read = Baseline::read(&entry.event).expect("a baseline");
+    read.expect("a row")
 }
 
 #[test]
@@ -215,7 +213,7 @@ fn the_last_baseline_of_a_row_says_what_it_was_when_it_was_read_last() {
         ("RSAppointment a1 status=started", 50),
         ("RSLeadGlobalConversions", 50),
     ] {
-        let entry = begun(&journal, text, read_start);
+        let entry = begin(&read(text), &journal, Timestamp::from_ms(read_start));
         let told = entry.as_ref().map_or("is there".to_owned(), |entry| {
             format!("{} ms {}", entry.event.time.ms(), entry.event.source)
         });
