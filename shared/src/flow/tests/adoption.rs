@@ -50,17 +50,17 @@ fn events_after_a_baseline_go_on_from_it() {
 #[test]
 fn earlier_events_that_come_late_are_held_and_change_nothing() {
     check(
-        "baseline 9:00 RSLead stage=open createdAt=7:00 events=7; updated 10:00 by=ann;
-         created 8:00 stage=new by=bob; closed 8:30 reason=lost; again e3",
+        "baseline 9:00 RSLead stage=open createdAt=7:00 events=7; created 8:00 stage=new by=bob;
+         updated 10:00 by=ann; closed 8:30 reason=lost; again e2",
         &[RSLead, RSLeadGlobalConversions],
         &expect![[r#"
             1 step: l1#… applied (2 writes)
-            2 step: e2 applied (2 writes)
-            3 correct: e3 applied, 7200000 ms behind e2 (2 writes)
-            4 correct: e4 applied, 5400000 ms behind e2 (1 writes)
-            5 correct: e3 held (0 writes)
-            RSLead l1: assignee=ann createdAt=07:00 events=8 stage=open | 4 events to e2, version 4
-            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=0 conversions(touch(count=1 firstAt=10:00 lastAt=10:00)) | 3 events to e2, version 3
+            2 correct: e2 applied, 3600000 ms behind l1#… (2 writes)
+            3 step: e3 applied (2 writes)
+            4 correct: e4 applied, 5400000 ms behind e3 (1 writes)
+            5 correct: e2 held (0 writes)
+            RSLead l1: assignee=ann createdAt=07:00 events=8 stage=open | 4 events to e3, version 4
+            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=0 conversions(touch(count=1 firstAt=10:00 lastAt=10:00)) | 3 events to e3, version 3
         "#]],
     );
 }
