@@ -184,8 +184,10 @@ impl Baseline {
     }
 }
 
-/// What a document of a legacy table says in the fields that the table knows, as canonical JSON. Fields
-/// of the legacy code's own and those that are null are left out; the tenant, where it names none, too.
+/// What a document of a legacy table says in the fields that the table knows, as canonical JSON.
+///
+/// Fields of the legacy code's own and those that are null are left out, and so is the tenant where the
+/// document names none.
 ///
 /// # Errors
 /// Why the document is no row of the table.

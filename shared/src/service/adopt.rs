@@ -214,6 +214,7 @@ impl Adopted {
 
 /// What the row is and where it belongs.
 fn read(row: &LegacyRow, tenant: &SmolStr) -> Result<Baseline, String> {
-    let body = row.body.as_ref().map_err(Clone::clone)?;
+    let no_row = |why: &String| format!("no row of {}: {why}", row.table.name());
+    let body = row.body.as_ref().map_err(no_row)?;
     Baseline::new(row.table, tenant, body)
 }

@@ -138,3 +138,53 @@ pub(super) fn deduplication_id<'e>(
     events.fold(Fingerprint::default(), Fingerprint::with).0
         ^ EventHash::of(&group.tenant, &group.key).0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Format;
+
+    const SETTINGS: &str = r#"
+version = 1
+[[tenant]]
+ids = ["acme"]
+[[tenant.map]]
+type = "*"
+to = "lead.updated"
+"#;
+
+    /// What becomes of an event of this type and source, sent to tenant acme.
+    fn check(kind: &str, source: &str, expect: &str) {
+        let settings = Settings::compile(SETTINGS, Format::Toml, 1).expect("settings");
+        let text = format!(
+            r#"{{"specversion":"1.0","id":"1","source":"{source}","type":"{kind}","tenant":"acme",
+                "time":"2026-03-01T09:30:00Z","partitionkey":"lead-7"}}"#
+        );
+        let accepted = accept(&settings, None, text.as_bytes(), Timestamp::MAX);
+        let became = match accepted {
+            Ok(entry) => entry.group.to_string(),
+            Err(refusal) => format!("{}: {refusal}", refusal.reason.label()),
+        };
+        assert_eq!(became, expect, "{kind} from {source}");
+    }
+
+    #[test]
+    fn nobody_else_may_say_what_foldback_says() {
+        let own = "which is kept for Foldback's own events";
+        check(
+            "foldback.baseline",
+            "//crm",
+            &format!(
+                r#"reserved type or source: type "foldback.baseline" begins with "foldback.", {own}"#
+            ),
+        );
+        check(
+            "lead.new",
+            "foldback:adopt/RSLead",
+            &format!(
+                r#"reserved type or source: source "foldback:adopt/RSLead" begins with "foldback:", {own}"#
+            ),
+        );
+        check("foldbacks", "foldback", "acme#lead-7");
+    }
+}

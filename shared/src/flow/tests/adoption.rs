@@ -50,17 +50,17 @@ fn events_after_a_baseline_go_on_from_it() {
 #[test]
 fn earlier_events_that_come_late_are_held_and_change_nothing() {
     check(
-        "baseline 9:00 RSLead stage=open createdAt=7:00 events=7; updated 10:00 by=ann;
-         created 8:00 stage=new by=bob; closed 8:30 reason=lost; again e3",
+        "baseline 9:00 RSLead stage=open createdAt=7:00 events=7; created 8:00 stage=new by=bob;
+         updated 10:00 by=ann; closed 8:30 reason=lost; again e2",
         &[RSLead, RSLeadGlobalConversions],
         &expect![[r#"
             1 step: l1#… applied (2 writes)
-            2 step: e2 applied (2 writes)
-            3 correct: e3 applied, 7200000 ms behind e2 (2 writes)
-            4 correct: e4 applied, 5400000 ms behind e2 (1 writes)
-            5 correct: e3 held (0 writes)
-            RSLead l1: assignee=ann createdAt=07:00 events=8 stage=open | 4 events to e2, version 4
-            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=0 conversions(touch(count=1 firstAt=10:00 lastAt=10:00)) | 3 events to e2, version 3
+            2 correct: e2 applied, 3600000 ms behind l1#… (2 writes)
+            3 step: e3 applied (2 writes)
+            4 correct: e4 applied, 5400000 ms behind e3 (1 writes)
+            5 correct: e2 held (0 writes)
+            RSLead l1: assignee=ann createdAt=07:00 events=8 stage=open | 4 events to e3, version 4
+            RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=0 conversions(touch(count=1 firstAt=10:00 lastAt=10:00)) | 3 events to e3, version 3
         "#]],
     );
 }
@@ -190,14 +190,12 @@ fn a_baseline_means_the_same_whatever_the_settings() {
     .assert_eq(&(shown.join("\n") + "\n"));
 }
 
-/// The entry that a row begins with, given the baselines that its group has.
-fn begun(journal: &[Entry], text: &str, read_start: i64) -> Option<Entry> {
-    let row = baselines(&format!("baseline 9:00 {text}")).remove(0);
-    let row = row.entry(&settings(1, &[]), Timestamp::MIN);
-    let baseline = Baseline::read(&row.event)
-        .expect("a baseline")
-        .expect("a row");
-    begin(&baseline, journal, Timestamp::from_ms(read_start))
+/// What a row of the tests' lead is.
+fn read(text: &str) -> Baseline {
+    let told = baselines(&format!("baseline 9:00 {text}")).remove(0);
+    let entry = told.entry(&settings(1, &[]), Timestamp::MIN);
+    let read = Baseline::read(&entry.event).expect("a baseline");
+    read.expect("a row")
 }
 
 #[test]
@@ -215,7 +213,7 @@ fn the_last_baseline_of_a_row_says_what_it_was_when_it_was_read_last() {
         ("RSAppointment a1 status=started", 50),
         ("RSLeadGlobalConversions", 50),
     ] {
-        let entry = begun(&journal, text, read_start);
+        let entry = begin(&read(text), &journal, Timestamp::from_ms(read_start));
         let told = entry.as_ref().map_or("is there".to_owned(), |entry| {
             format!("{} ms {}", entry.event.time.ms(), entry.event.source)
         });

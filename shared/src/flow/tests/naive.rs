@@ -97,6 +97,10 @@ fn since<'e, 't>(events: &'e [&'t Told], table: Table) -> (Map<String, Value>, &
     }
 }
 
+fn few(count: usize) -> i64 {
+    i64::try_from(count).expect("few")
+}
+
 fn number(fields: &Map<String, Value>, name: &str) -> i64 {
     fields
         .get(name)
@@ -215,7 +219,7 @@ fn status(event: &Told) -> &str {
 
 fn appointment_fields(lead: &str, id: &str, events: &[&Told]) -> Map<String, Value> {
     let (was, events) = since(events, Table::RSAppointment);
-    let starts = number(&was, "starts") + of(events, "appointment.started").len() as i64;
+    let starts = number(&was, "starts") + few(of(events, "appointment.started").len());
     let was = |name: &str| was.get(name).cloned();
     let status = events.last().map(|event| json!(status(event)));
     let first = |name: &str, kind: &str| was(name).or(first_time(events, kind));
@@ -320,7 +324,7 @@ fn conversions_fields(lead: &str, events: &[&Told]) -> Map<String, Value> {
         let of = appointments
             .iter()
             .filter(|id| group_of(events, id) == Some(group));
-        of.count() as i64
+        few(of.count())
     };
     // As many more as came in since the baseline, as many fewer as went.
     let count = |group: &str| {

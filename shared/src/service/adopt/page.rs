@@ -47,13 +47,17 @@ impl<P: Journal + Tables + LegacyTables, C: Clock> Adopt<'_, P, C> {
             } else {
                 rows.retain(|row| again.contains_key(&row.handle));
             }
+            again = Again::new();
             let candidates = self.candidates(run, rows).await?;
-            let mut works = self.works(candidates).await?;
-            if attempt == 0 {
-                run.total.already += already(&works);
+            if candidates.is_empty() {
+                break;
             }
-            again = self.begin(run, &mut works, read_start).await?;
-            again.append(&mut self.write(run, works, read_start).await?);
+            let mut works = self.works(candidates).await?;
+            let known = self.begin(run, &mut works, &mut again, read_start).await?;
+            if attempt == 0 {
+                run.total.already += known;
+            }
+            self.write(run, works, &mut again, read_start).await?;
             if again.is_empty() {
                 break;
             }
@@ -75,6 +79,9 @@ impl<P: Journal + Tables + LegacyTables, C: Clock> Adopt<'_, P, C> {
                 Ok(baseline) => candidates.push(Candidate { row, baseline }),
                 Err(why) => run.total.refuse(row.table, Some(&row.handle), why),
             }
+        }
+        if candidates.is_empty() {
+            return Ok(candidates);
         }
         let keys: Vec<_> = candidates.iter().map(|one| one.baseline.key()).collect();
         let stored = self.ports.read(&keys, Reading::Row).await?;
@@ -118,26 +125,34 @@ impl<P: Journal + Tables + LegacyTables, C: Clock> Adopt<'_, P, C> {
         Ok(by_group.into_iter().zip(journals).map(work).collect())
     }
 
-    /// Journals the baselines. Takes those rows out that another run journaled in the meantime.
+    /// Journals the baselines and says how many were journaled before. Takes those rows out, to be read
+    /// again, whose baseline another run journaled in the meantime.
     async fn begin(
         &self,
         run: &mut Run<'_>,
         works: &mut BTreeMap<Group, Work>,
+        again: &mut Again,
         read_start: Timestamp,
-    ) -> Result<Again, Error> {
+    ) -> Result<u64, Error> {
         let recorded = self.clock.now();
         let mut entries = Vec::new();
         let mut handles = Vec::new();
+        let mut known = 0;
         for work in works.values() {
             for Candidate { row, baseline } in &work.candidates {
-                if let Some(entry) = begin(baseline, &work.journal, read_start) {
-                    entries.push(Arc::new(Entry { recorded, ..entry }));
-                    handles.push(row.handle.clone());
+                match begin(baseline, &work.journal, read_start) {
+                    Some(entry) => {
+                        entries.push(Arc::new(Entry { recorded, ..entry }));
+                        handles.push(row.handle.clone());
+                    }
+                    None => known += 1,
                 }
             }
         }
+        if entries.is_empty() {
+            return Ok(known);
+        }
         let appended = self.ports.append(&entries).await?;
-        let mut again = Again::new();
         for ((entry, handle), became) in entries.into_iter().zip(handles).zip(appended) {
             let group = entry.group.clone();
             match (became, works.get_mut(&group)) {
@@ -149,19 +164,20 @@ impl<P: Journal + Tables + LegacyTables, C: Clock> Adopt<'_, P, C> {
             }
         }
         for work in works.values_mut() {
-            let known = |one: &Candidate| !again.contains_key(&one.row.handle);
-            work.candidates.retain(known);
+            let begun = |one: &Candidate| !again.contains_key(&one.row.handle);
+            work.candidates.retain(begun);
         }
-        Ok(again)
+        Ok(known)
     }
 
-    /// Gives the rows their trails; returns those that changed meanwhile.
+    /// Gives the rows their trails, and adds those that changed meanwhile to `again`.
     async fn write(
         &self,
         run: &mut Run<'_>,
         works: BTreeMap<Group, Work>,
+        again: &mut Again,
         read_start: Timestamp,
-    ) -> Result<Again, Error> {
+    ) -> Result<(), Error> {
         let write_start = self.clock.now();
         let stamps = Stamps {
             event: read_start,
@@ -186,8 +202,10 @@ impl<P: Journal + Tables + LegacyTables, C: Clock> Adopt<'_, P, C> {
                 }
             }
         }
+        if adoptions.is_empty() {
+            return Ok(());
+        }
         let committed = self.ports.adopt(&adoptions, write_start).await?;
-        let mut again = Again::new();
         for ((row, write), became) in adoptions.into_iter().zip(committed) {
             match became {
                 Committed::Done => {
@@ -197,15 +215,6 @@ impl<P: Journal + Tables + LegacyTables, C: Clock> Adopt<'_, P, C> {
                 Committed::Conflict => drop(again.insert(row.handle, write.key.group)),
             }
         }
-        Ok(again)
+        Ok(())
     }
-}
-
-/// How many of the rows have their baseline in the journal.
-fn already(works: &BTreeMap<Group, Work>) -> u64 {
-    let journaled = |work: &Work| {
-        let is = |one: &&Candidate| begin(&one.baseline, &work.journal, Timestamp::MIN).is_none();
-        work.candidates.iter().filter(is).count() as u64
-    };
-    works.values().map(journaled).sum()
 }
