@@ -16,6 +16,8 @@ mod export;
 mod failure;
 mod hierarchies;
 mod keys;
+#[cfg(feature = "bench")]
+pub mod naive;
 mod tables;
 
 use std::fmt;
