@@ -24,7 +24,7 @@ type Exports = Vec<Vec<String>>;
 pub(crate) struct Bench<'a> {
     server: &'a Server,
     pub(crate) events: &'a Events,
-    /// The tables that each set of events must lead to, by a name for the set.
+    /// The tables that the first so many events must lead to.
     expected: BTreeMap<usize, Exports>,
 }
 
@@ -43,7 +43,7 @@ impl<'a> Bench<'a> {
         let naive = Naive::connect(&uri).await.expect("connect");
         let version = naive.server_version().await.expect("a version");
         drop_database(&uri).await.expect("drop");
-        format!("against {}, which says {version}", self.server.name())
+        format!("against {}; it says it is {version}", self.server.name())
     }
 
     /// Each event a transaction, as [`Naive`] has it.

@@ -34,7 +34,7 @@ impl Server {
 
     pub(crate) fn name(&self) -> String {
         match &self.kind {
-            Kind::Started(_) => format!("{} (relaxed durability)", Secantus::PACKAGE),
+            Kind::Started(_) => format!("SecantusDB ({}, relaxed durability)", Secantus::PACKAGE),
             Kind::Given(_) => "the given server".to_owned(),
         }
     }

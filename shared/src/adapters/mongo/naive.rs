@@ -10,6 +10,7 @@ use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::IndexOptions;
 use mongodb::{ClientSession, Collection, IndexModel};
+use serde_json::{Map, Value};
 use smol_str::SmolStr;
 
 use crate::flow::{Cell, Fold, RowKey, Stored, reach};
@@ -263,11 +264,12 @@ fn read(key: RowKey, document: Document) -> Result<Stored, Error> {
 
 /// A row's canonical JSON as a document.
 fn content(body: &str) -> Document {
-    let json = serde_json::from_str(body).unwrap_or_default();
-    match document::to_bson("", json) {
-        Bson::Document(fields) => fields,
-        other => doc! { "value": other },
-    }
+    let fields: Map<String, Value> = serde_json::from_str(body).unwrap_or_default();
+    let own = fields.into_iter().map(|(name, value)| {
+        let value = document::to_bson(&name, value);
+        (name, value)
+    });
+    own.collect()
 }
 
 fn version_document(key: &RowKey, version: &Version, now: Timestamp) -> Document {
