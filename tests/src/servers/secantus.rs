@@ -31,6 +31,9 @@ pub struct Secantus {
 }
 
 impl Secantus {
+    /// What is run: a package and its version.
+    pub const PACKAGE: &str = PACKAGE;
+
     /// Starts one.
     ///
     /// # Panics

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use foldback_tests::contract::{Fixture, LegacyFixture};
 use serde_json::{Map, Value};
 use shared::adapters::embedded::Embedded;
-use shared::flow::{Put, RowKey, Stored, Write};
+use shared::flow::{Addition, Put, RowKey, Stored, Write};
 use shared::handlers::{Table, known_fields};
 use shared::model::{ActionHierarchy, Entry, Group, Timestamp};
 use shared::ports::{
-    Appended, Committed, ConversionPage, ConversionQuery, Depth, Error, HistoryVersion, Journal,
-    LegacyRow, LegacyTables, Letter, Message, Partition, Queue, Reading, Receipt, Received, Tables,
+    Added, Appended, Committed, ConversionPage, ConversionQuery, Depth, Error, HistoryVersion,
+    Journal, LegacyRow, LegacyTables, Letter, Message, Partition, Queue, Reading, Receipt,
+    Received, Tables,
 };
 
 use crate::contract::OneMachine;
@@ -339,6 +340,9 @@ impl Tables for Beside {
         now: Timestamp,
     ) -> Result<Vec<Committed>, Error> {
         Tables::commit(&*self.inner, writes, finished, now).await
+    }
+    async fn add(&self, additions: &[Addition], now: Timestamp) -> Result<Vec<Added>, Error> {
+        self.inner.add(additions, now).await
     }
     async fn history(&self, key: &RowKey) -> Result<Vec<HistoryVersion>, Error> {
         self.inner.history(key).await

@@ -20,6 +20,8 @@ mod history;
 mod indexes;
 mod keys;
 mod legacy;
+#[cfg(feature = "bench")]
+pub mod naive;
 mod plan;
 mod reports;
 mod tables;
