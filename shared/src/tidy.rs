@@ -71,3 +71,31 @@ fn stores_stay_in_their_adapters() {
         }
     }
 }
+
+/// Every query of the embedded store is declared: nothing else prepares statements.
+#[test]
+fn only_declared_queries_are_run() {
+    let mut files = Vec::new();
+    sources(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src/adapters/embedded"),
+        &mut files,
+    );
+    assert!(files.len() > 10, "the adapter has moved: {files:?}");
+    // The declarations themselves; the file's format; what plans and trials need.
+    let may = ["query.rs", "schema.rs", "explain.rs"];
+    for file in files {
+        if may.iter().any(|name| file.ends_with(name)) {
+            continue;
+        }
+        let text = fs::read_to_string(&file).expect("a source file");
+        for word in [
+            "prepare_cached",
+            ".prepare(\"",
+            "execute_batch",
+            "= Query {",
+            "ATTACH",
+        ] {
+            assert!(!text.contains(word), "{} has {word}", file.display());
+        }
+    }
+}

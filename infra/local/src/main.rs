@@ -7,6 +7,7 @@ mod error;
 mod export;
 mod generate;
 mod handover;
+mod indexes;
 mod input;
 mod intake;
 mod pipeline;

@@ -4,10 +4,11 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use shared::flow::{RowKey, Stored, Write};
+use shared::flow::{Addition, RowKey, Stored, Write};
 use shared::model::{ActionHierarchy, Group, Timestamp};
 use shared::ports::{
-    Committed, ConversionPage, ConversionQuery, Error, HistoryVersion, Partition, Reading, Tables,
+    Added, Committed, ConversionPage, ConversionQuery, Error, HistoryVersion, Partition, Reading,
+    Tables,
 };
 
 /// Another store's tables, with the time spent in them.
@@ -61,7 +62,11 @@ impl<T: Tables> Tables for Timed<'_, T> {
         timed(&self.writing, self.tables.commit(writes, finished, now)).await
     }
 
-    // The process step needs no more than these two.
+    async fn add(&self, additions: &[Addition], now: Timestamp) -> Result<Vec<Added>, Error> {
+        timed(&self.writing, self.tables.add(additions, now)).await
+    }
+
+    // The process step needs no more than these.
 
     async fn read_groups(&self, groups: &[Group]) -> Result<Vec<Vec<Stored>>, Error> {
         self.tables.read_groups(groups).await

@@ -56,6 +56,7 @@ pub mod adoption;
 pub mod conversions;
 pub mod hierarchies;
 pub mod identities;
+pub mod indexes;
 pub mod journal;
 pub mod queue;
 pub mod queue_deduplication;

@@ -119,6 +119,10 @@ mod hierarchies {
     foldback_tests::hierarchies_suite!(super::OneMachine);
 }
 
+mod indexes {
+    foldback_tests::indexes_suite!(super::OneMachine);
+}
+
 mod rejects {
     foldback_tests::rejects_suite!(super::OneMachine);
 }

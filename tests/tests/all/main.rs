@@ -3,5 +3,6 @@
 mod adoption;
 mod contract;
 mod embedded;
+mod embedded_indexes;
 mod legacy;
 mod mongo;

@@ -4,6 +4,7 @@ mod bad_input;
 mod crash;
 mod damage;
 mod formats;
+mod indexes;
 mod mongo;
 mod order;
 mod queries;

@@ -8,8 +8,31 @@ use crate::handlers::Table;
 use crate::model::{ActionId, Group, Timestamp, Trail};
 use crate::ports::{Added, Error, ErrorKind};
 
-use super::tables::{bind, number};
+use super::query::{Need, queries};
+use super::queue::bind;
+use super::tables::{SELECT_ROW, number};
 use super::{Failure, Inner, codec};
+
+queries! {
+    TAKEN_IN {
+        name: "Tables::add, whether an action was taken in",
+        needs: [Need::Key("additions")],
+        sql: "SELECT 1 FROM additions WHERE gid = ? AND action = ?",
+        trial: "SELECT gid, action FROM additions LIMIT 1",
+    }
+    TAKE_IN {
+        name: "Tables::add, an action",
+        needs: [],
+        sql: "INSERT INTO additions (gid, action, at) VALUES (?, ?, ?)",
+    }
+    PUT_GROWN {
+        name: "Tables::add, a row",
+        needs: [],
+        sql: "INSERT INTO rows (gid, tbl, id, version, body, trail) VALUES (?, ?, ?, ?, ?, ?)
+              ON CONFLICT DO UPDATE SET version = excluded.version, body = excluded.body,
+                  trail = excluded.trail",
+    }
+}
 
 /// A row as additions see it.
 struct Grown {
@@ -56,9 +79,8 @@ impl Inner {
         }
         for (group, action) in new {
             let gid = self.gid(group)?;
-            self.connection
-                .prepare_cached("INSERT INTO additions (gid, action, at) VALUES (?, ?, ?)")?
-                .execute(params![gid, action.0.to_be_bytes(), now.ms()])?;
+            let bound = params![gid, action.0.to_be_bytes(), now.ms()];
+            self.database.prepare(&TAKE_IN)?.execute(bound)?;
         }
         Ok(added)
     }
@@ -67,11 +89,8 @@ impl Inner {
         let Some(gid) = self.find_gid(group)? else {
             return Ok(false);
         };
-        let found = self
-            .connection
-            .prepare_cached("SELECT 1 FROM additions WHERE gid = ? AND action = ?")?
-            .exists(params![gid, action.0.to_be_bytes()])?;
-        Ok(found)
+        let mut select = self.database.prepare(&TAKEN_IN)?;
+        Ok(select.exists(params![gid, action.0.to_be_bytes()])?)
     }
 
     fn grown(&mut self, key: &RowKey) -> Result<Option<Grown>, Failure> {
@@ -79,10 +98,8 @@ impl Inner {
             return Ok(None);
         };
         let found: Option<(String, Vec<u8>, i64)> = self
-            .connection
-            .prepare_cached(
-                "SELECT body, trail, version FROM rows WHERE gid = ? AND tbl = ? AND id = ?",
-            )?
+            .database
+            .prepare(&SELECT_ROW)?
             .query_row(params![gid, number(key.table), key.id.as_str()], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })
@@ -103,20 +120,14 @@ impl Inner {
     fn put_grown(&mut self, key: &RowKey, row: Grown) -> Result<(), Failure> {
         let gid = self.gid(&key.group)?;
         let body = Value::Object(row.body).to_string();
-        self.connection
-            .prepare_cached(
-                "INSERT INTO rows (gid, tbl, id, version, body, trail) VALUES (?, ?, ?, ?, ?, ?)
-                 ON CONFLICT DO UPDATE SET version = excluded.version, body = excluded.body,
-                     trail = excluded.trail",
-            )?
-            .execute(params![
-                gid,
-                number(key.table),
-                key.id.as_str(),
-                bind(row.trail.version),
-                body,
-                codec::encode_trail(&row.trail)?
-            ])?;
+        self.database.prepare(&PUT_GROWN)?.execute(params![
+            gid,
+            number(key.table),
+            key.id.as_str(),
+            bind(row.trail.version),
+            body,
+            codec::encode_trail(&row.trail)?
+        ])?;
         if key.table == Table::RSLeadGlobalConversions {
             self.index_conversions(gid, key.table.read_row(&body).ok().as_ref())?;
         }

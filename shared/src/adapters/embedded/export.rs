@@ -5,18 +5,29 @@ use crate::handlers::Table;
 use crate::model::Timestamp;
 use crate::ports::Error;
 
+use super::query::{Need, queries};
 use super::tables::number;
 use super::{Embedded, Failure};
 
-const ROWS: &str = "
-    SELECT r.body FROM rows r JOIN groups g USING (gid)
-    WHERE r.tbl = ?1 AND (?2 IS NULL OR g.tenant = ?2)
-    ORDER BY g.tenant, r.id, g.key";
-const VERSIONS: &str = "
-    SELECT g.tenant, h.id, h.n, h.valid_from, h.valid_to, h.caused_by, h.fields
-    FROM history h JOIN groups g USING (gid)
-    WHERE h.tbl = ?1 AND (?2 IS NULL OR g.tenant = ?2) AND h.recorded_to IS NULL
-    ORDER BY g.tenant, h.id, g.key, h.n";
+queries! {
+    EXPORT_ROWS {
+        name: "Embedded::export, rows",
+        needs: [Need::WholePass("rows"), Need::Key("groups")],
+        sql: "SELECT rows.body FROM rows JOIN groups USING (gid)
+              WHERE rows.tbl = ?1 AND (?2 IS NULL OR groups.tenant = ?2)
+              ORDER BY groups.tenant, rows.id, groups.key",
+    }
+    EXPORT_VERSIONS {
+        name: "Embedded::export, versions",
+        needs: [Need::WholePass("history"), Need::Key("groups")],
+        sql: "SELECT groups.tenant, history.id, history.n, history.valid_from, history.valid_to,
+                     history.caused_by, history.fields
+              FROM history JOIN groups USING (gid)
+              WHERE history.tbl = ?1 AND (?2 IS NULL OR groups.tenant = ?2)
+              AND history.recorded_to IS NULL
+              ORDER BY groups.tenant, history.id, groups.key, history.n",
+    }
+}
 
 impl Embedded {
     /// Gives every row of a table in its canonical form, sorted by tenant and id in byte order, to
@@ -33,8 +44,12 @@ impl Embedded {
         let inner = self.lock();
         let failed = |error: rusqlite::Error| E::from(Failure::from(error).0);
         let temporal = table.is_temporal();
-        let sql = if temporal { VERSIONS } else { ROWS };
-        let mut select = inner.connection.prepare_cached(sql).map_err(failed)?;
+        let query = if temporal {
+            &EXPORT_VERSIONS
+        } else {
+            &EXPORT_ROWS
+        };
+        let mut select = inner.database.prepare(query).map_err(failed)?;
         let mut rows = select
             .query(params![number(table), tenant])
             .map_err(failed)?;

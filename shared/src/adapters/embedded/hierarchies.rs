@@ -3,7 +3,28 @@ use rusqlite::params;
 use crate::model::{ActionHierarchy, Group};
 use crate::ports::{Error, Hierarchies};
 
+use super::query::{Index, Need, queries};
 use super::{Embedded, Failure, Inner, codec};
+
+const HIERARCHIES_BY_GROUP: Index = Index {
+    name: "hierarchies_by_group",
+    table: "hierarchies",
+    on: "(gid)",
+};
+
+queries! {
+    OF_GROUP {
+        name: "Hierarchies::of_group",
+        needs: [Need::Index(&HIERARCHIES_BY_GROUP)],
+        sql: "SELECT body FROM hierarchies WHERE gid = ? ORDER BY id",
+        trial: "SELECT gid FROM hierarchies LIMIT 1",
+    }
+    SAVE {
+        name: "Tables::commit, hierarchies",
+        needs: [],
+        sql: "INSERT INTO hierarchies (gid, body) VALUES (?, ?)",
+    }
+}
 
 impl Hierarchies for Embedded {
     async fn of_group(&self, group: &Group) -> Result<Vec<ActionHierarchy>, Error> {
@@ -11,9 +32,7 @@ impl Hierarchies for Embedded {
             let Some(gid) = inner.find_gid(group)? else {
                 return Ok(Vec::new());
             };
-            let mut select = inner
-                .connection
-                .prepare_cached("SELECT body FROM hierarchies WHERE gid = ? ORDER BY id")?;
+            let mut select = inner.database.prepare(&OF_GROUP)?;
             let mut rows = select.query([gid])?;
             let mut hierarchies = Vec::new();
             while let Some(row) = rows.next()? {
@@ -36,8 +55,8 @@ impl Inner {
                 continue;
             };
             let gid = self.gid(&first.group)?;
-            self.connection
-                .prepare_cached("INSERT INTO hierarchies (gid, body) VALUES (?, ?)")?
+            self.database
+                .prepare(&SAVE)?
                 .execute(params![gid, codec::encode_hierarchies(of_group)?])?;
         }
         Ok(())

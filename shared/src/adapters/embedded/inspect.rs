@@ -1,11 +1,23 @@
-use rusqlite::params;
-
 use crate::handlers::Table;
 use crate::model::Group;
 use crate::ports::Error;
 
+use super::query::{Need, queries};
 use super::tables::number;
 use super::{Embedded, Failure};
+
+queries! {
+    COUNT_ROWS {
+        name: "Embedded::row_counts, rows",
+        needs: [Need::WholePass("rows")],
+        sql: "SELECT count(*) FROM rows WHERE tbl = ?",
+    }
+    COUNT_VERSIONS {
+        name: "Embedded::row_counts, versions",
+        needs: [Need::WholePass("history")],
+        sql: "SELECT count(*) FROM history WHERE tbl = ? AND recorded_to IS NULL",
+    }
+}
 
 /// What only a store on one machine can be asked.
 impl Embedded {
@@ -17,14 +29,15 @@ impl Embedded {
         self.look(|inner| {
             let mut counts = Vec::with_capacity(Table::COUNT);
             for table in Table::ALL {
-                let sql = if table.is_temporal() {
-                    "SELECT count(*) FROM history WHERE tbl = ? AND recorded_to IS NULL"
+                let query = if table.is_temporal() {
+                    &COUNT_VERSIONS
                 } else {
-                    "SELECT count(*) FROM rows WHERE tbl = ?"
+                    &COUNT_ROWS
                 };
                 let count: i64 = inner
-                    .connection
-                    .query_row(sql, [number(table)], |row| row.get(0))?;
+                    .database
+                    .prepare(query)?
+                    .query_row([number(table)], |row| row.get(0))?;
                 counts.push((table, u64::try_from(count).unwrap_or(0)));
             }
             Ok::<_, Failure>(counts)
@@ -37,16 +50,8 @@ impl Embedded {
     /// The store failed.
     pub fn groups_named(&self, key: &str) -> Result<Vec<Group>, Error> {
         self.look(|inner| {
-            let mut select = inner
-                .connection
-                .prepare_cached("SELECT tenant FROM groups WHERE key = ? ORDER BY tenant")?;
-            let rows = select.query_map(params![key], |row| {
-                Ok(Group {
-                    tenant: row.get_ref(0)?.as_str()?.into(),
-                    key: key.into(),
-                })
-            })?;
-            Ok::<_, Failure>(rows.collect::<rusqlite::Result<_>>()?)
+            let groups = inner.groups_of_key(key)?;
+            Ok::<_, Failure>(groups.into_iter().map(|(_, group)| group).collect())
         })
     }
 }

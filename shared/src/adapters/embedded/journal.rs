@@ -7,7 +7,52 @@ use rusqlite::{OptionalExtension, params};
 use crate::model::{Entry, EventHash, Group};
 use crate::ports::{Appended, Error, Journal, Partition};
 
+use super::groups::GROUPS_WITH_ENTRIES;
+use super::query::{Index, Need, Query, queries};
 use super::{Embedded, Failure, Inner, codec};
+
+pub(super) const JOURNAL_BY_GROUP: Index = Index {
+    name: "journal_by_group",
+    table: "journal",
+    on: "(gid)",
+};
+
+queries! {
+    LAST_POSITION {
+        name: "Journal::append, the last position",
+        needs: [Need::Key("journal")],
+        sql: "SELECT max(position) FROM journal",
+        trial: "SELECT 1 FROM journal LIMIT 1",
+    }
+    APPEND_SEGMENT {
+        name: "Journal::append, a segment",
+        needs: [],
+        sql: "INSERT INTO journal (position, gid, body) VALUES (?, ?, ?)",
+    }
+    CLAIM_IDENTITY {
+        name: "Journal::append, claim an identity",
+        needs: [],
+        sql: "INSERT INTO identities (hash, position) VALUES (?, ?) ON CONFLICT DO NOTHING",
+    }
+    PLACE_OF_IDENTITY {
+        name: "Journal::append, who has an identity",
+        needs: [Need::Key("identities")],
+        sql: "SELECT position FROM identities WHERE hash = ?",
+        trial: "SELECT hash FROM identities LIMIT 1",
+    }
+    SEGMENT {
+        name: "Journal::append, the segment of a duplicate",
+        needs: [Need::Key("journal")],
+        sql: "SELECT gid, body FROM journal WHERE position = ?",
+        trial: "SELECT position FROM journal LIMIT 1",
+    }
+    ENTRIES {
+        name: "Journal::entries",
+        needs: [Need::Index(&JOURNAL_BY_GROUP)],
+        sql: "SELECT body FROM journal WHERE gid = ? ORDER BY position",
+        trial: "SELECT gid FROM journal LIMIT 1",
+    }
+}
 
 impl Journal for Embedded {
     async fn append(&self, entries: &[Arc<Entry>]) -> Result<Vec<Appended>, Error> {
@@ -24,7 +69,7 @@ impl Journal for Embedded {
         after: Option<&Group>,
         limit: usize,
     ) -> Result<Vec<Group>, Error> {
-        self.look(|inner| inner.groups_in("journal", partition, after, limit))
+        self.look(|inner| inner.page_of_groups(&GROUPS_WITH_ENTRIES, partition, after, limit))
     }
 }
 
@@ -47,8 +92,8 @@ struct Segments<'e> {
 impl Inner {
     fn append(&mut self, entries: &[Arc<Entry>]) -> Result<Vec<Appended>, Failure> {
         let last: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT max(position) FROM journal")?
+            .database
+            .prepare(&LAST_POSITION)?
             .query_row([], |row| row.get(0))?;
         let first = last.unwrap_or(0) + 1;
         let mut segments = Segments {
@@ -77,9 +122,7 @@ impl Inner {
             }
             appended.push(became);
         }
-        let mut insert = self
-            .connection
-            .prepare_cached("INSERT INTO journal (position, gid, body) VALUES (?, ?, ?)")?;
+        let mut insert = self.database.prepare(&APPEND_SEGMENT)?;
         for (position, segment) in (first..).zip(&segments.new) {
             let body = codec::encode_entries(segment.entries.iter().copied())?;
             insert.execute(params![position, segment.gid, body])?;
@@ -96,14 +139,12 @@ impl Inner {
         position: i64,
         segments: &mut Segments<'_>,
     ) -> Result<Appended, Failure> {
-        let mut claim = self.connection.prepare_cached(
-            "INSERT INTO identities (hash, position) VALUES (?, ?) ON CONFLICT DO NOTHING",
-        )?;
+        let mut claim = self.database.prepare(&CLAIM_IDENTITY)?;
         let mut key = identity_key(entry);
         while claim.execute(params![key, position])? == 0 {
             let taken: i64 = self
-                .connection
-                .prepare_cached("SELECT position FROM identities WHERE hash = ?")?
+                .database
+                .prepare(&PLACE_OF_IDENTITY)?
                 .query_row([key], |row| row.get(0))?;
             let under_way = usize::try_from(taken - segments.first).ok();
             let known = match under_way.and_then(|place| segments.new.get(place)) {
@@ -132,8 +173,8 @@ impl Inner {
     /// The entries that stand at a position.
     fn segment(&self, position: i64) -> Result<Vec<Entry>, Failure> {
         let found: Option<(i64, Vec<u8>)> = self
-            .connection
-            .prepare_cached("SELECT gid, body FROM journal WHERE position = ?")?
+            .database
+            .prepare(&SEGMENT)?
             .query_row([position], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let Some((gid, body)) = found else {
@@ -143,18 +184,19 @@ impl Inner {
     }
 
     fn entries(&mut self, group: &Group) -> Result<Vec<Entry>, Failure> {
-        self.entries_by(
-            group,
-            "SELECT body FROM journal WHERE gid = ? ORDER BY position",
-        )
+        self.entries_by(group, &ENTRIES)
     }
 
     /// The entries of the records that a query by the group's number gives, in its order.
-    pub(super) fn entries_by(&mut self, group: &Group, sql: &str) -> Result<Vec<Entry>, Failure> {
+    pub(super) fn entries_by(
+        &mut self,
+        group: &Group,
+        query: &Query,
+    ) -> Result<Vec<Entry>, Failure> {
         let Some(gid) = self.find_gid(group)? else {
             return Ok(Vec::new());
         };
-        let mut select = self.connection.prepare_cached(sql)?;
+        let mut select = self.database.prepare(query)?;
         let mut rows = select.query([gid])?;
         let mut entries = Vec::new();
         while let Some(row) = rows.next()? {

@@ -7,17 +7,23 @@
 
 mod additions;
 mod codec;
+mod conversions;
+mod dead_letters;
+mod explain;
 mod export;
 mod groups;
 mod hierarchies;
+mod indexes;
 mod inspect;
 mod journal;
+mod query;
 mod queue;
 mod rejects;
 mod reports;
 mod schema;
 mod settings;
 mod tables;
+mod write;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -26,8 +32,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::model::Group;
+use crate::model::{Group, Timestamp};
 use crate::ports::{Error, ErrorKind};
+
+use query::Database;
 
 pub use settings::StoredSettings;
 
@@ -65,11 +73,13 @@ pub struct Embedded {
 
 #[derive(Debug)]
 struct Inner {
-    connection: Connection,
+    database: Database,
     /// Whether a unit of work is open.
     in_unit: bool,
     /// Numbers of groups seen lately.
     known_groups: BTreeMap<Group, i64>,
+    /// When expired deduplication ids are forgotten again.
+    forget_from: Timestamp,
 }
 
 impl Embedded {
@@ -91,13 +101,7 @@ impl Embedded {
             Connection::open(directory.join(FILE_NAME)).map_err(|error| failed(&doing())(error))?;
         schema::prepare(&connection, directory)?;
         let store = Self::with(connection, limits, directory, Some(lock));
-        store.unit(|inner| {
-            inner.connection.execute(
-                "UPDATE messages SET hidden_until = 0, receives = max(receives - 1, 0)
-                 WHERE hidden_until > 0",
-                [],
-            )
-        })?;
+        store.unit(|inner| inner.database.prepare(&queue::GIVE_BACK)?.execute([]))?;
         Ok(store)
     }
 
@@ -106,16 +110,12 @@ impl Embedded {
     /// # Errors
     /// There is no store, or it is of a format that this version does not know.
     pub fn open_to_read(directory: &Path) -> Result<Self, Error> {
-        let file = directory.join(FILE_NAME);
         let doing = format!("read the store in {}", directory.display());
-        if !file.exists() {
+        if !directory.join(FILE_NAME).exists() {
             let none = "there is none; `foldback run` makes one";
             return Err(Error::new(ErrorKind::Reject, doing, none));
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(file, flags)
-            .and_then(|connection| schema::tune_to_read(&connection).map(|()| connection))
-            .map_err(failed(&doing))?;
+        let connection = connect_to_read(directory).map_err(failed(&doing))?;
         schema::check(&connection, directory)?;
         Ok(Self::with(
             connection,
@@ -131,11 +131,11 @@ impl Embedded {
         directory: &Path,
         lock: Option<File>,
     ) -> Self {
-        connection.set_prepared_statement_cache_capacity(64);
         let inner = Inner {
-            connection,
+            database: Database::new(connection),
             in_unit: false,
             known_groups: BTreeMap::new(),
+            forget_from: Timestamp::MIN,
         };
         let directory = directory.to_path_buf();
         Self {
@@ -158,10 +158,7 @@ impl Embedded {
     /// Another connection is writing, or a unit is open already.
     pub fn begin(&self) -> Result<(), Error> {
         let mut inner = self.lock();
-        inner
-            .connection
-            .execute_batch("BEGIN IMMEDIATE")
-            .map_err(failed("begin"))?;
+        inner.database.begin().map_err(failed("begin"))?;
         inner.in_unit = true;
         Ok(())
     }
@@ -173,10 +170,7 @@ impl Embedded {
     pub fn commit(&self) -> Result<(), Error> {
         let mut inner = self.lock();
         inner.in_unit = false;
-        let committed = inner
-            .connection
-            .execute_batch("COMMIT")
-            .map_err(failed("commit"));
+        let committed = inner.database.commit().map_err(failed("commit"));
         if committed.is_err() {
             inner.roll_back();
         }
@@ -203,12 +197,9 @@ impl Embedded {
         if inner.in_unit {
             return work(&mut inner).map_err(|error| error.into().0);
         }
-        inner
-            .connection
-            .execute_batch("BEGIN IMMEDIATE")
-            .map_err(failed("begin"))?;
+        inner.database.begin().map_err(failed("begin"))?;
         match work(&mut inner) {
-            Ok(value) => match inner.connection.execute_batch("COMMIT") {
+            Ok(value) => match inner.database.commit() {
                 Ok(()) => Ok(value),
                 Err(error) => {
                     inner.roll_back();
@@ -235,8 +226,16 @@ impl Inner {
     fn roll_back(&mut self) {
         self.known_groups.clear();
         // Nothing to roll back is no failure here: SQLite may have done it already.
-        drop(self.connection.execute_batch("ROLLBACK"));
+        drop(self.database.roll_back());
     }
+}
+
+/// Another connection to the file, which writes nothing.
+fn connect_to_read(directory: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(directory.join(FILE_NAME), flags)?;
+    schema::tune_to_read(&connection)?;
+    Ok(connection)
 }
 
 /// Takes the lock that says who writes. It goes with the process, however that ends.

@@ -1,17 +1,105 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 use crate::model::{Entry, Group, Timestamp};
 use crate::ports::{Depth, Error, Letter, Message, Queue, Receipt, Received};
 
+use super::dead_letters::{COUNT_DEAD, Spent};
+use super::query::{Index, Need, Query, queries};
 use super::{Embedded, Failure, Inner, QueueLimits, codec};
 
 /// How long a deduplication id counts, as on SQS: five minutes.
 const DEDUPLICATION_MS: i64 = 300_000;
-/// How many expired deduplication ids are forgotten with each send.
-const FORGET_MAX: i64 = 10_000;
+/// How many expired deduplication ids are forgotten at once.
+const FORGET_MAX: u16 = 10_000;
+/// How long after all were forgotten the next ones are.
+const FORGET_EVERY_MS: i64 = 60_000;
+
+const MESSAGES_BY_GROUP: Index = Index {
+    name: "messages_by_group",
+    table: "messages",
+    on: "(gid)",
+};
+
+queries! {
+    /// What a dead owner had received. An open store has few messages, most of them such ones.
+    GIVE_BACK {
+        name: "Embedded::open, give back",
+        needs: [Need::WholePass("messages")],
+        sql: "UPDATE messages SET hidden_until = 0, receives = max(receives - 1, 0)
+              WHERE hidden_until > 0",
+    }
+    /// Most ids are young: an index by time would cost every send more than a pass once a minute.
+    FORGET {
+        name: "Queue::send, forget",
+        needs: [Need::Key("deduplication"), Need::WholePass("deduplication")],
+        sql: "DELETE FROM deduplication WHERE id IN (
+                  SELECT id FROM deduplication WHERE sent <= ? LIMIT ?)",
+    }
+    CLAIM {
+        name: "Queue::send, claim an id",
+        needs: [],
+        sql: "INSERT INTO deduplication (id, sent) VALUES (?1, ?2)
+              ON CONFLICT (id) DO UPDATE SET sent = ?2 WHERE sent <= ?2 - ?3",
+    }
+    ENQUEUE {
+        name: "Queue::send",
+        needs: [],
+        sql: "INSERT INTO messages (gid, deduplication, sent, receives, hidden_until, body)
+              VALUES (?, ?, ?, 0, 0, ?)",
+    }
+    /// From the head of the queue on, until enough are found; those of groups in flight are passed over.
+    WALK {
+        name: "Queue::receive",
+        needs: [Need::WholePass("messages")],
+        sql: "SELECT sequence, gid, deduplication, sent, receives, body
+              FROM messages ORDER BY sequence",
+    }
+    /// Not tried: how many messages of the group wait is the queue's doing, not the index's.
+    IN_FLIGHT {
+        name: "Queue::receive, in flight",
+        needs: [Need::Index(&MESSAGES_BY_GROUP)],
+        sql: "SELECT 1 FROM messages WHERE gid = ? AND hidden_until > ? LIMIT 1",
+    }
+    HAND_OUT {
+        name: "Queue::receive, hand out",
+        needs: [Need::Key("messages")],
+        sql: "UPDATE messages SET receives = ?, hidden_until = ? WHERE sequence = ?",
+    }
+    REMOVE {
+        name: "Queue::receive, remove a dead one",
+        needs: [Need::Key("messages")],
+        sql: "DELETE FROM messages WHERE sequence = ?",
+    }
+    DELETE {
+        name: "Queue::delete",
+        needs: [Need::Key("messages")],
+        sql: "DELETE FROM messages WHERE sequence = ? AND receives = ?",
+    }
+    HIDE {
+        name: "Queue::hide_until",
+        needs: [Need::Key("messages")],
+        sql: "UPDATE messages SET hidden_until = ? WHERE sequence = ? AND receives = ?",
+    }
+    WAITING {
+        name: "Queue::waiting",
+        needs: [Need::Index(&MESSAGES_BY_GROUP)],
+        sql: "SELECT body FROM messages WHERE gid = ? ORDER BY sequence",
+        trial: "SELECT gid FROM messages LIMIT 1",
+    }
+    COUNT_MESSAGES {
+        name: "Queue::depth, all",
+        needs: [Need::WholePass("messages")],
+        sql: "SELECT count(*) FROM messages",
+    }
+    COUNT_IN_FLIGHT {
+        name: "Queue::depth, in flight",
+        needs: [Need::WholePass("messages")],
+        sql: "SELECT count(*) FROM messages WHERE hidden_until > ?",
+    }
+}
 
 impl Queue for Embedded {
     async fn send(&self, messages: &[Message], now: Timestamp) -> Result<(), Error> {
@@ -25,9 +113,7 @@ impl Queue for Embedded {
 
     async fn delete(&self, receipts: &[Receipt]) -> Result<(), Error> {
         self.unit(|inner| {
-            let mut delete = inner
-                .connection
-                .prepare_cached("DELETE FROM messages WHERE sequence = ? AND receives = ?")?;
+            let mut delete = inner.database.prepare(&DELETE)?;
             for receipt in receipts {
                 delete.execute(params![bind(receipt.sequence), bind(receipt.receive)])?;
             }
@@ -37,9 +123,7 @@ impl Queue for Embedded {
 
     async fn hide_until(&self, receipts: &[Receipt], at: Timestamp) -> Result<(), Error> {
         self.unit(|inner| {
-            let mut update = inner.connection.prepare_cached(
-                "UPDATE messages SET hidden_until = ? WHERE sequence = ? AND receives = ?",
-            )?;
+            let mut update = inner.database.prepare(&HIDE)?;
             for receipt in receipts {
                 update.execute(params![
                     at.ms(),
@@ -89,15 +173,13 @@ impl Queue for Embedded {
 
     async fn depth(&self, now: Timestamp) -> Result<Depth, Error> {
         self.look(|inner| {
-            let count = |sql: &str, bound: &[&dyn rusqlite::ToSql]| {
-                inner
-                    .connection
-                    .query_row(sql, bound, |row| row.get::<_, i64>(0))
+            let count = |query: &Query, bound: &[&dyn rusqlite::ToSql]| {
+                let mut select = inner.database.prepare(query)?;
+                select.query_row(bound, |row| row.get::<_, i64>(0))
             };
-            let hidden = "SELECT count(*) FROM messages WHERE hidden_until > ?";
-            let all = count("SELECT count(*) FROM messages", &[])?;
-            let in_flight = count(hidden, &[&now.ms()])?;
-            let dead = count("SELECT count(*) FROM dead_letters", &[])?;
+            let all = count(&COUNT_MESSAGES, &[])?;
+            let in_flight = count(&COUNT_IN_FLIGHT, &[&now.ms()])?;
+            let dead = count(&COUNT_DEAD, &[])?;
             let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);
             Ok::<_, Failure>(Depth {
                 visible: unsigned(all - in_flight),
@@ -106,14 +188,6 @@ impl Queue for Embedded {
             })
         })
     }
-}
-
-/// A message on its way to the dead-letter queue.
-struct Spent<'m> {
-    gid: i64,
-    deduplication: &'m [u8],
-    receives: u32,
-    body: &'m [u8],
 }
 
 /// A message as it stands in the table.
@@ -141,21 +215,13 @@ impl Waiting {
 
 impl Inner {
     fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<(), Failure> {
-        self.connection
-            .prepare_cached(
-                "DELETE FROM deduplication WHERE id IN (
-                     SELECT id FROM deduplication WHERE sent <= ? LIMIT ?)",
-            )?
-            .execute(params![now.ms() - DEDUPLICATION_MS, FORGET_MAX])?;
+        self.forget(now)?;
         for message in messages {
             let id = message.deduplication_id.to_le_bytes();
-            let claimed = self
-                .connection
-                .prepare_cached(
-                    "INSERT INTO deduplication (id, sent) VALUES (?1, ?2)
-                     ON CONFLICT (id) DO UPDATE SET sent = ?2 WHERE sent <= ?2 - ?3",
-                )?
-                .execute(params![id, now.ms(), DEDUPLICATION_MS])?;
+            let claimed =
+                self.database
+                    .prepare(&CLAIM)?
+                    .execute(params![id, now.ms(), DEDUPLICATION_MS])?;
             if claimed == 1 {
                 let gid = self.gid(&message.group)?;
                 let body = codec::encode_entries(message.entries.iter().map(Arc::as_ref))?;
@@ -165,12 +231,28 @@ impl Inner {
         Ok(())
     }
 
-    fn enqueue(&self, gid: i64, id: &[u8], now: Timestamp, body: &[u8]) -> rusqlite::Result<()> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO messages (gid, deduplication, sent, receives, hidden_until, body)
-                 VALUES (?, ?, ?, 0, 0, ?)",
-            )?
+    /// Forgets expired deduplication ids, now and then: one that stays is claimed anew all the same.
+    fn forget(&mut self, now: Timestamp) -> rusqlite::Result<()> {
+        if now < self.forget_from {
+            return Ok(());
+        }
+        let mut delete = self.database.prepare(&FORGET)?;
+        let forgotten = delete.execute(params![now.ms() - DEDUPLICATION_MS, FORGET_MAX])?;
+        if forgotten < usize::from(FORGET_MAX) {
+            self.forget_from = now.plus_ms(FORGET_EVERY_MS);
+        }
+        Ok(())
+    }
+
+    pub(super) fn enqueue(
+        &self,
+        gid: i64,
+        id: &[u8],
+        now: Timestamp,
+        body: &[u8],
+    ) -> rusqlite::Result<()> {
+        self.database
+            .prepare(&ENQUEUE)?
             .execute(params![gid, id, now.ms(), body])?;
         Ok(())
     }
@@ -184,10 +266,7 @@ impl Inner {
         let mut taken = Vec::new();
         let mut spent = Vec::new();
         {
-            let mut select = self.connection.prepare_cached(
-                "SELECT sequence, gid, deduplication, sent, receives, body
-                 FROM messages ORDER BY sequence",
-            )?;
+            let mut select = self.database.prepare(&WALK)?;
             let mut rows = select.query([])?;
             let mut blocked: BTreeMap<i64, bool> = BTreeMap::new();
             while taken.len() < limit {
@@ -229,9 +308,7 @@ impl Inner {
                 body,
             };
             self.bury(&letter, now, &reason)?;
-            self.connection
-                .prepare_cached("DELETE FROM messages WHERE sequence = ?")?
-                .execute([sequence])?;
+            self.database.prepare(&REMOVE)?.execute([sequence])?;
         }
         let hidden_until = now.plus_ms(limits.visibility_ms).ms();
         taken
@@ -242,11 +319,11 @@ impl Inner {
 
     fn hand_out(&self, waiting: &Waiting, hidden_until: i64) -> Result<Received, Failure> {
         let receives = waiting.receives + 1;
-        self.connection
-            .prepare_cached(
-                "UPDATE messages SET receives = ?, hidden_until = ? WHERE sequence = ?",
-            )?
-            .execute(params![receives, hidden_until, waiting.sequence])?;
+        self.database.prepare(&HAND_OUT)?.execute(params![
+            receives,
+            hidden_until,
+            waiting.sequence
+        ])?;
         let message = self.message(waiting.gid, &waiting.deduplication, &waiting.body)?;
         let sequence = u64::try_from(waiting.sequence).unwrap_or(0);
         Ok(Received {
@@ -260,7 +337,12 @@ impl Inner {
         })
     }
 
-    fn message(&self, gid: i64, deduplication: &[u8], body: &[u8]) -> Result<Message, Failure> {
+    pub(super) fn message(
+        &self,
+        gid: i64,
+        deduplication: &[u8],
+        body: &[u8],
+    ) -> Result<Message, Failure> {
         let group = self.group(gid)?;
         let entries = codec::decode_entries(&group, body)?
             .into_iter()
@@ -276,79 +358,16 @@ impl Inner {
 
     /// Whether a message of the group is in flight, whatever its place.
     fn has_in_flight(&self, gid: i64, now: Timestamp) -> rusqlite::Result<bool> {
-        self.connection
-            .prepare_cached("SELECT 1 FROM messages WHERE gid = ? AND hidden_until > ? LIMIT 1")?
+        self.database
+            .prepare(&IN_FLIGHT)?
             .exists(params![gid, now.ms()])
     }
 
-    fn bury(&self, spent: &Spent<'_>, now: Timestamp, reason: &str) -> rusqlite::Result<()> {
-        let Spent {
-            gid,
-            deduplication,
-            receives,
-            body,
-        } = spent;
-        self.connection
-            .prepare_cached(
-                "INSERT INTO dead_letters (gid, deduplication, receives, at, reason, body)
-                 VALUES (?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                gid,
-                deduplication,
-                receives,
-                now.ms(),
-                reason,
-                body
-            ])?;
-        Ok(())
-    }
-
-    fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<Letter>, Failure> {
-        let mut select = self.connection.prepare_cached(
-            "SELECT id, gid, deduplication, receives, at, reason, body
-             FROM dead_letters WHERE id > ? ORDER BY id LIMIT ?",
-        )?;
-        let mut rows = select.query(params![bind(after), bind(limit as u64)])?;
-        let mut letters = Vec::new();
-        while let Some(row) = rows.next()? {
-            let (gid, deduplication, body): (i64, Vec<u8>, Vec<u8>) =
-                (row.get(1)?, row.get(2)?, row.get(6)?);
-            letters.push(Letter {
-                id: u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0),
-                message: self.message(gid, &deduplication, &body)?,
-                receives: row.get(3)?,
-                at: Timestamp::from_ms(row.get(4)?),
-                reason: row.get(5)?,
-            });
-        }
-        Ok(letters)
-    }
-
-    /// Sends one dead letter back; `false` where it is gone.
-    fn redrive(&self, letter: i64, now: Timestamp) -> rusqlite::Result<bool> {
-        let found: Option<(i64, Vec<u8>, Vec<u8>)> = self
-            .connection
-            .prepare_cached(
-                "DELETE FROM dead_letters WHERE id = ? RETURNING gid, deduplication, body",
-            )?
-            .query_row([letter], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()?;
-        let Some((gid, deduplication, body)) = found else {
-            return Ok(false);
-        };
-        self.enqueue(gid, &deduplication, now, &body)?;
-        Ok(true)
-    }
-
     fn waiting(&mut self, group: &Group) -> Result<Vec<Entry>, Failure> {
-        self.entries_by(
-            group,
-            "SELECT body FROM messages WHERE gid = ? ORDER BY sequence",
-        )
+        self.entries_by(group, &WAITING)
     }
 }
 
-fn bind(number: u64) -> i64 {
+pub(super) fn bind(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

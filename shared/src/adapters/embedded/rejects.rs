@@ -3,27 +3,38 @@ use rusqlite::params;
 use crate::model::{Reject, RejectReason, Timestamp};
 use crate::ports::{Error, Rejects};
 
+use super::query::{Need, queries};
 use super::{Embedded, Failure};
+
+queries! {
+    KEEP {
+        name: "Rejects::keep",
+        needs: [],
+        sql: "INSERT INTO rejects (mark, at, input, line, reason, detail, text)
+              VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    }
+    LIST {
+        name: "Rejects::list, page",
+        needs: [Need::Key("rejects")],
+        sql: "SELECT id, at, input, line, reason, detail, text FROM rejects
+              WHERE id > ? ORDER BY id LIMIT ?",
+        trial: "SELECT 0, 100 FROM rejects LIMIT 1",
+    }
+}
 
 impl Rejects for Embedded {
     async fn keep(&self, rejects: &[Reject]) -> Result<(), Error> {
         self.unit(|inner| {
             for reject in rejects {
-                inner
-                    .connection
-                    .prepare_cached(
-                        "INSERT INTO rejects (mark, at, input, line, reason, detail, text)
-                         VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    )?
-                    .execute(params![
-                        mark(reject),
-                        reject.at.ms(),
-                        reject.input,
-                        i64::try_from(reject.line).unwrap_or(i64::MAX),
-                        reason_name(reject.reason),
-                        reject.detail,
-                        reject.text,
-                    ])?;
+                inner.database.prepare(&KEEP)?.execute(params![
+                    mark(reject),
+                    reject.at.ms(),
+                    reject.input,
+                    i64::try_from(reject.line).unwrap_or(i64::MAX),
+                    reason_name(reject.reason),
+                    reject.detail,
+                    reject.text,
+                ])?;
             }
             Ok::<_, Failure>(())
         })
@@ -31,10 +42,7 @@ impl Rejects for Embedded {
 
     async fn list(&self, after: u64, limit: usize) -> Result<Vec<(u64, Reject)>, Error> {
         self.look(|inner| {
-            let mut select = inner.connection.prepare_cached(
-                "SELECT id, at, input, line, reason, detail, text FROM rejects
-                 WHERE id > ? ORDER BY id LIMIT ?",
-            )?;
+            let mut select = inner.database.prepare(&LIST)?;
             let bound = params![
                 i64::try_from(after).unwrap_or(i64::MAX),
                 i64::try_from(limit).unwrap_or(i64::MAX)

@@ -5,8 +5,49 @@ use serde::de::DeserializeOwned;
 use crate::model::{Finding, ReplayRun, Report};
 use crate::ports::{Error, ErrorKind, Reports};
 
-use super::tables::bind;
-use super::{Embedded, Failure, Inner, schema};
+use super::query::{Need, Query, queries};
+use super::queue::bind;
+use super::{Embedded, Failure, Inner};
+
+queries! {
+    KEEP_RUN {
+        name: "Reports::keep_run",
+        needs: [],
+        sql: "INSERT INTO replay_runs (body) VALUES (?)",
+    }
+    KEEP_FINDING {
+        name: "Reports::keep_run, a finding",
+        needs: [],
+        sql: "INSERT INTO findings (run, place, body) VALUES (?, ?, ?)",
+    }
+    /// From its end; the condition, which always holds, makes a search of it.
+    RUNS {
+        name: "Reports::runs",
+        needs: [Need::Key("replay_runs")],
+        sql: "SELECT run, body FROM replay_runs WHERE run > 0 ORDER BY run DESC LIMIT ?",
+        trial: "SELECT 100 FROM replay_runs LIMIT 1",
+    }
+    FINDINGS {
+        name: "Reports::findings, page",
+        needs: [Need::Key("findings")],
+        sql: "SELECT place, body FROM findings WHERE run = ? AND place > ? ORDER BY place LIMIT ?",
+        trial: "SELECT run, 0, 100 FROM findings LIMIT 1",
+    }
+    KEEP_REPORT {
+        name: "Reports::keep_report",
+        needs: [],
+        sql: "INSERT INTO reports (body) VALUES (?)",
+    }
+    REPORTS {
+        name: "Reports::reports",
+        needs: [Need::Key("reports")],
+        sql: "SELECT id, body FROM reports WHERE id > 0 ORDER BY id DESC LIMIT ?",
+        trial: "SELECT 100 FROM reports LIMIT 1",
+    }
+}
+
+/// The format of the file that first had these tables.
+const SINCE_FORMAT: i32 = 2;
 
 impl Reports for Embedded {
     async fn keep_run(&self, run: &ReplayRun, findings: &[Finding]) -> Result<u64, Error> {
@@ -14,8 +55,7 @@ impl Reports for Embedded {
     }
 
     async fn runs(&self, limit: usize) -> Result<Vec<(u64, ReplayRun)>, Error> {
-        let sql = "SELECT run, body FROM replay_runs ORDER BY run DESC LIMIT ?";
-        self.look(|inner| inner.documents(sql, &[bind(limit as u64)]))
+        self.look(|inner| inner.documents(&RUNS, &[bind(limit as u64)]))
     }
 
     async fn findings(
@@ -24,38 +64,29 @@ impl Reports for Embedded {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Finding)>, Error> {
-        let sql = "SELECT place, body FROM findings
-                   WHERE run = ? AND place > ? ORDER BY place LIMIT ?";
         let bound = [bind(run), bind(after), bind(limit as u64)];
-        self.look(|inner| inner.documents(sql, &bound))
+        self.look(|inner| inner.documents(&FINDINGS, &bound))
     }
 
     async fn keep_report(&self, report: &Report) -> Result<(), Error> {
         self.unit(|inner| {
-            inner
-                .connection
-                .prepare_cached("INSERT INTO reports (body) VALUES (?)")?
-                .execute([text(report)?])?;
+            let mut insert = inner.database.prepare(&KEEP_REPORT)?;
+            insert.execute([text(report)?])?;
             Ok::<_, Failure>(())
         })
     }
 
     async fn reports(&self, limit: usize) -> Result<Vec<Report>, Error> {
-        let sql = "SELECT id, body FROM reports ORDER BY id DESC LIMIT ?";
-        let found = self.look(|inner| inner.documents(sql, &[bind(limit as u64)]))?;
+        let found = self.look(|inner| inner.documents(&REPORTS, &[bind(limit as u64)]))?;
         Ok(found.into_iter().map(|(_id, report)| report).collect())
     }
 }
 
 impl Inner {
     fn keep_run(&self, run: &ReplayRun, findings: &[Finding]) -> Result<u64, Failure> {
-        self.connection
-            .prepare_cached("INSERT INTO replay_runs (body) VALUES (?)")?
-            .execute([text(run)?])?;
-        let number = self.connection.last_insert_rowid();
-        let mut insert = self
-            .connection
-            .prepare_cached("INSERT INTO findings (run, place, body) VALUES (?, ?, ?)")?;
+        self.database.prepare(&KEEP_RUN)?.execute([text(run)?])?;
+        let number = self.database.last_insert_rowid();
+        let mut insert = self.database.prepare(&KEEP_FINDING)?;
         for (place, finding) in (1_i64..).zip(findings) {
             insert.execute(params![number, place, text(finding)?])?;
         }
@@ -65,13 +96,13 @@ impl Inner {
     /// The documents that a query gives, each with its number, in the query's order.
     fn documents<T: DeserializeOwned>(
         &self,
-        sql: &str,
+        query: &Query,
         bound: &[i64],
     ) -> Result<Vec<(u64, T)>, Failure> {
-        if !schema::has_format_2(&self.connection)? {
+        if self.database.format()? < SINCE_FORMAT {
             return Ok(Vec::new());
         }
-        let mut select = self.connection.prepare_cached(sql)?;
+        let mut select = self.database.prepare(query)?;
         let mut rows = select.query(params_from_iter(bound))?;
         let mut documents = Vec::new();
         while let Some(row) = rows.next()? {

@@ -5,10 +5,10 @@ use rusqlite::config::DbConfig;
 
 use crate::ports::{Error, ErrorKind};
 
-use super::failed;
+use super::{failed, indexes};
 
 /// The format of the file. A later version reads older ones; an older one refuses later ones.
-const FORMAT: i32 = 2;
+pub(super) const FORMAT: i32 = 2;
 /// Marks the file as ours for `file(1)` and for us: "Fold".
 const APPLICATION_ID: i32 = 0x466f_6c64;
 
@@ -18,18 +18,16 @@ const CHECKPOINT_PAGES: u32 = 16_384;
 const CACHE_KIB: i32 = 65_536;
 const MAP_BYTES: i64 = 1 << 30;
 
-/// What a file of format 1 has.
+/// The tables of a file of format 1. Indexes are declared beside the queries that need them.
 const TABLES_1: &str = "
     CREATE TABLE groups (
         gid INTEGER PRIMARY KEY, tenant TEXT NOT NULL, key TEXT NOT NULL, hash INTEGER NOT NULL,
         UNIQUE (tenant, key)
     ) STRICT;
-    CREATE INDEX groups_by_key ON groups (key);
     -- Segments: the events of one group that were appended together.
     CREATE TABLE journal (
         position INTEGER PRIMARY KEY, gid INTEGER NOT NULL, body BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX journal_by_group ON journal (gid);
     -- Where the event of an identity stands. The key is the first free number from its hash on.
     CREATE TABLE identities (hash INTEGER PRIMARY KEY, position INTEGER NOT NULL) STRICT;
     CREATE TABLE messages (
@@ -37,7 +35,6 @@ const TABLES_1: &str = "
         deduplication BLOB NOT NULL, sent INTEGER NOT NULL, receives INTEGER NOT NULL,
         hidden_until INTEGER NOT NULL, body BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX messages_by_group ON messages (gid);
     CREATE TABLE deduplication (id BLOB PRIMARY KEY, sent INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE dead_letters (
         id INTEGER PRIMARY KEY AUTOINCREMENT, gid INTEGER NOT NULL, deduplication BLOB NOT NULL,
@@ -48,7 +45,6 @@ const TABLES_1: &str = "
         body TEXT NOT NULL, trail BLOB NOT NULL,
         PRIMARY KEY (gid, tbl, id)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX rows_by_id ON rows (id) WHERE tbl IN (1, 2);
     CREATE TABLE history (
         gid INTEGER NOT NULL, tbl INTEGER NOT NULL, id TEXT NOT NULL, n INTEGER NOT NULL,
         made INTEGER NOT NULL, valid_from INTEGER NOT NULL, valid_to INTEGER,
@@ -61,11 +57,9 @@ const TABLES_1: &str = "
         gid INTEGER NOT NULL,
         PRIMARY KEY (tenant, name, last_at, lead)
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX conversions_by_group ON conversions (gid);
     CREATE TABLE hierarchies (
         id INTEGER PRIMARY KEY, gid INTEGER NOT NULL, body BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX hierarchies_by_group ON hierarchies (gid);
     CREATE TABLE rejects (
         id INTEGER PRIMARY KEY, mark BLOB NOT NULL UNIQUE, at INTEGER NOT NULL,
         input TEXT NOT NULL, line INTEGER NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL,
@@ -105,8 +99,8 @@ pub(super) fn tune_to_read(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "mmap_size", MAP_BYTES)
 }
 
-/// Sets a connection up that writes, makes the tables in a new file, and brings one of an older format
-/// to the present one.
+/// Sets a connection up that writes, makes tables and indexes in a new file, and adds to one of an older
+/// format those that it lacks.
 pub(super) fn prepare(connection: &Connection, directory: &Path) -> Result<(), Error> {
     let doing = format!("open the store in {}", directory.display());
     let objects = tune_to_write(connection).map_err(failed(&doing))?;
@@ -117,9 +111,12 @@ pub(super) fn prepare(connection: &Connection, directory: &Path) -> Result<(), E
     } else {
         return Ok(());
     };
+    let indexes: String = indexes::declared(FORMAT)
+        .map(|index| index.sql_where_missing() + "; ")
+        .collect();
     connection
         .execute_batch(&format!(
-            "BEGIN IMMEDIATE; {missing} PRAGMA user_version = {FORMAT}; COMMIT;"
+            "BEGIN IMMEDIATE; {missing} {indexes} PRAGMA user_version = {FORMAT}; COMMIT;"
         ))
         .map_err(failed(&doing))
 }
@@ -151,10 +148,4 @@ pub(super) fn check(connection: &Connection, directory: &Path) -> Result<i32, Er
         return Err(Error::new(ErrorKind::Reject, doing, detail));
     }
     Ok(format)
-}
-
-/// Whether the file, which may be older than this code and opened for reading, has what format 2 adds.
-pub(super) fn has_format_2(connection: &Connection) -> rusqlite::Result<bool> {
-    let format: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    Ok(format >= 2)
 }

@@ -4,7 +4,23 @@ use crate::model::Timestamp;
 use crate::ports::Error;
 use crate::settings::Format;
 
+use super::query::{Need, queries};
 use super::{Embedded, Failure};
+
+queries! {
+    LATEST_SETTINGS {
+        name: "Embedded::settings",
+        needs: [Need::Key("settings")],
+        sql: "SELECT version, format, text FROM settings
+              WHERE version > 0 ORDER BY version DESC LIMIT 1",
+        trial: "SELECT 1 FROM settings LIMIT 1",
+    }
+    PUT_SETTINGS {
+        name: "Embedded::put_settings",
+        needs: [],
+        sql: "INSERT INTO settings (version, at, format, text) VALUES (?, ?, ?, ?)",
+    }
+}
 
 /// A settings text as it was put in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,10 +41,8 @@ impl Embedded {
     pub fn settings(&self) -> Result<Option<StoredSettings>, Error> {
         self.look(|inner| {
             let latest = inner
-                .connection
-                .prepare_cached(
-                    "SELECT version, format, text FROM settings ORDER BY version DESC LIMIT 1",
-                )?
+                .database
+                .prepare(&LATEST_SETTINGS)?
                 .query_row([], |row| {
                     let format: String = row.get(1)?;
                     let format = if format == "json" {
@@ -67,10 +81,8 @@ impl Embedded {
         };
         self.unit(|inner| {
             inner
-                .connection
-                .prepare_cached(
-                    "INSERT INTO settings (version, at, format, text) VALUES (?, ?, ?, ?)",
-                )?
+                .database
+                .prepare(&PUT_SETTINGS)?
                 .execute(params![version, now.ms(), name, text])
         })?;
         Ok(version)

@@ -3,14 +3,16 @@ use std::collections::BTreeSet;
 use rusqlite::{Row as SqlRow, Statement, params};
 use smol_str::SmolStr;
 
-use crate::flow::{Addition, Put, RowKey, Stored, Write};
-use crate::handlers::{Conversion, Row, Table, Version};
+use crate::flow::{Addition, RowKey, Stored, Write};
+use crate::handlers::{Table, Version};
 use crate::model::{ActionHierarchy, Group, Timestamp};
 use crate::ports::{
-    Added, Committed, ConversionPage, ConversionQuery, Cursor, Error, HistoryVersion, Partition,
-    Reading, Tables,
+    Added, Committed, ConversionPage, ConversionQuery, Error, HistoryVersion, Partition, Reading,
+    Tables,
 };
 
+use super::groups::GROUPS_WITH_ROWS;
+use super::query::{Index, Need, queries};
 use super::{Embedded, Failure, Inner, codec};
 
 impl Tables for Embedded {
@@ -34,7 +36,7 @@ impl Tables for Embedded {
         after: Option<&Group>,
         limit: usize,
     ) -> Result<Vec<Group>, Error> {
-        self.look(|inner| inner.groups_in("rows", partition, after, limit))
+        self.look(|inner| inner.page_of_groups(&GROUPS_WITH_ROWS, partition, after, limit))
     }
 
     async fn commit(
@@ -81,25 +83,66 @@ impl Tables for Embedded {
     }
 }
 
-const SELECT_VERSIONS: &str = "
-    SELECT n, valid_from, valid_to, caused_by, fields FROM history
-    WHERE gid = ? AND tbl = ? AND id = ? AND recorded_to IS NULL ORDER BY n";
+const ROWS_BY_ID: Index = Index {
+    name: "rows_by_id",
+    table: "rows",
+    on: "(id) WHERE tbl IN (1, 2)",
+};
+
+queries! {
+    SELECT_ROW {
+        name: "Tables::read",
+        needs: [Need::Key("rows")],
+        sql: "SELECT body, trail, version FROM rows WHERE gid = ? AND tbl = ? AND id = ?",
+        trial: "SELECT gid, tbl, id FROM rows LIMIT 1",
+    }
+    /// Not tried: superseded versions stand among those in force, and how many there are is the
+    /// history's doing, not the index's.
+    SELECT_VERSIONS {
+        name: "Tables::read, versions in force",
+        needs: [Need::Key("history")],
+        sql: "SELECT n, valid_from, valid_to, caused_by, fields FROM history
+              WHERE gid = ? AND tbl = ? AND id = ? AND recorded_to IS NULL ORDER BY n",
+    }
+    SELECT_ROWS {
+        name: "Tables::read_groups",
+        needs: [Need::Key("rows")],
+        sql: "SELECT body, trail, version, tbl, id FROM rows WHERE gid = ?",
+        trial: "SELECT gid FROM rows LIMIT 1",
+    }
+    SELECT_HISTORY {
+        name: "Tables::history",
+        needs: [Need::Key("history")],
+        sql: "SELECT n, valid_from, valid_to, caused_by, fields, recorded_from, recorded_to
+              FROM history WHERE gid = ? AND tbl = ? AND id = ? ORDER BY recorded_from, n",
+        trial: "SELECT gid, tbl, id FROM history LIMIT 1",
+    }
+    FIND_BY_ID {
+        name: "Tables::find, by the row's own id",
+        needs: [Need::Index(&ROWS_BY_ID), Need::Key("groups")],
+        sql: "SELECT groups.tenant, groups.key, rows.tbl FROM rows JOIN groups USING (gid)
+              WHERE rows.tbl IN (1, 2) AND rows.id = ?",
+        trial: "SELECT id FROM rows WHERE tbl IN (1, 2) LIMIT 1",
+    }
+}
 
 impl Inner {
-    fn row(&mut self, key: &RowKey, reading: Reading) -> Result<Option<Stored>, Failure> {
+    pub(super) fn row(
+        &mut self,
+        key: &RowKey,
+        reading: Reading,
+    ) -> Result<Option<Stored>, Failure> {
         let Some(gid) = self.find_gid(&key.group)? else {
             return Ok(None);
         };
-        let mut select = self.connection.prepare_cached(
-            "SELECT body, trail, version FROM rows WHERE gid = ? AND tbl = ? AND id = ?",
-        )?;
+        let mut select = self.database.prepare(&SELECT_ROW)?;
         let mut rows = select.query(params![gid, number(key.table), key.id.as_str()])?;
         let Some(row) = rows.next()? else {
             return Ok(None);
         };
         let mut stored = stored(key.clone(), row)?;
         if reading == Reading::WithHistory && key.table.is_temporal() {
-            let mut versions = self.connection.prepare_cached(SELECT_VERSIONS)?;
+            let mut versions = self.database.prepare(&SELECT_VERSIONS)?;
             stored.history = Some(in_force(&mut versions, gid, key.table, &key.id)?);
         }
         Ok(Some(stored))
@@ -109,10 +152,8 @@ impl Inner {
         let Some(gid) = self.find_gid(group)? else {
             return Ok(Vec::new());
         };
-        let mut select = self
-            .connection
-            .prepare_cached("SELECT body, trail, version, tbl, id FROM rows WHERE gid = ?")?;
-        let mut versions = self.connection.prepare_cached(SELECT_VERSIONS)?;
+        let mut select = self.database.prepare(&SELECT_ROWS)?;
+        let mut versions = self.database.prepare(&SELECT_VERSIONS)?;
         let mut rows = select.query([gid])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
@@ -138,224 +179,11 @@ impl Inner {
         Ok(found)
     }
 
-    fn write(&mut self, write: &Write, now: Timestamp) -> Result<Committed, Failure> {
-        let gid = self.gid(&write.key.group)?;
-        let written = match &write.put {
-            Some(put) => self.put(gid, write, put)?,
-            None => self.take_away(gid, write, now)?,
-        };
-        if written == 0 {
-            return Ok(Committed::Conflict);
-        }
-        let moved = write.put.as_ref().is_none_or(|put| put.moved);
-        if moved && write.key.table == Table::RSLeadGlobalConversions {
-            self.index_conversions(gid, write.put.as_ref().map(|put| &put.row))?;
-        }
-        if let Some(put) = &write.put {
-            self.rewrite(gid, &write.key, put, now)?;
-        }
-        Ok(Committed::Done)
-    }
-
-    fn put(&self, gid: i64, write: &Write, put: &Put) -> Result<usize, Failure> {
-        let RowKey { table, id, .. } = &write.key;
-        let trail = codec::encode_trail(&put.trail)?;
-        let version = bind(put.trail.version);
-        let written = match write.expected {
-            None => self
-                .connection
-                .prepare_cached(
-                    "INSERT INTO rows (gid, tbl, id, version, body, trail)
-                     VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                )?
-                .execute(params![
-                    gid,
-                    number(*table),
-                    id.as_str(),
-                    version,
-                    put.body,
-                    trail
-                ])?,
-            Some(expected) => self
-                .connection
-                .prepare_cached(
-                    "UPDATE rows SET version = ?4, body = ?5, trail = ?6
-                     WHERE gid = ?1 AND tbl = ?2 AND id = ?3 AND version = ?7",
-                )?
-                .execute(params![
-                    gid,
-                    number(*table),
-                    id.as_str(),
-                    version,
-                    put.body,
-                    trail,
-                    bind(expected)
-                ])?,
-        };
-        Ok(written)
-    }
-
-    fn take_away(&self, gid: i64, write: &Write, now: Timestamp) -> Result<usize, Failure> {
-        let RowKey { table, id, .. } = &write.key;
-        let Some(expected) = write.expected else {
-            return Ok(0);
-        };
-        let bound = params![gid, number(*table), id.as_str(), bind(expected)];
-        let written = self
-            .connection
-            .prepare_cached(
-                "DELETE FROM rows WHERE gid = ? AND tbl = ? AND id = ? AND version = ?",
-            )?
-            .execute(bound)?;
-        if written > 0 && table.is_temporal() {
-            self.connection
-                .prepare_cached(
-                    "UPDATE history SET recorded_to = ?
-                     WHERE gid = ? AND tbl = ? AND id = ? AND recorded_to IS NULL",
-                )?
-                .execute(params![now.ms(), gid, number(*table), id.as_str()])?;
-        }
-        Ok(written)
-    }
-
-    /// Ends the versions that a write supersedes and adds those it brings.
-    fn rewrite(&self, gid: i64, key: &RowKey, put: &Put, now: Timestamp) -> Result<(), Failure> {
-        let Some(history) = &put.history else {
-            return Ok(());
-        };
-        let (table, id) = (number(key.table), key.id.as_str());
-        if history.supersede {
-            self.connection
-                .prepare_cached(
-                    "UPDATE history SET recorded_to = ?
-                     WHERE gid = ? AND tbl = ? AND id = ? AND n > ? AND recorded_to IS NULL",
-                )?
-                .execute(params![now.ms(), gid, table, id, history.keep])?;
-        }
-        if history.keep > 0 {
-            let end = history
-                .versions
-                .first()
-                .map(|version| version.valid_from.ms());
-            self.connection
-                .prepare_cached(
-                    "UPDATE history SET valid_to = ?
-                     WHERE gid = ? AND tbl = ? AND id = ? AND n = ? AND recorded_to IS NULL",
-                )?
-                .execute(params![end, gid, table, id, history.keep])?;
-        }
-        let mut insert = self.connection.prepare_cached(
-            "INSERT INTO history (gid, tbl, id, n, made, valid_from, valid_to, recorded_from,
-                                  caused_by, fields)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT DO UPDATE SET recorded_to = NULL, valid_from = excluded.valid_from,
-                 valid_to = excluded.valid_to, caused_by = excluded.caused_by,
-                 fields = excluded.fields",
-        )?;
-        for version in &history.versions {
-            insert.execute(params![
-                gid,
-                table,
-                id,
-                version.n,
-                bind(put.trail.version),
-                version.valid_from.ms(),
-                version.valid_to.map(Timestamp::ms),
-                now.ms(),
-                version.caused_by.as_str(),
-                version.fields,
-            ])?;
-        }
-        Ok(())
-    }
-
-    /// Keeps the index of conversions by tenant, name and time of the last. What it holds of the group
-    /// is asked of the index itself: a row that somebody else changed must not leave places behind.
-    pub(super) fn index_conversions(&self, gid: i64, row: Option<&Row>) -> Result<(), Failure> {
-        let before: Vec<IndexEntry> = {
-            let mut select = self.connection.prepare_cached(
-                "SELECT tenant, name, last_at, lead FROM conversions WHERE gid = ?",
-            )?;
-            let entries = select.query_map([gid], |row| {
-                let text = |i| Ok::<_, rusqlite::Error>(SmolStr::from(row.get_ref(i)?.as_str()?));
-                Ok(IndexEntry {
-                    tenant: text(0)?,
-                    name: text(1)?,
-                    last_at: row.get(2)?,
-                    lead: text(3)?,
-                })
-            })?;
-            entries.collect::<rusqlite::Result<_>>()?
-        };
-        let after = index_entries(row);
-        for entry in before.iter().filter(|entry| !after.contains(entry)) {
-            self.connection
-                .prepare_cached(
-                    "DELETE FROM conversions
-                     WHERE tenant = ? AND name = ? AND last_at = ? AND lead = ?",
-                )?
-                .execute(entry.bound())?;
-        }
-        for entry in after.iter().filter(|entry| !before.contains(entry)) {
-            let (tenant, name, last_at, lead) = entry.bound();
-            self.connection
-                .prepare_cached(
-                    "INSERT INTO conversions (tenant, name, last_at, lead, gid)
-                     VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                )?
-                .execute(params![tenant, name, last_at, lead, gid])?;
-        }
-        Ok(())
-    }
-
-    fn conversions(&mut self, query: &ConversionQuery) -> Result<ConversionPage, Failure> {
-        let before = query.after.as_ref();
-        let last_at = before.map_or(query.to.ms(), |cursor| cursor.last_at.ms());
-        let lead = before.map_or("", |cursor| cursor.lead_id.as_str());
-        let keys = {
-            let mut select = self.connection.prepare_cached(
-                "SELECT last_at, lead FROM conversions
-                 WHERE tenant = ? AND name = ? AND last_at >= ? AND (last_at, lead) < (?, ?)
-                 ORDER BY last_at DESC, lead DESC LIMIT ?",
-            )?;
-            let limit = i64::try_from(query.limit)
-                .unwrap_or(i64::MAX)
-                .saturating_add(1);
-            let bound = params![
-                query.tenant.as_str(),
-                query.name.as_str(),
-                query.from.ms(),
-                last_at,
-                lead,
-                limit
-            ];
-            let rows = select.query_map(bound, |row| {
-                Ok(Cursor {
-                    last_at: Timestamp::from_ms(row.get(0)?),
-                    lead_id: row.get_ref(1)?.as_str()?.into(),
-                })
-            })?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()?
-        };
-        let more = keys.len() > query.limit;
-        let page = keys.get(..query.limit.min(keys.len())).unwrap_or_default();
-        let mut rows = Vec::with_capacity(page.len());
-        for cursor in page {
-            let key = RowKey::conversions(&query.tenant, &cursor.lead_id);
-            rows.extend(self.row(&key, Reading::Row)?);
-        }
-        let next = if more { page.last().cloned() } else { None };
-        Ok(ConversionPage { rows, next })
-    }
-
     fn history(&mut self, key: &RowKey) -> Result<Vec<HistoryVersion>, Failure> {
         let Some(gid) = self.find_gid(&key.group)? else {
             return Ok(Vec::new());
         };
-        let mut select = self.connection.prepare_cached(
-            "SELECT n, valid_from, valid_to, caused_by, fields, recorded_from, recorded_to
-             FROM history WHERE gid = ? AND tbl = ? AND id = ? ORDER BY recorded_from, n",
-        )?;
+        let mut select = self.database.prepare(&SELECT_HISTORY)?;
         let bound = params![gid, number(key.table), key.id.as_str()];
         let rows = select.query_map(bound, |row| {
             Ok(HistoryVersion {
@@ -367,33 +195,39 @@ impl Inner {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// The rows of the lead, whose id is its group's key, and those that go by an id of their own.
     fn find(&self, tenant: Option<&str>, id: &str) -> Result<Vec<RowKey>, Failure> {
-        let mut select = self.connection.prepare_cached(
-            "SELECT g.tenant, g.key, r.tbl FROM groups g JOIN rows r USING (gid)
-             WHERE g.key = ?1 AND r.id = ?1
-             UNION
-             SELECT g.tenant, g.key, r.tbl FROM rows r JOIN groups g USING (gid)
-             WHERE r.tbl IN (1, 2) AND r.id = ?1",
-        )?;
+        let mut keys = BTreeSet::new();
+        let mut found = |group: &Group, table: Table| {
+            if tenant.is_none_or(|tenant| group.tenant == tenant) {
+                keys.insert(RowKey {
+                    group: group.clone(),
+                    table,
+                    id: id.into(),
+                });
+            }
+        };
+        let mut select = self.database.prepare(&SELECT_ROW)?;
+        for (gid, group) in self.groups_of_key(id)? {
+            for table in Table::ALL {
+                if select.exists(params![gid, number(table), id])? {
+                    found(&group, table);
+                }
+            }
+        }
+        let mut select = self.database.prepare(&FIND_BY_ID)?;
         let mut rows = select.query([id])?;
-        let mut keys = Vec::new();
         while let Some(row) = rows.next()? {
             let text = |i| Ok::<_, rusqlite::Error>(SmolStr::from(row.get_ref(i)?.as_str()?));
             let group = Group {
                 tenant: text(0)?,
                 key: text(1)?,
             };
-            if let Some(table) = table(row.get(2)?)
-                && tenant.is_none_or(|tenant| group.tenant == tenant)
-            {
-                keys.push(RowKey {
-                    group,
-                    table,
-                    id: id.into(),
-                });
+            if let Some(table) = table(row.get(2)?) {
+                found(&group, table);
             }
         }
-        Ok(keys)
+        Ok(keys.into_iter().collect())
     }
 }
 
@@ -439,34 +273,6 @@ fn version(row: &SqlRow<'_>) -> rusqlite::Result<Version> {
     })
 }
 
-/// An entry of the index of conversions.
-#[derive(PartialEq)]
-struct IndexEntry {
-    tenant: SmolStr,
-    name: SmolStr,
-    last_at: i64,
-    lead: SmolStr,
-}
-
-impl IndexEntry {
-    fn bound(&self) -> (&str, &str, i64, &str) {
-        (&self.tenant, &self.name, self.last_at, &self.lead)
-    }
-}
-
-fn index_entries(row: Option<&Row>) -> Vec<IndexEntry> {
-    let Some(Row::RSLeadGlobalConversions(row)) = row else {
-        return Vec::new();
-    };
-    let entry = |(name, conversion): (&SmolStr, &Conversion)| IndexEntry {
-        tenant: row.tenant.clone(),
-        name: name.clone(),
-        last_at: conversion.last_at.ms(),
-        lead: row.lead_id.clone(),
-    };
-    row.conversions.iter().map(entry).collect()
-}
-
 /// A table's number in the file. It must never change for a table; new tables get new numbers.
 pub(super) fn number(table: Table) -> i64 {
     match table {
@@ -479,8 +285,4 @@ pub(super) fn number(table: Table) -> i64 {
 
 fn table(of: i64) -> Option<Table> {
     Table::ALL.into_iter().find(|table| number(*table) == of)
-}
-
-pub(super) fn bind(version: u64) -> i64 {
-    i64::try_from(version).unwrap_or(i64::MAX)
 }
