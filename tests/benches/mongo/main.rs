@@ -18,6 +18,7 @@ mod report;
 mod server;
 mod timed;
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -37,21 +38,23 @@ const TRANSACTION_ROWS_LEAST: u64 = 900;
 /// Measure the process step over rows in MongoDB, and the same work done by hand.
 #[derive(Debug, Parser)]
 struct Options {
-    /// The most events of a pass, from the beginning of the log.
-    #[arg(long, value_name = "N", default_value_t = 2_000)]
-    events: usize,
+    /// Events of each pass, from the beginning of the log.
+    #[arg(long, value_name = "N", default_value = "1000")]
+    events: NonZeroUsize,
     /// Events in a batch; several sizes with commas between them.
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 10, 100, 1_000])]
-    batch: Vec<usize>,
-    /// The most batches of a pass, and the most events handled by hand: both are slow.
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    batches: usize,
+    #[arg(
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        default_value = "1,10,100,1000"
+    )]
+    batch: Vec<NonZeroUsize>,
     /// Events in a batch of the shuffled order.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    shuffled: usize,
+    #[arg(long, value_name = "N", default_value = "100")]
+    shuffled: NonZeroUsize,
     /// How often each pass is made.
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    runs: usize,
+    #[arg(long, value_name = "N", default_value = "3")]
+    runs: NonZeroUsize,
     /// A server that runs already, without a database in the path; else one is started. Databases of
     /// its own are made there and dropped again.
     #[arg(long, value_name = "URI")]
@@ -80,7 +83,11 @@ async fn run(options: &Options) -> ExitCode {
     let mut bench = Bench::new(&server, &events);
     println!("{}", events.name);
     println!("{}", bench.describe_server().await);
-    println!("{} runs, all passes in turn\n", options.runs);
+    println!(
+        "{} runs of all passes in turn, over the first {} events\n",
+        options.runs,
+        bench.first(options.events).len()
+    );
     let passes = measure(options, &mut bench).await;
     report::print(&passes);
     println!("\neach pass led to the same tables as the embedded store does, in order");
@@ -112,26 +119,22 @@ fn requests_max(rows: u64) -> u64 {
 
 /// All passes, as often as asked for.
 async fn measure(options: &Options, bench: &mut Bench<'_>) -> Vec<Measured> {
-    let all = &bench.events.entries;
-    let first = |count: usize| all.get(..count).unwrap_or(all);
-    let of_batch = |batch: usize| first(options.events.min(batch * options.batches));
-    let by_hand = first(options.batches.min(options.events));
-    let mut shuffled = of_batch(options.shuffled).to_vec();
+    let events = bench.first(options.events);
+    let mut shuffled = events.to_vec();
     shuffle(&mut shuffled);
-    let sizes: Vec<usize> = options.batch.iter().map(|batch| (*batch).max(1)).collect();
 
     let mut passes = vec![Measured::new("by hand, each event a transaction", false)];
-    passes.extend(sizes.iter().map(|batch| {
-        let events = if *batch == 1 { "event" } else { "events" };
+    passes.extend(options.batch.iter().map(|batch| {
+        let events = if batch.get() == 1 { "event" } else { "events" };
         Measured::new(&format!("in order, {batch} {events} a batch"), true)
     }));
     let name = format!("shuffled, {} events a batch", options.shuffled);
     passes.push(Measured::new(&name, false));
-    for run in 1..=options.runs.max(1) {
+    for run in 1..=options.runs.get() {
         say(&format!("run {run} of {}", options.runs));
-        let mut taken = vec![bench.by_hand(by_hand).await];
-        for batch in &sizes {
-            taken.push(bench.in_batches(of_batch(*batch), *batch).await);
+        let mut taken = vec![bench.by_hand(events).await];
+        for batch in &options.batch {
+            taken.push(bench.in_batches(events, *batch).await);
         }
         taken.push(bench.in_batches(&shuffled, options.shuffled).await);
         for (pass, figures) in passes.iter_mut().zip(taken) {

@@ -1,6 +1,6 @@
 //! The ways of handling the events.
 
-use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use shared::adapters::embedded::{Embedded, QueueLimits};
@@ -23,9 +23,9 @@ type Exports = Vec<Vec<String>>;
 /// What all passes share.
 pub(crate) struct Bench<'a> {
     server: &'a Server,
-    pub(crate) events: &'a Events,
-    /// The tables that the first so many events must lead to.
-    expected: BTreeMap<usize, Exports>,
+    events: &'a Events,
+    /// The tables that the events of a pass must lead to.
+    expected: Option<Exports>,
 }
 
 impl<'a> Bench<'a> {
@@ -33,8 +33,14 @@ impl<'a> Bench<'a> {
         Self {
             server,
             events,
-            expected: BTreeMap::new(),
+            expected: None,
         }
+    }
+
+    /// The first so many events, or as many as there are.
+    pub(crate) fn first(&self, count: NonZeroUsize) -> &'a [Arc<Entry>] {
+        let all = &self.events.entries;
+        all.get(..count.get()).unwrap_or(all)
     }
 
     /// Which server, and which version it says it is.
@@ -76,7 +82,11 @@ impl<'a> Bench<'a> {
     }
 
     /// The process step, so many events at once. Journal and queue are embedded.
-    pub(crate) async fn in_batches(&mut self, entries: &[Arc<Entry>], batch: usize) -> Figures {
+    pub(crate) async fn in_batches(
+        &mut self,
+        entries: &[Arc<Entry>],
+        batch: NonZeroUsize,
+    ) -> Figures {
         let uri = self.server.fresh_uri();
         let connected = Mongo::connect(&uri, Retention::default()).await;
         let mongo = connected.expect("connect");
@@ -89,7 +99,7 @@ impl<'a> Bench<'a> {
         };
         let settings = &self.events.settings;
         let mut figures = Figures::default();
-        for entries in entries.chunks(batch) {
+        for entries in entries.chunks(batch.get()) {
             let received = queued(&events, entries).await;
             let (requests, cpu, started) = (mongo.requests(), cpu_time(), now());
             let done = service::process(&ports, &SystemClock, settings, &received).await;
@@ -122,13 +132,11 @@ impl<'a> Bench<'a> {
 
     /// Asserts that the tables are those of the embedded store after the same events in order.
     async fn check(&mut self, entries: &[Arc<Entry>], got: &Exports) {
-        // The events of a pass are the first so many, in whatever order.
-        let count = entries.len();
-        if !self.expected.contains_key(&count) {
-            let exports = self.embedded(count).await;
-            self.expected.insert(count, exports);
+        // All passes have the same events, and the first has them in order.
+        if self.expected.is_none() {
+            self.expected = Some(self.embedded(entries).await);
         }
-        let expected = self.expected.get(&count).expect("just made");
+        let expected = self.expected.as_ref().expect("just made");
         for ((table, got), expected) in Table::ALL.iter().zip(got).zip(expected) {
             let differs = got.iter().zip(expected).find(|(got, want)| got != want);
             let rows = (got.len(), expected.len());
@@ -139,8 +147,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    async fn embedded(&self, count: usize) -> Exports {
-        let entries = self.events.entries.get(..count).expect("so many events");
+    async fn embedded(&self, entries: &[Arc<Entry>]) -> Exports {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Embedded::open(directory.path(), QueueLimits::default()).expect("open");
         let received = queued(&store, entries).await;
