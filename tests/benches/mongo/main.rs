@@ -29,6 +29,7 @@ use events::Events;
 use figures::Measured;
 use pass::Bench;
 use server::Server;
+use shared::handlers::Table;
 
 /// The store writes so many rows in one transaction.
 const TRANSACTION_ROWS: u64 = 1_000;
@@ -106,15 +107,15 @@ async fn run(options: &Options) -> ExitCode {
     }
 }
 
-/// The most requests of a batch that comes in order: an aggregation; for each transaction a bulk write
-/// and its end. How many events the rows took in does not matter.
+/// The most requests of a batch that comes in order: a find of each table, all at once; for each
+/// transaction a bulk write and its end. How many events the rows took in does not matter.
 fn requests_max(rows: u64) -> u64 {
     let transactions = if rows <= TRANSACTION_ROWS {
         1
     } else {
         rows.div_ceil(TRANSACTION_ROWS_LEAST)
     };
-    1 + 2 * transactions
+    Table::COUNT as u64 + 2 * transactions
 }
 
 /// All passes, as often as asked for.

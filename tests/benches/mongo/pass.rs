@@ -9,7 +9,7 @@ use shared::adapters::mongo::{Mongo, Retention};
 use shared::adapters::{Joined, SystemClock};
 use shared::handlers::Table;
 use shared::model::Entry;
-use shared::ports::{Clock, Error, Journal, Queue, Received};
+use shared::ports::{Clock, Error, Indexes, Journal, Queue, Received};
 use shared::service;
 
 use crate::events::Events;
@@ -88,8 +88,9 @@ impl<'a> Bench<'a> {
         batch: NonZeroUsize,
     ) -> Figures {
         let uri = self.server.fresh_uri();
-        let connected = Mongo::connect(&uri, Retention::default()).await;
-        let mongo = connected.expect("connect");
+        let connected = Mongo::counted(&uri, Retention::default()).await;
+        let (mongo, sent) = connected.expect("connect");
+        mongo.create_indexes().await.expect("indexes");
         let directory = tempfile::tempdir().expect("a directory");
         let events = Embedded::open(directory.path(), QueueLimits::default()).expect("open");
         let tables = Timed::new(&mongo);
@@ -101,7 +102,7 @@ impl<'a> Bench<'a> {
         let mut figures = Figures::default();
         for entries in entries.chunks(batch.get()) {
             let received = queued(&events, entries).await;
-            let (requests, cpu, started) = (mongo.requests(), cpu_time(), now());
+            let (requests, cpu, started) = (sent.count(), cpu_time(), now());
             let done = service::process(&ports, &SystemClock, settings, &received).await;
             let elapsed = started.elapsed();
             let done = done.expect("process a batch");
@@ -109,7 +110,7 @@ impl<'a> Bench<'a> {
             assert_eq!(done.messages, received.len() as u64, "not all was done");
             figures.calls.push(Call {
                 elapsed,
-                requests: mongo.requests() - requests,
+                requests: sent.count() - requests,
                 events: entries.len(),
                 rows: done.rows,
             });

@@ -64,8 +64,11 @@ fn check(foldback: &Foldback) {
     let all = foldback.ok(&[
         "query", "changes", "--tenant", "acme", "--lead", "lead-1", "--all",
     ]);
-    let first: Value = serde_json::from_str(all.lines().next().expect("one")).expect("JSON");
-    let known_at = first["recordedFrom"].as_str().expect("a time").to_owned();
+    let recorded = |line: &str| {
+        let version: Value = serde_json::from_str(line).expect("JSON");
+        version["recordedFrom"].as_str().expect("a time").to_owned()
+    };
+    let known_at = all.lines().map(recorded).max().expect("versions");
 
     run(foldback, &[event("moved", 5)]);
     let after = [

@@ -11,6 +11,8 @@
 mod additions;
 mod commit;
 mod conversions;
+#[cfg(feature = "bench")]
+mod counted;
 mod document;
 mod export;
 mod failure;
@@ -28,8 +30,6 @@ mod tables;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mongodb::bson::Document;
@@ -43,6 +43,8 @@ use mongodb::{Client, Collection, Database};
 use crate::handlers::Table;
 use crate::ports::Error;
 
+#[cfg(feature = "bench")]
+pub use counted::Requests;
 use failure::failed;
 
 /// The database where the connection string names none.
@@ -79,7 +81,6 @@ pub struct Mongo {
     client: Client,
     database: Database,
     retention: Retention,
-    requests: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Mongo {
@@ -112,6 +113,15 @@ impl Mongo {
     /// # Errors
     /// As [`Mongo::connect`].
     pub async fn open(uri: &str, retention: Retention) -> Result<Self, Error> {
+        Self::listened_to(uri, retention, None).await
+    }
+
+    /// Connects; `events` hears of every request, which costs as much again as the request itself.
+    async fn listened_to(
+        uri: &str,
+        retention: Retention,
+        events: Option<EventHandler<CommandEvent>>,
+    ) -> Result<Self, Error> {
         let mut options = ClientOptions::parse(uri)
             .await
             .map_err(failed("read the connection string of MongoDB"))?;
@@ -129,8 +139,7 @@ impl Mongo {
         options.write_concern = Some(WriteConcern::majority());
         options.retry_writes = Some(true);
         options.retry_reads = Some(true);
-        let requests = Arc::new(AtomicU64::new(0));
-        options.command_event_handler = Some(counting(Arc::clone(&requests)));
+        options.command_event_handler = events;
         let name = options
             .default_database
             .clone()
@@ -142,7 +151,6 @@ impl Mongo {
             client,
             database,
             retention,
-            requests,
         })
     }
 
@@ -152,12 +160,6 @@ impl Mongo {
         self.database.name()
     }
 
-    /// How many requests the store has sent to its server.
-    #[must_use]
-    pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
-    }
-
     /// A collection to read from: what it gives will not be rolled back.
     fn read_from(&self, name: &str) -> Collection<Document> {
         let options = CollectionOptions::builder()
@@ -165,15 +167,6 @@ impl Mongo {
             .build();
         self.database.collection_with_options(name, options)
     }
-}
-
-/// Counts requests as they are sent.
-fn counting(requests: Arc<AtomicU64>) -> EventHandler<CommandEvent> {
-    EventHandler::callback(move |event| {
-        if matches!(event, CommandEvent::Started(_)) {
-            requests.fetch_add(1, Ordering::Relaxed);
-        }
-    })
 }
 
 /// The collection that a table's rows stand in; those of a history beside its versions.

@@ -21,7 +21,7 @@ use crate::settings::{Mapping, Meaning, Tenant};
 
 use super::document::{self, date};
 use super::export::canonical;
-use super::{HIERARCHIES, Mongo, Retention, failed};
+use super::{HIERARCHIES, Mongo, Requests, Retention, failed};
 
 const DOING: &str = "handle an event by hand";
 
@@ -30,6 +30,7 @@ const DOING: &str = "handle an event by hand";
 pub struct Naive {
     /// For its client; none of its collections are used.
     store: Mongo,
+    requests: Requests,
 }
 
 /// The documents that an event's rows stand in now.
@@ -41,8 +42,8 @@ impl Naive {
     /// # Errors
     /// As [`Mongo::connect`].
     pub async fn connect(uri: &str) -> Result<Self, Error> {
-        let store = Mongo::open(uri, Retention::default()).await?;
-        let naive = Self { store };
+        let (store, requests) = Mongo::counted(uri, Retention::default()).await?;
+        let naive = Self { store, requests };
         for table in Table::ALL {
             let mut keys = doc! { "tenant": 1, table.id_field(): 1 };
             if table.is_temporal() {
@@ -71,7 +72,7 @@ impl Naive {
     /// How many requests were sent to the server.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.store.requests()
+        self.requests.count()
     }
 
     /// Handles one event: reads its rows one by one, applies it, writes them one by one, saves what it

@@ -138,12 +138,13 @@ impl Plan {
         }
         let moved = write.put.as_ref().is_none_or(|put| put.moved);
         if moved && write.key.table == Table::RSLeadGlobalConversions {
-            let namespace = self.namespace(PLACES);
-            let of_row = doc! { "key": key.as_str() };
-            let delete = DeleteManyModel::builder()
-                .namespace(namespace)
-                .filter(of_row);
-            self.models.push(delete.build().into());
+            // A row that is new has none: taking one away takes its places with it.
+            if write.expected.is_some() {
+                let delete = DeleteManyModel::builder()
+                    .namespace(self.namespace(PLACES))
+                    .filter(doc! { "key": key.as_str() });
+                self.models.push(delete.build().into());
+            }
             for (name, last_at) in write.put.iter().flat_map(|put| put.row.places()) {
                 self.insert(PLACES, conversions::place(&write.key, name, last_at));
             }
