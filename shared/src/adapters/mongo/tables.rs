@@ -107,20 +107,19 @@ fn of_id(table: Table, tenant: Option<&str>, id: &str) -> Document {
 
 impl Tables for Mongo {
     async fn read(&self, keys: &[RowKey], reading: Reading) -> Result<Vec<Stored>, Error> {
-        let histories = reading == Reading::WithHistory;
-        let mut parts = Vec::new();
+        let (mut rows, mut versions) = (Vec::new(), Vec::new());
         for table in Table::ALL {
             let of_table = keys.iter().filter(|key| key.table == table);
             let texts: Vec<String> = of_table.map(keys::of_row).collect();
             if texts.is_empty() {
                 continue;
             }
-            parts.push(Part::rows(table, of_keys(&texts)));
-            if histories && table.is_temporal() {
-                parts.push(Part::versions(table, of_keys(&texts)));
+            rows.push(Part::rows(table, of_keys(&texts)));
+            if reading == Reading::WithHistory && table.is_temporal() {
+                versions.push(Part::versions(table, of_keys(&texts)));
             }
         }
-        self.read_rows(&parts, histories).await
+        self.read_rows(&rows, &versions).await
     }
 
     async fn read_groups(&self, groups: &[Group]) -> Result<Vec<Vec<Stored>>, Error> {
@@ -128,18 +127,16 @@ impl Tables for Mongo {
             return Ok(Vec::new());
         }
         let texts: Vec<String> = groups.iter().map(keys::of_group).collect();
-        let mut parts = Vec::new();
-        for table in Table::ALL {
-            parts.push(Part::rows(table, of_groups(&texts)));
-            if table.is_temporal() {
-                parts.push(Part::versions(table, of_groups(&texts)));
-            }
+        let rows = Table::ALL.map(|table| Part::rows(table, of_groups(&texts)));
+        let temporal = Table::ALL.into_iter().filter(|table| table.is_temporal());
+        let versions: Vec<Part> = temporal
+            .map(|table| Part::versions(table, of_groups(&texts)))
+            .collect();
+        let mut stored: BTreeMap<Group, Vec<Stored>> = BTreeMap::new();
+        for row in self.read_rows(&rows, &versions).await? {
+            stored.entry(row.key.group.clone()).or_default().push(row);
         }
-        let mut rows: BTreeMap<Group, Vec<Stored>> = BTreeMap::new();
-        for row in self.read_rows(&parts, true).await? {
-            rows.entry(row.key.group.clone()).or_default().push(row);
-        }
-        let of_group = |group: &Group| rows.get(group).cloned().unwrap_or_default();
+        let of_group = |group: &Group| stored.get(group).cloned().unwrap_or_default();
         Ok(groups.iter().map(of_group).collect())
     }
 
@@ -205,8 +202,6 @@ impl Tables for Mongo {
 struct Part {
     collection: &'static str,
     table: Table,
-    /// Versions of histories rather than rows.
-    versions: bool,
     filter: Document,
     /// The fields that are wanted; all where it is empty.
     fields: Document,
@@ -217,7 +212,6 @@ impl Part {
         Self {
             collection: rows_of(table),
             table,
-            versions: false,
             filter,
             fields: Document::new(),
         }
@@ -228,7 +222,6 @@ impl Part {
         filter.insert("trail.inForce", true);
         Self {
             collection: table.name(),
-            versions: true,
             ..Self::rows(table, filter)
         }
     }
@@ -263,29 +256,35 @@ impl Mongo {
         cursor.try_collect().await.map_err(failed(DOING))
     }
 
-    async fn read_rows(&self, parts: &[Part], histories: bool) -> Result<Vec<Stored>, Error> {
-        let mut versions: BTreeMap<String, Vec<Version>> = BTreeMap::new();
-        let mut rows = Vec::new();
-        for (part, documents) in parts.iter().zip(self.read_all(parts).await?) {
+    /// Rows first, versions once they are here: the server does not read all collections at one moment.
+    /// Versions that are newer than their row make the next write of it lose; ones that are older would
+    /// let it win, and leave in force what is superseded.
+    async fn read_rows(&self, rows: &[Part], versions: &[Part]) -> Result<Vec<Stored>, Error> {
+        let mut stored = Vec::new();
+        for (part, documents) in rows.iter().zip(self.read_all(rows).await?) {
+            let of_table = |document| document::stored(part.table, document);
+            stored.extend(documents.into_iter().filter_map(of_table));
+        }
+        let mut histories: BTreeMap<String, Vec<Version>> = BTreeMap::new();
+        for (part, documents) in versions.iter().zip(self.read_all(versions).await?) {
             for document in documents {
-                if !part.versions {
-                    rows.extend(document::stored(part.table, document));
-                    continue;
-                }
                 let key = key_of(&document).unwrap_or_default().to_owned();
                 let one = history::read(part.table, document)?;
-                versions.entry(key).or_default().push(one.version);
+                histories.entry(key).or_default().push(one.version);
             }
         }
-        for row in rows
-            .iter_mut()
-            .filter(|row| histories && row.key.table.is_temporal())
-        {
-            let mut history = versions.remove(&keys::of_row(&row.key)).unwrap_or_default();
+        let with_history = |row: &&mut Stored| {
+            let table = row.key.table;
+            versions.iter().any(|part| part.table == table)
+        };
+        for row in stored.iter_mut().filter(with_history) {
+            let mut history = histories
+                .remove(&keys::of_row(&row.key))
+                .unwrap_or_default();
             history.sort_by_key(|version| version.n);
             row.history = Some(history);
         }
-        Ok(rows)
+        Ok(stored)
     }
 }
 
