@@ -46,7 +46,7 @@ use crate::ports::Error;
 
 #[cfg(feature = "bench")]
 pub use counted::Requests;
-use failure::failed;
+use failure::{failed, unreadable};
 
 /// The database where the connection string names none.
 pub const DATABASE: &str = "foldback";
@@ -123,9 +123,7 @@ impl Mongo {
         retention: Retention,
         events: Option<EventHandler<CommandEvent>>,
     ) -> Result<Self, Error> {
-        let mut options = ClientOptions::parse(uri)
-            .await
-            .map_err(failed("read the connection string of MongoDB"))?;
+        let mut options = ClientOptions::parse(uri).await.map_err(unreadable(uri))?;
         let remote = options.hosts.iter().any(|host| !is_here(host));
         options.tls = match options.tls {
             None if remote => Some(Tls::Enabled(TlsOptions::default())),
