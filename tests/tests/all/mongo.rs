@@ -16,16 +16,21 @@ use shared::model::Timestamp;
 use tempfile::TempDir;
 
 /// One server for all tests of this binary; a database for each.
-fn server() -> &'static Secantus {
+pub(crate) fn server() -> &'static Secantus {
     static SERVER: OnceLock<Secantus> = OnceLock::new();
     SERVER.get_or_init(|| Secantus::start(Durability::Relaxed))
 }
 
-/// A database of its own.
-pub(crate) fn fresh_uri() -> String {
+/// The name of a database that no other test uses.
+pub(crate) fn fresh_database() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    server().uri(&format!("test{number}"))
+    format!("test{number}")
+}
+
+/// A database of its own.
+pub(crate) fn fresh_uri() -> String {
+    server().uri(&fresh_database())
 }
 
 /// Rows in MongoDB.
@@ -35,7 +40,7 @@ pub(crate) struct Rows {
     now: Timestamp,
 }
 
-async fn connect(uri: &str) -> Mongo {
+pub(crate) async fn connect(uri: &str) -> Mongo {
     let connected = Mongo::connect(uri, Retention::default()).await;
     connected.expect("connect")
 }
