@@ -6,3 +6,4 @@ mod embedded;
 mod embedded_indexes;
 mod legacy;
 mod mongo;
+mod mongo_indexes;

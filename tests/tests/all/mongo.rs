@@ -35,7 +35,7 @@ pub(crate) struct Rows {
     now: Timestamp,
 }
 
-async fn connect(uri: &str) -> Mongo {
+pub(crate) async fn connect(uri: &str) -> Mongo {
     let connected = Mongo::connect(uri, Retention::default()).await;
     connected.expect("connect")
 }
@@ -154,10 +154,26 @@ mod tables_history {
     foldback_tests::tables_history_suite!(super::Rows);
 }
 
+mod additions {
+    foldback_tests::additions_suite!(super::Rows);
+}
+
+mod additions_and_commits {
+    foldback_tests::additions_and_commits_suite!(super::Rows);
+}
+
 mod conversions {
     foldback_tests::conversions_suite!(super::Rows);
 }
 
 mod hierarchies {
     foldback_tests::hierarchies_suite!(super::Rows);
+}
+
+mod indexes {
+    foldback_tests::indexes_suite!(super::Rows);
+}
+
+mod reports {
+    foldback_tests::reports_suite!(super::Rows);
 }
