@@ -6,4 +6,5 @@ mod embedded;
 mod embedded_indexes;
 mod legacy;
 mod mongo;
+mod mongo_adoption;
 mod mongo_indexes;
