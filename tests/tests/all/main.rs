@@ -6,4 +6,6 @@ mod embedded;
 mod embedded_indexes;
 mod legacy;
 mod mongo;
+mod mongo_adoption;
 mod mongo_faults;
+mod mongo_indexes;

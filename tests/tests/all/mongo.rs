@@ -90,8 +90,9 @@ pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Events and messages on this machine, rows in MongoDB.
-struct Apart {
+pub(crate) struct Apart {
     ports: Joined<'static, Embedded, Mongo>,
+    uri: String,
     now: Timestamp,
     _directory: TempDir,
 }
@@ -109,7 +110,8 @@ impl Fixture for Apart {
             receives_max: Self::RECEIVES_MAX,
         };
         let events = Embedded::open(directory.path(), limits).expect("open");
-        let tables = connect(&fresh_uri()).await;
+        let uri = fresh_uri();
+        let tables = connect(&uri).await;
         // They live as long as the test does.
         let ports = Joined {
             events: Box::leak(Box::new(events)),
@@ -117,6 +119,7 @@ impl Fixture for Apart {
         };
         Self {
             ports,
+            uri,
             now: at(0),
             _directory: directory,
         }
@@ -135,7 +138,8 @@ impl Fixture for Apart {
     }
 
     async fn reopen(&mut self) {
-        panic!("each store is reopened in the suites of its own");
+        // The embedded store is reopened in suites of its own.
+        self.ports.tables = Box::leak(Box::new(connect(&self.uri).await));
     }
 
     fn run(check: impl Future<Output = ()>) {
@@ -159,10 +163,26 @@ mod tables_history {
     foldback_tests::tables_history_suite!(super::Rows);
 }
 
+mod additions {
+    foldback_tests::additions_suite!(super::Rows);
+}
+
+mod additions_and_commits {
+    foldback_tests::additions_and_commits_suite!(super::Rows);
+}
+
 mod conversions {
     foldback_tests::conversions_suite!(super::Rows);
 }
 
 mod hierarchies {
     foldback_tests::hierarchies_suite!(super::Rows);
+}
+
+mod indexes {
+    foldback_tests::indexes_suite!(super::Rows);
+}
+
+mod reports {
+    foldback_tests::reports_suite!(super::Rows);
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use foldback_tests::contract::{Fixture, LegacyFixture};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use shared::adapters::Joined;
 use shared::adapters::embedded::Embedded;
 use shared::adapters::mongo::Mongo;
@@ -48,27 +48,25 @@ impl Fixture for WithOthers {
 
 impl LegacyFixture for WithOthers {
     async fn put_legacy(&self, table: Table, document: &Value) {
-        let filter: Map<String, Value> = ["tenant", "leadId", table.id_field()]
-            .into_iter()
-            .map(|name| {
-                let absent = serde_json::json!({ "$exists": false });
-                let value = document.get(name).cloned().unwrap_or(absent);
-                (name.to_owned(), value)
-            })
-            .collect();
-        let filter = Value::Object(filter);
-        let update = format!(
-            r#"{{"update": "{}", "updates": [{{"q": {filter}, "u": {{"$set": {document}}}, "upsert": true}}]}}"#,
-            table.name()
-        );
+        // The other code's own ids: a row that Foldback made has another.
+        let names = ["tenant", "leadId", table.id_field()];
+        let id = names.map(|name| document.get(name).map(ToString::to_string));
+        let filter = serde_json::json!({ "_id": format!("{id:?}") });
+        let update = serde_json::json!({
+            "q": filter, "u": { "$set": document }, "upsert": true,
+        });
+        // A command's name comes first.
+        let update = format!(r#"{{"update": "{}", "updates": [{update}]}}"#, table.name());
         self.answer(&update).await;
     }
 
     async fn legacy_content(&self, table: Table, id: &str) -> Value {
-        let filter = serde_json::json!({ table.id_field(): id });
+        let filter = serde_json::json!({ table.id_field(): id, "_id": { "$type": "string" } });
         let find = format!(r#"{{"find": "{}", "filter": {filter}}}"#, table.name());
         let answer = self.answer(&find).await;
-        let documents = answer["cursor"]["firstBatch"].as_array().expect("documents");
+        let documents = answer["cursor"]["firstBatch"]
+            .as_array()
+            .expect("documents");
         assert_eq!(documents.len(), 1, "{documents:?}");
         let mut fields = documents[0].as_object().expect("a document").clone();
         fields.remove("_id");

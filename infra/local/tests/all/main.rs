@@ -1,5 +1,6 @@
 //! The command line from outside: the real binary, real files, a real store.
 
+mod adoption;
 mod bad_input;
 mod crash;
 mod damage;

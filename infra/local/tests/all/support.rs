@@ -23,7 +23,7 @@ pub(crate) const TABLES: [&str; 4] = [
 pub(crate) struct Foldback {
     pub(crate) scratch: TempDir,
     /// Where its rows are, if not in the data directory.
-    mongodb: Option<String>,
+    pub(crate) mongodb: Option<String>,
 }
 
 /// How a command ended and what it said.

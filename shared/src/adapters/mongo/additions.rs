@@ -18,8 +18,9 @@ use super::{ADDITIONS, Mongo, PLACES, conversions, failed, keys, rows_of};
 const DOING: &str = "add to rows in MongoDB";
 /// The most additions of one transaction.
 const AT_ONCE: usize = 1_000;
-/// Server codes of a field that holds what cannot be added to: TypeMismatch, PathNotViable.
-const OTHER_TYPE: [i32; 2] = [14, 28];
+/// Server codes of a field that holds what cannot be added to: TypeMismatch, PathNotViable, and
+/// ConflictingUpdateOperators, which is a change within a field that rows start with as no object.
+const OTHER_TYPE: [i32; 3] = [14, 28, 40];
 /// DuplicateKey: the row is there, and a field of it holds no moment.
 const DUPLICATE_KEY: i32 = 11_000;
 
@@ -94,10 +95,7 @@ fn holds_another_type(error: &mongodb::error::Error) -> bool {
     match error.kind.as_ref() {
         MongoErrorKind::BulkWrite(bulk) => {
             let code = |code: i32| OTHER_TYPE.contains(&code) || code == DUPLICATE_KEY;
-            (0..2 * AT_ONCE).any(|place| {
-                let error = bulk.write_errors.get(&place);
-                error.is_some_and(|error| code(error.code))
-            })
+            bulk.write_errors.values().any(|error| code(error.code))
         }
         MongoErrorKind::Command(command) => OTHER_TYPE.contains(&command.code),
         other => {

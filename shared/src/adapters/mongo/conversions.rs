@@ -139,12 +139,10 @@ impl Mongo {
     /// Compares the index of conversions with the rows that it follows from.
     pub(super) async fn check_places(&self) -> Result<DerivedIndex, Error> {
         let (mut lacking, mut stray) = (0, 0);
-        for (_, wanted, there) in self.astray().await? {
-            let count = |a: &[(String, String)], b: &[(String, String)]| {
-                a.iter().filter(|entry| !b.contains(entry)).count() as u64
-            };
-            lacking += count(&wanted, &there);
-            stray += count(&there, &wanted);
+        for Astray { wanted, there, .. } in self.astray().await? {
+            let both = wanted.iter().filter(|entry| there.contains(entry)).count();
+            lacking += (wanted.len() - both) as u64;
+            stray += (there.len() - both) as u64;
         }
         Ok(DerivedIndex {
             index: INDEX.into(),
@@ -156,87 +154,100 @@ impl Mongo {
     /// Brings the entries of rows that have others to what the rows say.
     pub(super) async fn mend_places(&self) -> Result<Option<SmolStr>, Error> {
         let astray = self.astray().await?;
-        for (key, _, _) in &astray {
-            let row = keys::row(Table::RSLeadGlobalConversions, key);
-            let Some(row) = row else { continue };
-            self.place_anew(&row).await?;
+        for Astray { key, .. } in &astray {
+            self.place_anew(key).await?;
         }
         Ok((!astray.is_empty()).then(|| INDEX.into()))
     }
 
-    /// Rows whose entries are not what they should be, with what should be there and what is.
+    /// Keys whose entries are not what they should be.
     async fn astray(&self) -> Result<Vec<Astray>, Error> {
         let mut rows = self
             .read_from(rows_of(Table::RSLeadGlobalConversions))
             .find(doc! { "trail.key": { "$exists": true } })
             .await
             .map_err(failed(DOING))?;
-        let mut wanted: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+        let mut wanted: BTreeMap<String, Vec<Document>> = BTreeMap::new();
         while let Some(document) = rows.try_next().await.map_err(failed(DOING))? {
             let stored = document::stored(Table::RSLeadGlobalConversions, document);
             let Some(stored) = stored.filter(|stored| stored.readable) else {
                 continue;
             };
-            let entry = |(name, at): (&SmolStr, Timestamp)| {
-                (name.to_string(), position(at, &stored.key.id))
-            };
-            let entries: Vec<(String, String)> = stored.row.places().map(entry).collect();
+            let entry = |(name, at): (&SmolStr, Timestamp)| place(&stored.key, name, at);
+            let entries: Vec<Document> = stored.row.places().map(entry).collect();
             if !entries.is_empty() {
                 wanted.insert(keys::of_row(&stored.key), entries);
             }
         }
-        let mut there: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+        let mut there: BTreeMap<String, Vec<Document>> = BTreeMap::new();
         let mut places = self
             .read_from(PLACES)
             .find(doc! {})
             .await
             .map_err(failed(DOING))?;
-        while let Some(place) = places.try_next().await.map_err(failed(DOING))? {
-            let text = |name: &str| place.get_str(name).unwrap_or_default().to_owned();
-            let entry = (text("name"), text("place"));
-            there.entry(text("key")).or_default().push(entry);
+        while let Some(mut place) = places.try_next().await.map_err(failed(DOING))? {
+            place.remove("_id");
+            let key = place.get_str("key").unwrap_or_default().to_owned();
+            there.entry(key).or_default().push(place);
         }
-        let mut astray = Vec::new();
         let keys: BTreeSet<String> = wanted.keys().chain(there.keys()).cloned().collect();
-        for key in keys {
-            let wanted = wanted.remove(&key).unwrap_or_default();
-            let mut there = there.remove(&key).unwrap_or_default();
-            there.sort_unstable();
-            if wanted != there {
-                astray.push((key, wanted, there));
-            }
-        }
-        Ok(astray)
+        let astray = keys.into_iter().map(|key| Astray {
+            wanted: wanted.remove(&key).unwrap_or_default(),
+            there: there.remove(&key).unwrap_or_default(),
+            key,
+        });
+        Ok(astray.filter(|one| !one.is_right()).collect())
     }
 
-    /// Writes a row's entries anew, unless somebody writes the row meanwhile: that write does it too.
-    async fn place_anew(&self, key: &RowKey) -> Result<(), Error> {
-        let row = self.read(std::slice::from_ref(key), Reading::Row).await?;
-        let row = row.first();
-        let text = keys::of_row(key);
+    /// Writes a key's entries anew, unless somebody writes the row meanwhile: that write does it too.
+    async fn place_anew(&self, key: &str) -> Result<(), Error> {
+        // Other code may have put there what is no key of ours; no row leads to that.
+        let row = keys::row(Table::RSLeadGlobalConversions, key);
+        let row = row.filter(|row| keys::of_row(row) == key);
+        let rows = self.read(row.as_slice(), Reading::Row).await?;
         let mut plan = Plan::empty(self);
-        if let Some(row) = row {
-            let version = document::int(row.trail.version);
-            let same = UpdateOneModel::builder()
-                .namespace(plan.namespace(rows_of(key.table)))
-                .filter(plan::of_version(&text, version))
-                .update(doc! { "$set": { "trail.version": version } });
-            plan.decide_by_update(0, same.build().into());
-        }
         let all = DeleteManyModel::builder()
             .namespace(plan.namespace(PLACES))
-            .filter(doc! { "key": text });
+            .filter(of_key(key));
         plan.push(all.build().into());
-        for (name, at) in row.iter().flat_map(|row| row.row.places()) {
-            plan.insert(PLACES, place(key, name, at));
+        if let Some(row) = rows.first() {
+            let version = document::int(row.trail.version);
+            let same = UpdateOneModel::builder()
+                .namespace(plan.namespace(rows_of(row.key.table)))
+                .filter(plan::of_version(key, version))
+                .update(doc! { "$set": { "trail.version": version } });
+            plan.decide_by_update(0, same.build().into());
+            for (name, at) in row.row.places() {
+                plan.insert(PLACES, place(&row.key, name, at));
+            }
         }
         let attempt = self.attempt(plan).await;
         attempt.map(|_ended| ()).map_err(failed(DOING))
     }
 }
 
-/// A row's key, the entries that should be there, and those that are.
-type Astray = (String, Vec<(String, String)>, Vec<(String, String)>);
+/// The entries of a key.
+fn of_key(key: &str) -> Document {
+    if key.is_empty() {
+        // And those without one: nothing but a text is greater than a text.
+        return doc! { "key": { "$not": { "$gt": "" } } };
+    }
+    doc! { "key": key }
+}
+
+/// A key, the entries that should be there, and those that are.
+struct Astray {
+    key: String,
+    wanted: Vec<Document>,
+    there: Vec<Document>,
+}
+
+impl Astray {
+    fn is_right(&self) -> bool {
+        self.wanted.len() == self.there.len()
+            && self.wanted.iter().all(|entry| self.there.contains(entry))
+    }
+}
 
 fn read_place(place: &Document) -> Option<Cursor> {
     Some(Cursor {

@@ -42,7 +42,7 @@ use mongodb::options::{
 use mongodb::{Client, Collection, Database};
 
 use crate::handlers::Table;
-use crate::ports::Error;
+use crate::ports::{Error, ErrorKind};
 
 #[cfg(feature = "bench")]
 pub use counted::Requests;
@@ -157,6 +157,19 @@ impl Mongo {
     #[must_use]
     pub fn database(&self) -> &str {
         self.database.name()
+    }
+
+    /// Runs a command on the database, given and answered as (extended) JSON: for operators, and for tests
+    /// that put there what other code would.
+    ///
+    /// # Errors
+    /// `Reject`: the text is no JSON object, or the server does not take the command.
+    pub async fn run(&self, command_json: &str) -> Result<serde_json::Value, Error> {
+        const DOING: &str = "run a command in MongoDB";
+        let unreadable = |error| Error::new(ErrorKind::Reject, DOING, error);
+        let command: Document = serde_json::from_str(command_json).map_err(unreadable)?;
+        let answer = self.database.run_command(command).await;
+        serde_json::to_value(answer.map_err(failed(DOING))?).map_err(unreadable)
     }
 
     /// A collection to read from: what it gives will not be rolled back.

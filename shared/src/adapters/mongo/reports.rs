@@ -45,7 +45,7 @@ pub(super) fn queries(collection: &'static str, samples: &Samples) -> Vec<Query>
         name: name.to_owned(),
         collection,
         needs: Some(BY_NUMBER),
-        filter: doc! {},
+        filter: numbered(),
         sort: doc! { "number": -1 },
     };
     match collection {
@@ -63,6 +63,11 @@ pub(super) fn queries(collection: &'static str, samples: &Samples) -> Vec<Query>
         }
         _other => Vec::new(),
     }
+}
+
+/// All that we kept. A sparse index gives an order to documents that surely are in it, and to no others.
+fn numbered() -> Document {
+    doc! { "number": { "$gt": 0_i64 } }
 }
 
 fn findings_of(run: i64, after: i64) -> Document {
@@ -171,7 +176,7 @@ impl Mongo {
         }
         let cursor = self
             .read_from(collection)
-            .find(doc! {})
+            .find(numbered())
             .sort(doc! { "number": -1 })
             .limit(at_most(limit))
             .await
