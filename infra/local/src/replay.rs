@@ -1,10 +1,10 @@
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use clap::{Args, ValueEnum};
 use shared::adapters::SystemClock;
-use shared::model::{Group, ReplayRun};
-use shared::ports::{Clock, Partition, Reports, Tables};
+use shared::model::{Finding, Group};
+use shared::ports::{Partition, Reports, Tables};
 use shared::service::{Mode, Replay, Replayed, Scope};
 use shared::settings::Settings;
 use smol_str::SmolStr;
@@ -15,13 +15,15 @@ use crate::progress::Progress;
 use crate::settings;
 use crate::stopwatch::Stopwatch;
 use crate::stores::Stores;
-use crate::verdict::{Listing, Verdict};
+use crate::tables::HostTables;
+use crate::verdict::{Found, Listing, Verdict};
 
 /// Fold everything anew from the journal and compare it with the tables.
 ///
-/// `report` and `changes` only read, so they run beside a process that writes, and keep nothing.
-/// `update` is the one that writes; it keeps what it found, for `foldback report` to tell. Ends with 0
-/// where nothing is found and with 1 where something is (under `update`, even if all of it was mended).
+/// `report` and `changes` read rows and write none, so they run beside a process that writes; `update`
+/// is the one that mends. What it found it keeps, for `foldback report` to tell; the others do where the
+/// rows are in MongoDB, which many may write to. Ends with 0 where nothing is found and with 1 where
+/// something is (under `update`, even if all of it was mended).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -58,8 +60,16 @@ enum ReplayMode {
     Update,
 }
 
-/// The most findings that are listed, and kept with a run; all are counted.
-const FINDINGS_KEPT_MAX: usize = 10_000;
+impl ReplayMode {
+    /// The name as kept runs have it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Report => Mode::Report.name(),
+            Self::Changes => "changes",
+            Self::Update => Mode::Update.name(),
+        }
+    }
+}
 
 fn partition(text: &str) -> Result<Partition, String> {
     let wrong = || format!("{text:?} is not K/N such as 1/4");
@@ -77,19 +87,23 @@ fn partition(text: &str) -> Result<Partition, String> {
 
 /// Replays everything in `report` mode, for a run's verdict.
 pub(crate) fn verify(stores: &Stores, settings: &Settings) -> Result<Verdict, Failure> {
-    read_only(stores, settings, Partition::WHOLE, None)
+    let whole = Scope::Partition(Partition::WHOLE, None);
+    let found = Found::begin(ReplayMode::Report.name(), &whole);
+    read_only(stores, settings, Partition::WHOLE, None, found)
 }
 
-/// Replays a partition on all cores, each part over a connection of its own.
+/// Replays a partition, of one tenant or of all, on all cores, each part over a connection of its own.
 fn read_only(
     stores: &Stores,
     settings: &Settings,
     whole: Partition,
     tenant: Option<&SmolStr>,
+    found: Found,
 ) -> Result<Verdict, Failure> {
     let started = Stopwatch::start();
     let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
-    let kept = Mutex::new((Vec::new(), Replayed::default()));
+    let found = Mutex::new(found);
+    let found_so_far = || found.lock().unwrap_or_else(PoisonError::into_inner);
     let part = |index: u64| -> Result<(), Failure> {
         let stores = stores.again()?;
         let tables = stores.tables();
@@ -99,28 +113,14 @@ fn read_only(
             count: whole.count * threads,
         };
         let scope = Scope::Partition(partition, tenant.cloned());
-        let mut found = Vec::new();
-        let replayed = stores.wait(
-            Replay {
-                ports: &ports,
-                clock: &SystemClock,
-                settings,
-            }
-            .run(
-                &scope,
-                Mode::Report,
-                |finding| {
-                    if found.len() < FINDINGS_KEPT_MAX {
-                        found.push(finding);
-                    }
-                },
-                |_so_far| {},
-            ),
-        )?;
-        if let Ok(mut kept) = kept.lock() {
-            kept.0.append(&mut found);
-            kept.1.add(&replayed);
-        }
+        let replay = Replay {
+            ports: &ports,
+            clock: &SystemClock,
+            settings,
+        };
+        let take = |finding| found_so_far().take(finding);
+        let replayed = stores.wait(replay.run(&scope, Mode::Report, take, |_so_far| {}))?;
+        found_so_far().replayed.add(&replayed);
         Ok(())
     };
     thread::scope(|scope| {
@@ -134,13 +134,10 @@ fn read_only(
             )),
         })
     })?;
-    let (mut findings, replayed) = kept.into_inner().unwrap_or_default();
-    findings.sort_by(|a, b| (&a.group, a.table, &a.id).cmp(&(&b.group, b.table, &b.id)));
-    Ok(Verdict {
-        replayed,
-        findings,
-        elapsed: started.elapsed(),
-    })
+    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let place = |finding: &Finding| (finding.group.clone(), finding.table, finding.id.clone());
+    found.findings.sort_by_cached_key(place);
+    Ok(found.verdict(started.elapsed()))
 }
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<Status, Failure> {
@@ -153,20 +150,25 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Status, Failure> {
         )));
     }
     let whole = args.partition.unwrap_or(Partition::WHOLE);
-    let verdict = match (&args.id, args.mode) {
-        (None, ReplayMode::Report | ReplayMode::Changes) => {
-            read_only(&reader, &settings, whole, tenant)?
-        }
-        (Some(id), ReplayMode::Report | ReplayMode::Changes) => {
-            let scope = Scope::Groups(groups_of(&reader, tenant, id)?);
-            serial(&reader, &settings, &scope, Mode::Report)?
-        }
-        (id, ReplayMode::Update) => {
-            let scope = match id {
-                Some(id) => Scope::Groups(groups_of(&reader, tenant, id)?),
-                None => Scope::Partition(whole, tenant.cloned()),
+    let scope = match &args.id {
+        Some(id) => Scope::Groups(groups_of(&reader, tenant, id)?),
+        None => Scope::Partition(whole, tenant.cloned()),
+    };
+    let found = Found::begin(args.mode.name(), &scope);
+    let verdict = match args.mode {
+        ReplayMode::Report | ReplayMode::Changes => {
+            let verdict = match &scope {
+                Scope::Partition(whole, tenant) => {
+                    read_only(&reader, &settings, *whole, tenant.as_ref(), found)?
+                }
+                Scope::Groups(_) => serial(&reader, &settings, &scope, Mode::Report, found)?,
             };
-            serial(&reader.into_writing()?, &settings, &scope, Mode::Update)?
+            keep(&reader, &verdict)?;
+            verdict
+        }
+        ReplayMode::Update => {
+            let writer = reader.into_writing()?;
+            serial(&writer, &settings, &scope, Mode::Update, found)?
         }
     };
     let listing = match (args.json, args.mode) {
@@ -178,28 +180,27 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Status, Failure> {
     Ok(verdict.status())
 }
 
+/// Keeps a run that only read, where that takes no lock.
+fn keep(stores: &Stores, verdict: &Verdict) -> Result<(), Failure> {
+    match stores.tables() {
+        HostTables::Local(_) => {}
+        HostTables::Remote(store) => {
+            stores.wait(store.keep_run(&verdict.run, &verdict.findings))?;
+        }
+    }
+    Ok(())
+}
+
 fn serial(
     stores: &Stores,
     settings: &Settings,
     scope: &Scope,
     mode: Mode,
+    mut found: Found,
 ) -> Result<Verdict, Failure> {
     let started = Stopwatch::start();
     let (store, tables) = (stores.local(), stores.tables());
-    let mut findings = Vec::new();
-    let mut run = ReplayRun {
-        started: SystemClock.now(),
-        mode: mode.name().into(),
-        scope: scope.to_string(),
-        ..ReplayRun::default()
-    };
     let mut progress = Progress::new("replaying", "groups", None);
-    let keep = |finding| {
-        run.count(&finding);
-        if findings.len() < FINDINGS_KEPT_MAX {
-            findings.push(finding);
-        }
-    };
     // An update makes a page of groups durable with one commit.
     let mut committed = Ok(());
     let show = |so_far: &Replayed| {
@@ -212,28 +213,21 @@ fn serial(
         store.begin()?;
     }
     let ports = stores.ports(&tables);
-    let replayed = stores.wait(
-        Replay {
-            ports: &ports,
-            clock: &SystemClock,
-            settings,
-        }
-        .run(scope, mode, keep, show),
-    );
+    let replay = Replay {
+        ports: &ports,
+        clock: &SystemClock,
+        settings,
+    };
+    let replayed = stores.wait(replay.run(scope, mode, |finding| found.take(finding), show));
     progress.finish();
     committed?;
-    let replayed = replayed?;
+    found.replayed = replayed?;
+    let verdict = found.verdict(started.elapsed());
     if mode == Mode::Update {
-        replayed.sum_up(&mut run);
-        run.finished = SystemClock.now();
-        stores.wait(tables.keep_run(&run, &findings))?;
+        stores.wait(tables.keep_run(&verdict.run, &verdict.findings))?;
         store.commit()?;
     }
-    Ok(Verdict {
-        replayed,
-        findings,
-        elapsed: started.elapsed(),
-    })
+    Ok(verdict)
 }
 
 /// The groups that an id belongs to: a lead's own, an appointment's lead's.

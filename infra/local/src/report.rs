@@ -1,10 +1,8 @@
 use std::io::Write;
-use std::path::Path;
 
 use clap::Args;
 use indicatif::HumanCount;
 use pollster::block_on;
-use serde_json::Value;
 use shared::adapters::SystemClock;
 use shared::adapters::embedded::{Embedded, QueueLimits};
 use shared::model::{Depth, ReplayRun, Report};
@@ -13,11 +11,14 @@ use shared::service;
 
 use crate::cli::Data;
 use crate::error::{Failure, Status};
+use crate::indexes::Checks;
+use crate::stores::Stores;
+use crate::tables::HostTables;
 
-/// Tell how things stand: rows, queue, dead letters, and what `replay --mode update` found last.
+/// Tell how things stand: rows, queue, dead letters, indexes, and what the replay kept last found.
 ///
-/// Keeps the report, unless another process is writing just then. Ends with 0 whatever there is to
-/// tell.
+/// Keeps the report with the rows; in the data directory, unless another process is writing there just
+/// then. Ends with 0 whatever there is to tell.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -32,15 +33,16 @@ pub(crate) struct ReportArgs {
 }
 
 pub(crate) fn run(args: &ReportArgs) -> Result<Status, Failure> {
-    let directory = &args.data.directory;
-    let report = make(&Embedded::open_to_read(directory)?, None)?;
-    let kept = keep(directory, &report)?;
+    let stores = Stores::open_to_read(&args.data)?;
+    let checks = Checks::make(&stores)?;
+    let report = make(&stores, &checks)?;
+    let kept = keep(stores, &report)?;
     let mut out = anstream::stdout().lock();
     if args.json {
         let line = serde_json::to_string(&report).unwrap_or_default();
         writeln!(out, "{line}")?;
     } else {
-        for (name, value) in lines(&report) {
+        for (name, value) in lines(&report, &checks) {
             writeln!(out, "{name:<12}  {value}")?;
         }
     }
@@ -51,17 +53,24 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Status, Failure> {
     Ok(Status::Clean)
 }
 
-/// Makes a report; `indexes` is what the check of the indexes came to, `None` where none was made.
-fn make(store: &Embedded, indexes: Option<Value>) -> Result<Report, Failure> {
-    let rows = store.row_counts()?.into_iter();
+fn make(stores: &Stores, checks: &Checks) -> Result<Report, Failure> {
+    let tables = stores.tables();
+    let rows = stores.wait(tables.row_counts())?.into_iter();
     let rows = rows.map(|(table, count)| (table.name().into(), count));
-    let made = service::report(store, rows.collect(), indexes, SystemClock.now());
-    Ok(block_on(made)?)
+    let (ports, indexes) = (stores.ports(&tables), Some(checks.json()));
+    let made = service::report(&ports, rows.collect(), indexes, SystemClock.now());
+    Ok(stores.wait(made)?)
 }
 
 /// Keeps a report; `false` where another process is the one that writes.
-fn keep(directory: &Path, report: &Report) -> Result<bool, Failure> {
-    match Embedded::open(directory, QueueLimits::default()) {
+fn keep(stores: Stores, report: &Report) -> Result<bool, Failure> {
+    if let HostTables::Remote(store) = stores.tables() {
+        stores.wait(store.keep_report(report))?;
+        return Ok(true);
+    }
+    let directory = stores.local().directory().to_path_buf();
+    drop(stores);
+    match Embedded::open(&directory, QueueLimits::default()) {
         Ok(store) => {
             block_on(store.keep_report(report))?;
             Ok(true)
@@ -72,7 +81,7 @@ fn keep(directory: &Path, report: &Report) -> Result<bool, Failure> {
 }
 
 /// The report for a person to read: names, each at its first line alone, and values.
-fn lines(report: &Report) -> Vec<(&'static str, String)> {
+fn lines(report: &Report, checks: &Checks) -> Vec<(&'static str, String)> {
     let mut lines = vec![("at", report.at.to_string())];
     section(&mut lines, "rows", report.rows.iter().map(counted));
     let Depth {
@@ -90,9 +99,11 @@ fn lines(report: &Report) -> Vec<(&'static str, String)> {
         });
         section(&mut lines, "findings", classes);
     }
-    if let Some(indexes) = &report.indexes {
-        lines.push(("indexes", indexes.to_string()));
+    let mut faults = checks.faults();
+    if faults.is_empty() {
+        faults.push("all as declared".to_owned());
     }
+    section(&mut lines, "indexes", faults.into_iter());
     section(&mut lines, "notes", report.notes.iter().cloned());
     lines
 }

@@ -53,6 +53,16 @@ pub(crate) struct Stores {
     remote: Option<Remote>,
 }
 
+/// One of a data directory's stores, and what stands in it, unless all of it does.
+#[derive(Debug)]
+pub(crate) struct Part<'a> {
+    /// In a word.
+    pub(crate) name: &'static str,
+    /// For a person to read.
+    pub(crate) heading: String,
+    pub(crate) store: HostTables<'a>,
+}
+
 /// MongoDB, and what its driver runs in.
 #[derive(Debug, Clone)]
 struct Remote {
@@ -61,19 +71,27 @@ struct Remote {
 }
 
 impl Stores {
-    /// Opens them for writing.
+    /// Opens them for writing; what MongoDB lacks of collections and indexes is made.
     pub(crate) fn open(data: &Data) -> Result<Self, Failure> {
         let known = fs::exists(&data.directory).unwrap_or(false);
         let local = Embedded::open(&data.directory, QueueLimits::default())?;
         let used = known && local.settings()?.is_some();
         let remote = remote(data, used)?;
-        if let Some(remote) = &remote {
+        let stores = Self { local, remote }.prepared()?;
+        if let Some(remote) = &stores.remote {
             put_mark(&data.directory, remote.store.database())?;
         }
-        Ok(Self { local, remote })
+        Ok(stores)
     }
 
-    /// Opens them for reading; another process may write meanwhile.
+    fn prepared(self) -> Result<Self, Failure> {
+        if let Some(remote) = &self.remote {
+            remote.runtime.block_on(remote.store.prepare())?;
+        }
+        Ok(self)
+    }
+
+    /// Opens them for reading, as they are; another process may write meanwhile.
     pub(crate) fn open_to_read(data: &Data) -> Result<Self, Failure> {
         let local = Embedded::open_to_read(&data.directory)?;
         let remote = remote(data, true)?;
@@ -90,6 +108,11 @@ impl Stores {
 
     /// The same, for writing.
     pub(crate) fn into_writing(self) -> Result<Self, Failure> {
+        self.into_mending()?.prepared()
+    }
+
+    /// The same, for writing, and still as they are.
+    pub(crate) fn into_mending(self) -> Result<Self, Failure> {
         let Self { local, remote } = self;
         let directory = local.directory().to_path_buf();
         drop(local);
@@ -110,6 +133,22 @@ impl Stores {
             Some(remote) => HostTables::Remote(&remote.store),
             None => HostTables::Local(&self.local),
         }
+    }
+
+    /// Each store there is.
+    pub(crate) fn each(&self) -> Vec<Part<'_>> {
+        let directory = self.local.directory().display();
+        let events = Part {
+            name: "events",
+            heading: format!("Events and messages, in {directory}"),
+            store: HostTables::Local(&self.local),
+        };
+        let rows = self.remote.as_ref().map(|remote| Part {
+            name: "rows",
+            heading: format!("Rows, in MongoDB, database {}", remote.store.database()),
+            store: HostTables::Remote(&remote.store),
+        });
+        rows.into_iter().chain([events]).collect()
     }
 
     /// All ports, given those of [`Stores::tables`].
@@ -160,7 +199,7 @@ fn remote(data: &Data, used: bool) -> Result<Option<Remote>, Failure> {
             what: "start the runtime of MongoDB's driver".to_owned(),
             source,
         })?;
-    let store = runtime.block_on(Mongo::connect(&uri.0, Retention::default()))?;
+    let store = runtime.block_on(Mongo::open(&uri.0, Retention::default()))?;
     if let Some(mark) = mark
         && mark.database != store.database()
     {

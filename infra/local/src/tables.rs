@@ -2,11 +2,12 @@ use shared::adapters::embedded::Embedded;
 use shared::adapters::mongo::Mongo;
 use shared::flow::{Addition, RowKey, Stored, Write};
 use shared::handlers::Table;
-use shared::model::{ActionHierarchy, Finding, Group, ReplayRun, Report, Timestamp};
+use shared::model::{ActionHierarchy, Finding, Group, IndexCheck, ReplayRun, Report, Timestamp};
 use shared::ports::{
-    Added, Committed, ConversionPage, ConversionQuery, Error, Hierarchies, HistoryVersion,
+    Added, Committed, ConversionPage, ConversionQuery, Error, Hierarchies, HistoryVersion, Indexes,
     Partition, Reading, Reports, Tables,
 };
+use smol_str::SmolStr;
 
 /// The rows, wherever this data directory keeps them.
 #[derive(Debug, Clone, Copy)]
@@ -155,6 +156,22 @@ impl Reports for HostTables<'_> {
         match self {
             Self::Local(store) => store.reports(limit).await,
             Self::Remote(store) => store.reports(limit).await,
+        }
+    }
+}
+
+impl Indexes for HostTables<'_> {
+    async fn create_indexes(&self) -> Result<Vec<SmolStr>, Error> {
+        match self {
+            Self::Local(store) => store.create_indexes().await,
+            Self::Remote(store) => store.create_indexes().await,
+        }
+    }
+
+    async fn check_indexes(&self) -> Result<IndexCheck, Error> {
+        match self {
+            Self::Local(store) => store.check_indexes().await,
+            Self::Remote(store) => store.check_indexes().await,
         }
     }
 }

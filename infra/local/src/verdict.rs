@@ -1,18 +1,72 @@
 use std::io::Write;
 use std::time::Duration;
 
-use shared::model::{FieldChange, Finding};
-use shared::service::Replayed;
+use shared::adapters::SystemClock;
+use shared::model::{FieldChange, Finding, ReplayRun};
+use shared::ports::Clock;
+use shared::service::{Replayed, Scope};
 
 use crate::cli;
 use crate::error::{Failure, Status};
 
+/// The most findings that are listed, and kept with a run; all are counted.
+const FINDINGS_KEPT_MAX: usize = 10_000;
+
+/// What a replay has found so far.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) run: ReplayRun,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) replayed: Replayed,
+}
+
 /// What a replay found.
 #[derive(Debug)]
 pub(crate) struct Verdict {
+    /// The run as it can be kept.
+    pub(crate) run: ReplayRun,
     pub(crate) replayed: Replayed,
     pub(crate) findings: Vec<Finding>,
     pub(crate) elapsed: Duration,
+}
+
+impl Found {
+    /// Nothing yet.
+    pub(crate) fn begin(mode: &str, scope: &Scope) -> Self {
+        Self {
+            run: ReplayRun {
+                started: SystemClock.now(),
+                mode: mode.into(),
+                scope: scope.to_string(),
+                ..ReplayRun::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn take(&mut self, finding: Finding) {
+        self.run.count(&finding);
+        if self.findings.len() < FINDINGS_KEPT_MAX {
+            self.findings.push(finding);
+        }
+    }
+
+    /// The end of it, so long after the beginning.
+    pub(crate) fn verdict(self, elapsed: Duration) -> Verdict {
+        let Self {
+            mut run,
+            findings,
+            replayed,
+        } = self;
+        replayed.sum_up(&mut run);
+        run.finished = SystemClock.now();
+        Verdict {
+            run,
+            replayed,
+            findings,
+            elapsed,
+        }
+    }
 }
 
 /// How findings are written.

@@ -97,6 +97,21 @@ fn format_1_is_read_as_it_is_and_brought_to_format_2() {
     goes_on(&foldback);
 }
 
+/// Whatever indexes were declared since then.
+#[test]
+fn format_1_gets_the_indexes_that_it_lacks() {
+    let foldback = kept(1);
+    foldback.ok(&["indexes"]);
+    let lacking = foldback.database().execute_batch("DROP INDEX rows_by_id");
+    lacking.expect("dropped");
+    assert_eq!(foldback.ends(&["indexes"]).status, 1);
+    assert_eq!(format(&foldback), 1);
+    foldback.ok(&["report"]);
+    assert_eq!(format(&foldback), 2);
+    let told = foldback.ok(&["indexes"]);
+    assert!(told.contains("Reports::runs"), "{told}");
+}
+
 /// This one also holds a run of replay that mended a lead, a report, and additions to a lead of a
 /// tenant that the settings do not know.
 #[test]

@@ -4,8 +4,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use foldback_tests::servers::{Durability, Secantus};
+use serde_json::Value;
+use shared::adapters::mongo::{Mongo, Retention};
+use shared::model::ReplayRun;
+use shared::ports::{Error, Reports};
 
-use crate::support::{Dataset, Disorder, Foldback};
+use crate::support::{Dataset, Disorder, Foldback, lock};
 
 /// How many leads of the BPI 2012 log a test takes; all of them by `--ignored`.
 const LEADS: usize = 150;
@@ -155,9 +159,9 @@ fn questions_are_answered() {
     }
     let tenant = tenant(&local);
     let name = local.ok(&["export", "RSLeadGlobalConversions"]);
-    let name: serde_json::Value = name
+    let name: Value = name
         .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
         .find(|row| {
             row["conversions"]
                 .as_object()
@@ -171,7 +175,7 @@ fn questions_are_answered() {
         .next()
         .expect("one");
     let lead = local.ok(&["export", "RSLead"]);
-    let lead: serde_json::Value =
+    let lead: Value =
         serde_json::from_str(lead.lines().next().expect("a lead")).expect("JSON");
     let lead = lead["leadId"].as_str().expect("an id");
     for question in [
@@ -195,7 +199,136 @@ fn questions_are_answered() {
 
 fn tenant(foldback: &Foldback) -> String {
     let row = foldback.ok(&["export", "RSLead"]);
-    let row: serde_json::Value =
+    let row: Value =
         serde_json::from_str(row.lines().next().expect("a lead")).expect("JSON");
     row["tenant"].as_str().expect("a tenant").to_owned()
+}
+
+/// A few leads in MongoDB.
+fn few() -> Foldback {
+    let dataset = Dataset::of_leads(3);
+    let foldback = foldback();
+    let file = foldback.file("events.jsonl", &dataset.lines.join("\n"));
+    let settings = dataset.settings();
+    foldback.ok(&["run", &file, "--settings", settings, "--no-verify"]);
+    foldback
+}
+
+/// Asks the store itself.
+fn asked<T>(foldback: &Foldback, ask: impl AsyncFnOnce(Mongo) -> Result<T, Error>) -> T {
+    let uri = foldback.mongodb.as_deref().expect("rows in MongoDB");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let answer = runtime.expect("a runtime").block_on(async {
+        let store = Mongo::open(uri, Retention::default()).await?;
+        ask(store).await
+    });
+    answer.expect("an answer")
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+#[test]
+fn the_indexes_of_both_stores_are_checked_and_made() {
+    let foldback = few();
+    let clean = foldback.ok(&["indexes"]);
+    let headings = ["Rows, in MongoDB, database ", "Events and messages, in "];
+    let heading = |line: &&str| headings.iter().any(|heading| line.starts_with(heading));
+    assert_eq!(clean.lines().filter(heading).count(), 2, "{clean}");
+    assert!(clean.contains("Tables::read_groups, RSAppointment"));
+    assert!(clean.contains("Queue::waiting"));
+
+    let drop_local = "DROP INDEX messages_by_group";
+    let drop_remote = r#"{"dropIndexes": "RSLead", "index": "by_key"}"#;
+    for both in [true, false] {
+        asked(&foldback, async |store| store.run(drop_remote).await);
+        if both {
+            foldback
+                .database()
+                .execute_batch(drop_local)
+                .expect("dropped");
+        }
+        let ended = foldback.ends(&["indexes", "--json"]);
+        assert_eq!(ended.status, 1, "{}", ended.stderr);
+        let check = json(&ended.stdout);
+        assert_eq!(check["rows"]["missing"][0]["index"], "by_key");
+        let missing = check["events"]["missing"].as_array().expect("a list");
+        assert_eq!(missing.len(), usize::from(both), "{missing:?}");
+        let told = foldback.ends(&["indexes"]);
+        assert_eq!(told.status, 1, "looking mends nothing");
+        assert!(told.stdout.contains("missing  RSLead.by_key, needed by: "));
+        let created = foldback.ends(&["indexes", "--create"]);
+        assert_eq!(created.status, 0, "{}", created.stdout);
+        assert!(created.stderr.contains("created RSLead.by_key"));
+        let local = "created messages.messages_by_group";
+        assert_eq!(created.stderr.contains(local), both, "{}", created.stderr);
+    }
+}
+
+#[test]
+fn a_report_is_kept_with_the_rows_beside_a_writer() {
+    let foldback = few();
+    let locked = lock(&foldback);
+    let ended = foldback.ends(&["report", "--json"]);
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, ""));
+    let report = json(&ended.stdout);
+    assert_eq!(report["rows"]["RSLead"], 3);
+    assert!(report["indexes"]["rows"]["plans"].is_array());
+    assert!(report["indexes"]["events"]["plans"].is_array());
+    let kept = asked(&foldback, async |store| store.reports(10).await);
+    let kept: Vec<Value> = kept
+        .iter()
+        .map(|report| serde_json::to_value(report).expect("JSON"))
+        .collect();
+    assert_eq!(kept, [report]);
+
+    let dropped = foldback.database().execute_batch("DROP INDEX rows_by_id");
+    dropped.expect("dropped");
+    let text = foldback.ok(&["report"]);
+    let fault = "Tables::find, by the row's own id: scans the table";
+    let line = format!(
+        "indexes       Events and messages, in {}: {fault}",
+        foldback.data().display()
+    );
+    assert!(text.contains(&line), "{text}");
+    drop(locked);
+}
+
+#[test]
+fn every_replay_is_kept_with_the_rows() {
+    let foldback = few();
+    let spoil = r#"{"update": "RSLead", "updates": [
+        {"q": {}, "u": {"$set": {"stage": "spoiled"}}, "multi": true}]}"#;
+    asked(&foldback, async |store| store.run(spoil).await);
+    let locked = lock(&foldback);
+    for mode in ["report", "changes"] {
+        assert_eq!(foldback.ends(&["replay", "--mode", mode]).status, 1);
+    }
+    let lead = foldback.ok(&["export", "RSLead"]);
+    let lead = json(lead.lines().next().expect("a lead"))["leadId"].clone();
+    let lead = lead.as_str().expect("an id");
+    assert_eq!(foldback.ends(&["replay", "--id", lead]).status, 1);
+    drop(locked);
+    assert_eq!(foldback.ends(&["replay", "--mode", "update"]).status, 1);
+    assert_eq!(foldback.ends(&["replay"]).status, 0);
+    let runs = asked(&foldback, async |store| store.runs(10).await);
+    let told = |run: &ReplayRun| (run.mode.to_string(), run.findings, run.mended);
+    let told: Vec<_> = runs.iter().map(|(_, run)| told(run)).collect();
+    let expect = [
+        ("report", 0, 0),
+        ("update", 3, 3),
+        ("report", 1, 0),
+        ("changes", 3, 0),
+        ("report", 3, 0),
+    ];
+    let expect = expect.map(|(mode, findings, mended)| (mode.to_owned(), findings, mended));
+    assert_eq!(told, expect);
+    let first = runs[4].0;
+    let found = asked(&foldback, async |store| store.findings(first, 0, 10).await);
+    assert_eq!(found.len(), 3);
+    let last = json(&foldback.ok(&["report", "--json"]))["lastRun"].clone();
+    assert_eq!(last["scope"], "all tenants");
 }

@@ -103,6 +103,32 @@ fn dead_letters_are_told_by_their_reason() {
 }
 
 #[test]
+fn a_report_tells_of_the_indexes() {
+    let foldback = Foldback::new();
+    foldback.ok(&["run"]);
+    let line = |report: &str| {
+        let indexes = |line: &&str| line.starts_with("indexes ");
+        report.lines().find(indexes).map(str::to_owned)
+    };
+    let good = line(&foldback.ok(&["report"]));
+    assert_eq!(good.as_deref(), Some("indexes       all as declared"));
+    let drop = "DROP INDEX rows_by_id; DELETE FROM conversions WHERE name = 'won'";
+    foldback.database().execute_batch(drop).expect("dropped");
+    let text = foldback.ok(&["report"]);
+    let bad = line(&text).expect("a line");
+    let scan = "Tables::find, by the row's own id: scans the table";
+    assert_eq!(bad, format!("indexes       {scan}"));
+    for more in [
+        "missing  rows.rows_by_id, needed by: ",
+        "astray   conversions: ",
+    ] {
+        assert!(text.contains(&format!("\n              {more}")), "{text}");
+    }
+    let report = json(&foldback.ok(&["report", "--json"]));
+    assert_eq!(report["indexes"]["missing"][0]["index"], "rows_by_id");
+}
+
+#[test]
 fn a_report_beside_a_writer_is_told_and_not_kept() {
     let foldback = Foldback::new();
     foldback.ok(&["run"]);

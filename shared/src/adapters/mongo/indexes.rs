@@ -178,7 +178,10 @@ fn by_collection() -> BTreeMap<&'static str, Vec<Index>> {
 impl Mongo {
     /// Makes collections and indexes where there are none of their names. One that is not as it is
     /// declared is left for [`Indexes::check_indexes`] to find.
-    pub(super) async fn prepare(&self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// The store failed, or its user may not do this.
+    pub async fn prepare(&self) -> Result<(), Error> {
         for (collection, indexes) in by_collection() {
             let existing = self.existing(collection).await?;
             let name = |one: &IndexModel| one.options.as_ref().and_then(|known| known.name.clone());
