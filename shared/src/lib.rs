@@ -14,7 +14,7 @@
 //! | [`observers`] | one file each: which row change asks for which child action |
 //! | [`flow`] | route, step, fold, refold, compare |
 //! | [`ports`] | what the services need of the world, one trait a file |
-//! | [`service`] | ingest, process, replay and report over the ports; no rules |
+//! | [`service`] | ingest, process, replay, report and adopt over the ports; no rules |
 //! | [`adapters`] | the ports over real stores, each behind a cargo feature |
 //!
 //! The first five are pure: no async, clock, randomness, environment or SDK type.

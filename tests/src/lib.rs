@@ -12,3 +12,4 @@
 pub mod contract;
 pub mod fixtures;
 pub mod servers;
+pub mod worker;

@@ -32,6 +32,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(crate::run::RunArgs),
+    Adopt(crate::adopt::AdoptArgs),
     Replay(crate::replay::ReplayArgs),
     Export(crate::export::ExportArgs),
     Query(crate::query::QueryArgs),
@@ -91,6 +92,7 @@ impl Cli {
     pub(crate) fn run(&self) -> Result<Status, Failure> {
         match &self.command {
             Command::Run(args) => crate::run::run(args),
+            Command::Adopt(args) => crate::adopt::run(args),
             Command::Replay(args) => crate::replay::run(args),
             Command::Export(args) => crate::export::run(args),
             Command::Query(args) => crate::query::run(args),

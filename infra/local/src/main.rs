@@ -1,5 +1,6 @@
 //! `foldback`: the command line, and the host of all handlers on one machine.
 
+mod adopt;
 mod cli;
 mod dlq;
 mod error;

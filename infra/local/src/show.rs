@@ -202,14 +202,17 @@ fn seen(args: &ShowArgs, mut one: HistoryVersion) -> Option<HistoryVersion> {
 
 fn acts_on(tenant: &Tenant, entry: &Entry, appointment: &SmolStr) -> bool {
     match tenant.map(&entry.event) {
-        Mapping::Mapped(mapped) => mapped.fields.appointment_id.as_ref() == Some(appointment),
+        Mapping::Mapped(meaning) => {
+            let id = Table::RSAppointment.route(&meaning, &entry.group);
+            id.as_ref() == Some(appointment)
+        }
         Mapping::Unmapped | Mapping::Fault(_) => false,
     }
 }
 
 fn meaning(tenant: &Tenant, entry: &Entry) -> String {
     match tenant.map(&entry.event) {
-        Mapping::Mapped(mapped) => mapped.kind.to_string(),
+        Mapping::Mapped(meaning) => meaning.to_string(),
         Mapping::Unmapped => "(unmapped)".to_owned(),
         Mapping::Fault(why) => format!("(parked: {why})"),
     }

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
 use crate::flow::{Addition, RowKey, Stored, Write};
+use crate::handlers::Table;
 use crate::model::{ActionHierarchy, Entry, Finding, Group, ReplayRun, Report, Timestamp};
 use crate::ports::{
     Added, Appended, Committed, ConversionPage, ConversionQuery, Depth, Error, Hierarchies,
-    HistoryVersion, Journal, Letter, Message, Partition, Queue, Reading, Receipt, Received,
-    Reports, Tables,
+    HistoryVersion, Journal, LegacyRow, LegacyTables, Letter, Message, Partition, Queue, Reading,
+    Receipt, Received, Reports, Tables,
 };
 
 /// All ports over two stores: events and messages in one, rows and hierarchies in the other.
@@ -151,5 +152,24 @@ impl<E: Send + Sync, T: Reports> Reports for Joined<'_, E, T> {
 
     async fn reports(&self, limit: usize) -> Result<Vec<Report>, Error> {
         self.tables.reports(limit).await
+    }
+}
+
+impl<E: Send + Sync, T: LegacyTables> LegacyTables for Joined<'_, E, T> {
+    async fn untracked(
+        &self,
+        table: Table,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<LegacyRow>, Error> {
+        self.tables.untracked(table, after, limit).await
+    }
+
+    async fn adopt(
+        &self,
+        adoptions: &[(LegacyRow, Write)],
+        now: Timestamp,
+    ) -> Result<Vec<Committed>, Error> {
+        self.tables.adopt(adoptions, now).await
     }
 }

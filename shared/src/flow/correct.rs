@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 
 use crate::handlers::Table;
 use crate::model::{ActionNode, Entry, EventHash, Fingerprint, Group, Held, Late};
-use crate::settings::{Mapped, Mapping, Policy, Tenant};
+use crate::settings::{Mapping, Meaning, Policy, Tenant};
 
 use super::row::Making;
 use super::{
@@ -15,7 +15,7 @@ use super::{
 /// A group's journal with what each event means, in order, and the fold of it.
 pub(super) struct Refold<'j> {
     /// The mapped events in order, each with its place in the order of arrival.
-    pub(super) events: Vec<(usize, &'j Entry, Mapped)>,
+    pub(super) events: Vec<(usize, &'j Entry, Meaning)>,
     pub(super) cells: BTreeMap<(Table, SmolStr), Cell>,
     /// The actions of the events that were asked for.
     pub(super) nodes: BTreeMap<EventHash, Vec<ActionNode>>,
@@ -39,19 +39,19 @@ pub(super) fn refold<'j>(
     let mut faults = 0;
     let mut events = Vec::with_capacity(ordered.len());
     for (arrival, entry) in ordered {
-        let mapped = match tenant.map(&entry.event) {
-            Mapping::Mapped(mapped) => mapped,
+        let meaning = match tenant.map(&entry.event) {
+            Mapping::Mapped(meaning) => meaning,
             Mapping::Unmapped => continue,
             Mapping::Fault(_) => {
                 faults += 1;
                 continue;
             }
         };
-        let actions = fold.apply(entry, &mapped);
+        let actions = fold.apply(entry, &meaning);
         if traced.contains(&entry.hash) {
             nodes.insert(entry.hash, actions);
         }
-        events.push((arrival, entry, mapped));
+        events.push((arrival, entry, meaning));
     }
     Refold {
         events,
@@ -109,8 +109,8 @@ pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outco
 
     let mut reached = BTreeSet::new();
     for mapping in batch.mappings {
-        if let Mapping::Mapped(mapped) = mapping {
-            reached.extend(reach(mapped, batch.group));
+        if let Mapping::Mapped(meaning) = mapping {
+            reached.extend(reach(meaning, batch.group));
         }
     }
     let mut outcome = Outcome::default();
@@ -228,9 +228,9 @@ struct Holders<'a> {
 impl<'a> Holders<'a> {
     fn new(batch: &Batch<'a>, stored: &'a [Stored], refolded: &Refold<'_>) -> Self {
         let mut arrivals: BTreeMap<(Table, SmolStr), Vec<(usize, EventHash)>> = BTreeMap::new();
-        for (arrival, entry, mapped) in &refolded.events {
+        for (arrival, entry, meaning) in &refolded.events {
             for table in Table::ALL {
-                if let Some(id) = table.route(mapped, batch.group) {
+                if let Some(id) = table.route(meaning, batch.group) {
                     arrivals
                         .entry((table, id))
                         .or_default()
@@ -267,15 +267,15 @@ impl<'a> Holders<'a> {
         mapping: &Mapping,
         nodes: &mut BTreeMap<EventHash, Vec<ActionNode>>,
     ) -> EventOutcome {
-        let mapped = match mapping {
-            Mapping::Mapped(mapped) => mapped,
+        let meaning = match mapping {
+            Mapping::Mapped(meaning) => meaning,
             Mapping::Unmapped => return EventOutcome::without(Disposition::Unmapped),
             Mapping::Fault(why) => return EventOutcome::without(Disposition::Fault(why.clone())),
         };
         let mut held_by_all = true;
         let mut late: Option<Late> = None;
         for table in Table::ALL {
-            let Some(id) = table.route(mapped, self.group) else {
+            let Some(id) = table.route(meaning, self.group) else {
                 continue;
             };
             if self.holds(table, &id, entry.hash) {
@@ -343,12 +343,12 @@ fn arrive(batch: &Batch<'_>, stored: &[Stored], holders: &Holders<'_>) -> Arrive
     }
     let mut fold = Fold::from_stored(batch.group, stored);
     for (entry, mapping) in batch.entries.iter().zip(batch.mappings) {
-        let Mapping::Mapped(mapped) = mapping else {
+        let Mapping::Mapped(meaning) = mapping else {
             continue;
         };
         let order = entry.event.order();
         let new = |table: Table, id: &SmolStr| !holders.holds(table, id, entry.hash);
-        let nodes = fold.apply_where(entry, mapped, new);
+        let nodes = fold.apply_where(entry, meaning, new);
         let mut acted = BTreeSet::new();
         acted_on(&nodes, &mut acted);
         for key in acted {

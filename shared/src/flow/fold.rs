@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 use crate::handlers::{Action, Ask, Row, Table};
 use crate::model::{ActionNode, Entry, Group, Held, Order, Outcome};
 use crate::observers::{Cause, Watch};
-use crate::settings::Mapped;
+use crate::settings::Meaning;
 
 use super::Stored;
 
@@ -32,7 +32,7 @@ pub struct Cell {
 struct Turn<'a> {
     entry: &'a Entry,
     order: Order,
-    mapped: &'a Mapped,
+    meaning: &'a Meaning,
 }
 
 impl<'g> Fold<'g> {
@@ -65,29 +65,33 @@ impl<'g> Fold<'g> {
     }
 
     /// Applies one event to the rows it acts on and to those that observers feed because of it.
-    pub fn apply(&mut self, entry: &Entry, mapped: &Mapped) -> Vec<ActionNode> {
-        self.apply_where(entry, mapped, |_table, _id| true)
+    pub fn apply(&mut self, entry: &Entry, meaning: &Meaning) -> Vec<ActionNode> {
+        self.apply_where(entry, meaning, |_table, _id| true)
     }
 
     /// Applies one event to those of the rows it acts on that are `wanted`.
     pub fn apply_where(
         &mut self,
         entry: &Entry,
-        mapped: &Mapped,
+        meaning: &Meaning,
         wanted: impl Fn(Table, &SmolStr) -> bool,
     ) -> Vec<ActionNode> {
         let turn = Turn {
             entry,
             order: entry.event.order(),
-            mapped,
+            meaning,
+        };
+        let ask = match meaning {
+            Meaning::Event(mapped) => Ask::Event(mapped),
+            Meaning::Baseline(baseline) => Ask::Baseline(baseline.row()),
         };
         let mut nodes = Vec::with_capacity(Table::COUNT);
         for table in Table::ALL {
             if let Some(id) = table
-                .route(mapped, self.group)
+                .route(meaning, self.group)
                 .filter(|id| wanted(table, id))
             {
-                nodes.push(self.act(&turn, table, id, Ask::Event));
+                nodes.push(self.act(&turn, table, id, ask));
             }
         }
         nodes
@@ -97,7 +101,7 @@ impl<'g> Fold<'g> {
         let Turn {
             entry,
             order,
-            mapped,
+            meaning,
         } = turn;
         let group = self.group;
         let cell = self
@@ -116,14 +120,13 @@ impl<'g> Fold<'g> {
         let watch = Watch::look(&cell.row);
         let changed = cell.row.apply(&Action {
             event: &entry.event,
-            mapped,
             ask,
         });
         cell.held.add(entry.hash, order);
         cell.touched = true;
         let cause = Cause {
             event: &entry.event,
-            mapped,
+            meaning,
             group,
         };
         let asked = watch.notice(&cell.row, &cause);

@@ -3,9 +3,11 @@
 //! [`Fold`] is the one transition that everything uses. [`step`] runs it over stored rows for events
 //! that come in order; [`correct`] runs it over the whole journal of a group for those that do not;
 //! [`compare`] runs it over the journal and holds the result against what is stored. An [`Addition`]
-//! is for rows that any order of their events leads to: it is written without a read.
+//! is for rows that any order of their events leads to: it is written without a read. [`begin`] and
+//! [`first_writes`] take rows over that other code wrote.
 
 mod addition;
+mod adopt;
 mod compare;
 mod correct;
 mod diff;
@@ -18,6 +20,7 @@ mod step;
 mod tests;
 
 pub use addition::{Addition, AdditionError, Change, FieldPath, FieldPathError, How, Number};
+pub use adopt::{begin, first_writes};
 pub use compare::{Comparison, Evidence, compare};
 pub use correct::{correct, fold_all};
 pub use fold::{Cell, Fold};

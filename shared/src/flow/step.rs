@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use crate::handlers::Table;
 use crate::model::{ActionNode, Entry, Group, Late, Stamps};
 use crate::observers;
-use crate::settings::{Mapped, Mapping, Policy, Tenant};
+use crate::settings::{Mapping, Meaning, Policy, Tenant};
 
 use super::row::Making;
 use super::{Fold, HistoryWrite, Put, RowKey, Stored, Write};
@@ -69,11 +69,11 @@ pub fn sort_events(entries: &mut Vec<&Arc<Entry>>) {
 
 /// The rows that an event can touch, directly or through observers.
 #[must_use]
-pub fn reach(mapped: &Mapped, group: &Group) -> BTreeSet<(Table, SmolStr)> {
+pub fn reach(meaning: &Meaning, group: &Group) -> BTreeSet<(Table, SmolStr)> {
     let mut reached = BTreeSet::new();
     let mut open: Vec<(Table, SmolStr)> = Table::ALL
         .into_iter()
-        .filter_map(|table| table.route(mapped, group).map(|id| (table, id)))
+        .filter_map(|table| table.route(meaning, group).map(|id| (table, id)))
         .collect();
     while let Some((table, id)) = open.pop() {
         if reached.insert((table, id)) {
@@ -106,7 +106,7 @@ pub fn step(batch: &Batch<'_>, stored: &[Stored]) -> Option<Outcome> {
     let mut events = Vec::with_capacity(batch.entries.len());
     for (entry, mapping) in batch.entries.iter().zip(batch.mappings) {
         let (disposition, nodes) = match mapping {
-            Mapping::Mapped(mapped) => (Disposition::Applied, fold.apply(entry, mapped)),
+            Mapping::Mapped(meaning) => (Disposition::Applied, fold.apply(entry, meaning)),
             Mapping::Unmapped => (Disposition::Unmapped, Vec::new()),
             Mapping::Fault(why) => (Disposition::Fault(why.clone()), Vec::new()),
         };

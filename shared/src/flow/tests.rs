@@ -1,9 +1,11 @@
 //! The flow as its callers use it: stories told event by event, faults put in by hand, and lives
 //! drawn at random, each held against what the design says the tables are.
 
+mod adoption;
 mod detect;
 mod findings;
 mod histories;
+mod legacy_rows;
 mod lives;
 mod naive;
 mod spoils;

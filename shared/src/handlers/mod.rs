@@ -3,6 +3,7 @@
 //! Adding a table is adding its file and one line to `tables!`; journal, ordering, replay, trail
 //! and export come with it.
 
+mod baseline;
 mod fields;
 mod rs_appointment;
 mod rs_appointment_changes;
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+pub use baseline::{Baseline, known_fields};
 pub use rs_appointment::{RSAppointment, Status, StatusGroup};
 pub use rs_appointment_changes::RSAppointmentChanges;
 pub use rs_lead::RSLead;
@@ -20,7 +22,7 @@ pub use rs_lead_global_conversions::{Conversion, RSLeadGlobalConversions};
 
 use crate::model::{Event, Group, Timestamp};
 use crate::observers::Contribution;
-use crate::settings::Mapped;
+use crate::settings::{Mapped, Meaning};
 
 /// The pure rule of one table: how a row follows from one more event.
 ///
@@ -39,7 +41,7 @@ use crate::settings::Mapped;
 /// let mapped = Mapped { kind: EventType::LeadCreated, fields, conversions: vec![] };
 ///
 /// let mut lead = RSLead::new(&group, &group.key);
-/// assert!(lead.apply(&Action { event: &event, mapped: &mapped, ask: Ask::Event }));
+/// assert!(lead.apply(&Action { event: &event, ask: Ask::Event(&mapped) }));
 /// assert_eq!(lead.stage.as_deref(), Some("open"));
 /// assert_eq!(lead.created_at, Some(event.time));
 /// # Ok::<(), shared::model::cloud_event::Refusal>(())
@@ -56,6 +58,12 @@ pub trait Handler: Clone + PartialEq + Serialize + DeserializeOwned {
     /// The id of the row that the event itself acts on, if any. Derived tables have none: they are
     /// fed by [observers](crate::observers).
     fn route(mapped: &Mapped, group: &Group) -> Option<SmolStr>;
+
+    /// The id of the row that the baseline of `adopted`, a row of another table, acts on too, if any.
+    /// A baseline of this table's own row needs no rule: the row becomes what it says.
+    fn follows(_adopted: &Row) -> Option<SmolStr> {
+        None
+    }
 
     /// A row that holds no event yet.
     fn new(group: &Group, id: &SmolStr) -> Self;
@@ -75,8 +83,6 @@ pub trait Handler: Clone + PartialEq + Serialize + DeserializeOwned {
 pub struct Action<'a> {
     /// The event that started it all.
     pub event: &'a Event,
-    /// What the event means to its tenant.
-    pub mapped: &'a Mapped,
     /// What is asked of the row.
     pub ask: Ask<'a>,
 }
@@ -84,8 +90,10 @@ pub struct Action<'a> {
 /// What an action asks of a row.
 #[derive(Debug, Clone, Copy)]
 pub enum Ask<'a> {
-    /// To take in the event itself.
-    Event,
+    /// To take in the event itself, which means this to its tenant.
+    Event(&'a Mapped),
+    /// To go on from this row, which other code wrote.
+    Baseline(&'a Row),
     /// To take in what an observer saw because of it.
     Contribution(&'a Contribution),
 }
@@ -164,8 +172,18 @@ macro_rules! tables {
 
             /// The id of the row that the event itself acts on, if any.
             #[must_use]
-            pub fn route(self, mapped: &Mapped, group: &Group) -> Option<SmolStr> {
-                match self { $(Self::$name => $name::route(mapped, group),)+ }
+            pub fn route(self, meaning: &Meaning, group: &Group) -> Option<SmolStr> {
+                match meaning {
+                    Meaning::Event(mapped) => {
+                        match self { $(Self::$name => $name::route(mapped, group),)+ }
+                    }
+                    Meaning::Baseline(baseline) if baseline.table() == self => {
+                        Some(baseline.id().clone())
+                    }
+                    Meaning::Baseline(baseline) => {
+                        match self { $(Self::$name => $name::follows(baseline.row()),)+ }
+                    }
+                }
             }
 
             /// A row that holds no event yet.
@@ -192,6 +210,13 @@ macro_rules! tables {
 
             /// Takes in one more event and says whether the content changed.
             pub fn apply(&mut self, action: &Action<'_>) -> bool {
+                if let Ask::Baseline(adopted) = action.ask
+                    && adopted.table() == self.table()
+                {
+                    let changed = self != adopted;
+                    *self = adopted.clone();
+                    return changed;
+                }
                 match self { $(Self::$name(row) => row.apply(action),)+ }
             }
 
@@ -245,6 +270,13 @@ impl Table {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|table| table.name() == name)
+    }
+
+    /// Whether rows that other code wrote can be taken over. A history cannot: it begins with the
+    /// baseline of the row that it is the history of.
+    #[must_use]
+    pub fn is_adoptable(self) -> bool {
+        !self.is_temporal()
     }
 
     /// Whether rows of the table have a history of versions.

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Action, Handler, set};
+use super::{Action, Ask, Handler, set};
 use crate::model::{Group, Timestamp};
 use crate::settings::{EventType, Mapped};
 
@@ -126,7 +126,10 @@ impl Handler for RSAppointment {
     }
 
     fn apply(&mut self, action: &Action<'_>) -> bool {
-        let Action { event, mapped, .. } = *action;
+        let Action { event, ask } = *action;
+        let Ask::Event(mapped) = ask else {
+            return false;
+        };
         let before = self.clone();
         set(&mut self.assignee, mapped.fields.assignee.as_ref());
         set(&mut self.kind, mapped.fields.kind.as_ref());
@@ -137,7 +140,8 @@ impl Handler for RSAppointment {
             }
             EventType::AppointmentStarted => {
                 self.started_at = self.started_at.or(Some(event.time));
-                self.starts += 1;
+                // A legacy row may hold any number.
+                self.starts = self.starts.saturating_add(1);
             }
             EventType::AppointmentCompleted => self.completed_at = Some(event.time),
             EventType::AppointmentCancelled => self.cancelled_at = Some(event.time),

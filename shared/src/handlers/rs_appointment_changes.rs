@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Action, Handler, RSAppointment, Status, Version};
+use super::{Action, Ask, Handler, RSAppointment, Row, Status, Version};
 use crate::model::Group;
 use crate::settings::Mapped;
 
@@ -52,6 +52,13 @@ impl Handler for RSAppointmentChanges {
         RSAppointment::route(mapped, group)
     }
 
+    fn follows(adopted: &Row) -> Option<SmolStr> {
+        match adopted {
+            Row::RSAppointment(appointment) => Some(appointment.appointment_id.clone()),
+            Row::RSLead(_) | Row::RSAppointmentChanges(_) | Row::RSLeadGlobalConversions(_) => None,
+        }
+    }
+
     fn new(group: &Group, id: &SmolStr) -> Self {
         Self {
             appointment_id: id.clone(),
@@ -64,9 +71,20 @@ impl Handler for RSAppointmentChanges {
     }
 
     fn apply(&mut self, action: &Action<'_>) -> bool {
-        let Action { event, mapped, .. } = *action;
-        let assignee = mapped.fields.assignee.as_ref().or(self.assignee.as_ref());
-        let status = Status::after(mapped.kind).or(self.status);
+        let Action { event, ask } = *action;
+        let (assignee, status) = match ask {
+            Ask::Event(mapped) => (
+                mapped.fields.assignee.as_ref().or(self.assignee.as_ref()),
+                Status::after(mapped.kind).or(self.status),
+            ),
+            Ask::Baseline(Row::RSAppointment(adopted)) => {
+                (adopted.assignee.as_ref(), adopted.status)
+            }
+            Ask::Baseline(
+                Row::RSLead(_) | Row::RSAppointmentChanges(_) | Row::RSLeadGlobalConversions(_),
+            )
+            | Ask::Contribution(_) => return false,
+        };
         if assignee == self.assignee.as_ref() && status == self.status {
             return false;
         }

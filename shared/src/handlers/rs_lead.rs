@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::{Action, Handler, set};
+use super::{Action, Ask, Handler, set};
 use crate::model::{Amount, Group, Timestamp};
 use crate::settings::{EventType, Mapped};
 
@@ -62,8 +62,12 @@ impl Handler for RSLead {
     }
 
     fn apply(&mut self, action: &Action<'_>) -> bool {
-        let Action { event, mapped, .. } = *action;
-        self.events += 1;
+        let Action { event, ask } = *action;
+        let Ask::Event(mapped) = ask else {
+            return false;
+        };
+        // A legacy row may hold any number.
+        self.events = self.events.saturating_add(1);
         set(&mut self.assignee, mapped.fields.assignee.as_ref());
         if mapped.kind.is_appointment() {
             return true;

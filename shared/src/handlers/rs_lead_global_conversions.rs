@@ -86,9 +86,11 @@ impl Handler for RSLeadGlobalConversions {
             }
             Contribution::AppointmentMoved { from, to } => {
                 if let Some(from) = from {
-                    *self.appointments_mut(*from) -= 1;
+                    self.count(*from, -1);
                 }
-                *self.appointments_mut(*to) += 1;
+                if let Some(to) = to {
+                    self.count(*to, 1);
+                }
             }
         }
         true
@@ -96,12 +98,14 @@ impl Handler for RSLeadGlobalConversions {
 }
 
 impl RSLeadGlobalConversions {
-    fn appointments_mut(&mut self, group: StatusGroup) -> &mut i64 {
-        match group {
+    fn count(&mut self, group: StatusGroup, more: i64) {
+        let count = match group {
             StatusGroup::Open => &mut self.appointments_open,
             StatusGroup::Completed => &mut self.appointments_completed,
             StatusGroup::Cancelled => &mut self.appointments_cancelled,
-        }
+        };
+        // A legacy row may hold any number.
+        *count = count.saturating_add(more);
     }
 
     fn convert(&mut self, name: &SmolStr, value: Option<Amount>, at: Timestamp) {
@@ -111,7 +115,7 @@ impl RSLeadGlobalConversions {
             last_at: at,
             value: None,
         });
-        conversion.count += 1;
+        conversion.count = conversion.count.saturating_add(1);
         conversion.first_at = conversion.first_at.min(at);
         conversion.last_at = conversion.last_at.max(at);
         if let Some(value) = value {

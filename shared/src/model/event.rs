@@ -6,6 +6,13 @@ use smol_str::SmolStr;
 
 use super::{EventHash, Order, Sequence, Timestamp};
 
+/// How the types of Foldback's own events begin. Nobody else may send one.
+pub const OWN_TYPES: &str = "foldback.";
+/// How the sources of Foldback's own events begin. Nobody else may send from one.
+pub const OWN_SOURCES: &str = "foldback:";
+/// The type of an event that states what a row was when Foldback took it over from other code.
+pub const BASELINE: &str = "foldback.baseline";
+
 /// What an external system says happened: a `CloudEvents` 1.0 message. Immutable.
 ///
 /// Its identity is (`source`, `id`). Attribute texts are at most

@@ -17,7 +17,7 @@ mod trail;
 
 pub use action::{ActionHierarchy, ActionId, ActionNode, Late, Outcome};
 pub use amount::{Amount, AmountError};
-pub use event::{Entry, Event, Group, Payload};
+pub use event::{BASELINE, Entry, Event, Group, OWN_SOURCES, OWN_TYPES, Payload};
 pub use finding::{Class, FieldChange, Finding};
 pub use fingerprint::{EventHash, Fingerprint};
 pub use index_check::{DerivedIndex, Fault, IndexCheck, MissingIndex, QueryPlan, UnusedIndex};

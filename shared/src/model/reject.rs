@@ -35,6 +35,8 @@ pub enum RejectReason {
     NoPartitionKey,
     /// The identity of an event that is journaled with other content.
     Conflict,
+    /// Of a type or from a source that is Foldback's own.
+    Reserved,
 }
 
 impl RejectReason {
@@ -48,6 +50,7 @@ impl RejectReason {
             Self::UnknownTenant => "unknown tenant",
             Self::NoPartitionKey => "no partition key",
             Self::Conflict => "same identity, other content",
+            Self::Reserved => "reserved type or source",
         }
     }
 }

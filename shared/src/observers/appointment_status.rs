@@ -25,9 +25,10 @@ impl Observer for AppointmentStatus {
     }
 
     fn notice(from: Option<StatusGroup>, after: &Row, _cause: &Cause<'_>) -> Vec<Contribution> {
-        match Self::look(after).flatten() {
-            Some(to) if Some(to) != from => vec![Contribution::AppointmentMoved { from, to }],
-            Some(_) | None => Vec::new(),
+        let to = Self::look(after).flatten();
+        if to == from {
+            return Vec::new();
         }
+        vec![Contribution::AppointmentMoved { from, to }]
     }
 }

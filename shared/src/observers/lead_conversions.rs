@@ -46,17 +46,13 @@ impl Observer for LeadConversions {
                 converted_at,
             });
         }
-        contributions.extend(
-            cause
-                .mapped
-                .conversions
-                .iter()
-                .map(|hit| Contribution::Converted {
-                    name: hit.name.clone(),
-                    value: hit.value,
-                    at: cause.event.time,
-                }),
-        );
+        contributions.extend(cause.meaning.conversions().iter().map(|hit| {
+            Contribution::Converted {
+                name: hit.name.clone(),
+                value: hit.value,
+                at: cause.event.time,
+            }
+        }));
         contributions
     }
 }

@@ -10,7 +10,7 @@ use smol_str::SmolStr;
 
 use crate::handlers::{Row, StatusGroup, Table};
 use crate::model::{Amount, Event, Group, Timestamp};
-use crate::settings::Mapped;
+use crate::settings::Meaning;
 
 /// What an observer states to the row it feeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +35,8 @@ pub enum Contribution {
     AppointmentMoved {
         /// The group it was in; `None` for a new appointment.
         from: Option<StatusGroup>,
-        /// The group it is in.
-        to: StatusGroup,
+        /// The group it is in; `None` where a baseline gives it no status.
+        to: Option<StatusGroup>,
     },
 }
 
@@ -57,7 +57,7 @@ pub struct Cause<'a> {
     /// The event.
     pub event: &'a Event,
     /// What it means.
-    pub mapped: &'a Mapped,
+    pub meaning: &'a Meaning,
     /// The row's group.
     pub group: &'a Group,
 }
@@ -124,6 +124,14 @@ macro_rules! observers {
             .into_iter()
             .filter(move |(watches, _, _)| *watches == table)
             .map(|(_, feeds, target)| (feeds, target(group)))
+        }
+
+        /// The tables whose rows' changes lead to rows of `fed`.
+        pub fn feeders(fed: Table) -> impl Iterator<Item = Table> {
+            [$(($module::$name::WATCHES, $module::$name::FEEDS)),+]
+                .into_iter()
+                .filter(move |(_, feeds)| *feeds == fed)
+                .map(|(watches, _)| watches)
         }
     };
 }

@@ -141,6 +141,39 @@ pub struct HistoryVersion {
     pub recorded_to: Option<Timestamp>,
 }
 
+impl HistoryVersion {
+    /// The versions that were believed at the recorded time `known_at`, in order; now where it is `None`.
+    ///
+    /// A version ends where the next one that was believed then begins, whatever has become of that
+    /// since.
+    #[must_use]
+    pub fn believed(all: &[Self], known_at: Option<Timestamp>) -> Vec<Self> {
+        let believed = |one: &&Self| match known_at {
+            Some(at) => one.recorded_from <= at && one.recorded_to.is_none_or(|end| at < end),
+            None => one.recorded_to.is_none(),
+        };
+        let mut versions: Vec<Self> = all.iter().filter(believed).cloned().collect();
+        versions.sort_by_key(|one| one.version.n);
+        let begins: Vec<Timestamp> = versions.iter().map(|one| one.version.valid_from).collect();
+        let ends = begins.into_iter().skip(1).map(Some).chain([None]);
+        for (one, end) in versions.iter_mut().zip(ends) {
+            one.version.valid_to = end;
+        }
+        versions
+    }
+
+    /// Whether it held at the event time `as_of`.
+    #[must_use]
+    pub fn held_at(&self, as_of: Timestamp) -> bool {
+        let Version {
+            valid_from,
+            valid_to,
+            ..
+        } = self.version;
+        valid_from <= as_of && valid_to.is_none_or(|end| as_of < end)
+    }
+}
+
 /// A page of leads that have a conversion, by the event time of its last occurrence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConversionQuery {
@@ -188,6 +221,66 @@ impl RowKey {
             id: group.key.clone(),
             group,
             table: Table::RSLeadGlobalConversions,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(n: u32, from: i64, recorded: (i64, Option<i64>)) -> HistoryVersion {
+        HistoryVersion {
+            version: Version {
+                n,
+                valid_from: Timestamp::from_ms(from),
+                // What a later write left there.
+                valid_to: Some(Timestamp::from_ms(999)),
+                caused_by: format!("{n}@{from}").into(),
+                fields: "{}".into(),
+            },
+            recorded_from: Timestamp::from_ms(recorded.0),
+            recorded_to: recorded.1.map(Timestamp::from_ms),
+        }
+    }
+
+    /// Version 2 began at 20 as far as was known from 100 to 200; then a late event put one at 15 before.
+    #[test]
+    fn what_was_believed_when() {
+        let all = [
+            one(1, 10, (100, None)),
+            one(2, 20, (100, Some(200))),
+            one(2, 15, (200, None)),
+            one(3, 20, (200, None)),
+        ];
+        let check = |known_at: Option<i64>, expect: &[(u32, i64, Option<i64>)]| {
+            let believed = HistoryVersion::believed(&all, known_at.map(Timestamp::from_ms));
+            let seen: Vec<_> = believed
+                .iter()
+                .map(|one| &one.version)
+                .map(|v| (v.n, v.valid_from.ms(), v.valid_to.map(Timestamp::ms)))
+                .collect();
+            assert_eq!(seen, expect, "{known_at:?}");
+        };
+        check(Some(99), &[]);
+        check(Some(100), &[(1, 10, Some(20)), (2, 20, None)]);
+        check(Some(199), &[(1, 10, Some(20)), (2, 20, None)]);
+        check(
+            Some(200),
+            &[(1, 10, Some(15)), (2, 15, Some(20)), (3, 20, None)],
+        );
+        check(None, &[(1, 10, Some(15)), (2, 15, Some(20)), (3, 20, None)]);
+        let now = HistoryVersion::believed(&all, None);
+        for (as_of, expect) in [
+            (9, None),
+            (10, Some(1)),
+            (19, Some(2)),
+            (20, Some(3)),
+            (500, Some(3)),
+        ] {
+            let at = Timestamp::from_ms(as_of);
+            let held = now.iter().find(|one| one.held_at(at));
+            assert_eq!(held.map(|one| one.version.n), expect, "{as_of}");
         }
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::model::cloud_event::{self, Refusal};
-use crate::model::{Entry, EventHash, Fingerprint, Group, RejectReason, Timestamp};
+use crate::model::{
+    Entry, Event, EventHash, Fingerprint, Group, OWN_SOURCES, OWN_TYPES, RejectReason, Timestamp,
+};
 use crate::ports::{Appended, Error, Journal, Message, Queue};
 use crate::settings::Settings;
 
@@ -33,6 +35,7 @@ pub fn accept(
     now: Timestamp,
 ) -> Result<Entry, Refusal> {
     let event = cloud_event::parse(text)?;
+    refuse_own(&event)?;
     let unknown = |detail: String| Refusal::new(RejectReason::UnknownTenant, detail);
     let id = match (&event.tenant, tenant) {
         (Some(named), Some(caller)) if named != caller => {
@@ -68,6 +71,23 @@ pub fn accept(
         recorded: now,
         hash,
     })
+}
+
+/// Refuses what only Foldback itself may say, whoever sends it.
+fn refuse_own(event: &Event) -> Result<(), Refusal> {
+    let refuse = |what: &str, text: &str, own: &str| {
+        Err(Refusal::new(
+            RejectReason::Reserved,
+            format!("{what} {text:?} begins with {own:?}, which is kept for Foldback's own events"),
+        ))
+    };
+    if event.kind.starts_with(OWN_TYPES) {
+        return refuse("type", &event.kind, OWN_TYPES);
+    }
+    if event.source.starts_with(OWN_SOURCES) {
+        return refuse("source", &event.source, OWN_SOURCES);
+    }
+    Ok(())
 }
 
 /// Journals events and sends those that are new to the queue, a group's together.
@@ -117,4 +137,54 @@ pub(super) fn deduplication_id<'e>(
     let events = entries.into_iter().map(|entry| entry.hash);
     events.fold(Fingerprint::default(), Fingerprint::with).0
         ^ EventHash::of(&group.tenant, &group.key).0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Format;
+
+    const SETTINGS: &str = r#"
+version = 1
+[[tenant]]
+ids = ["acme"]
+[[tenant.map]]
+type = "*"
+to = "lead.updated"
+"#;
+
+    /// What becomes of an event of this type and source, sent to tenant acme.
+    fn check(kind: &str, source: &str, expect: &str) {
+        let settings = Settings::compile(SETTINGS, Format::Toml, 1).expect("settings");
+        let text = format!(
+            r#"{{"specversion":"1.0","id":"1","source":"{source}","type":"{kind}","tenant":"acme",
+                "time":"2026-03-01T09:30:00Z","partitionkey":"lead-7"}}"#
+        );
+        let accepted = accept(&settings, None, text.as_bytes(), Timestamp::MAX);
+        let became = match accepted {
+            Ok(entry) => entry.group.to_string(),
+            Err(refusal) => format!("{}: {refusal}", refusal.reason.label()),
+        };
+        assert_eq!(became, expect, "{kind} from {source}");
+    }
+
+    #[test]
+    fn nobody_else_may_say_what_foldback_says() {
+        let own = "which is kept for Foldback's own events";
+        check(
+            "foldback.baseline",
+            "//crm",
+            &format!(
+                r#"reserved type or source: type "foldback.baseline" begins with "foldback.", {own}"#
+            ),
+        );
+        check(
+            "lead.new",
+            "foldback:adopt/RSLead",
+            &format!(
+                r#"reserved type or source: source "foldback:adopt/RSLead" begins with "foldback:", {own}"#
+            ),
+        );
+        check("foldbacks", "foldback", "acme#lead-7");
+    }
 }

@@ -1,11 +1,13 @@
-//! Ingest, process, replay and report over the ports. I/O orchestration; the rules are in
+//! Ingest, process, replay, report and adopt over the ports. I/O orchestration; the rules are in
 //! [`flow`](crate::flow).
 
+mod adopt;
 mod ingest;
 mod process;
 mod replay;
 mod report;
 
+pub use adopt::{Adopt, Adopted, Refused};
 pub use ingest::{Ingested, accept, ingest};
 pub use process::{Processed, process};
 pub use replay::{Mode, Parked, Replay, Replayed, Scope, parked_events};

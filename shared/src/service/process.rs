@@ -241,8 +241,8 @@ impl Work<'_> {
     fn reach(&self) -> impl Iterator<Item = RowKey> + '_ {
         let mut reached = BTreeSet::new();
         for mapping in &self.mappings {
-            if let Mapping::Mapped(mapped) = mapping {
-                reached.extend(reach(mapped, &self.group));
+            if let Mapping::Mapped(meaning) = mapping {
+                reached.extend(reach(meaning, &self.group));
             }
         }
         let group = &self.group;

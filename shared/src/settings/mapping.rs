@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 use super::file::{Expression, Source};
 use super::pattern::Pattern;
 use super::pluck::Pluck;
+use crate::handlers::Baseline;
 use crate::model::cloud_event::ATTRIBUTE_BYTES_MAX;
 use crate::model::{Amount, Event};
 
@@ -71,14 +72,43 @@ impl fmt::Display for EventType {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Mapping {
     /// The event has a meaning.
-    Mapped(Mapped),
+    Mapped(Meaning),
     /// No rule takes its type: journaled, counted, shown.
     Unmapped,
     /// A rule takes it, but a field it needs is missing or wrong; says which and why.
     Fault(String),
 }
 
-/// An event's canonical meaning.
+/// What an event means.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Meaning {
+    /// What a rule of the tenant's settings says it does.
+    Event(Mapped),
+    /// What a row was when Foldback took it over, whatever the settings say.
+    Baseline(Baseline),
+}
+
+impl Meaning {
+    /// The conversions it counts for. A baseline counts for none: what it holds was counted before.
+    #[must_use]
+    pub fn conversions(&self) -> &[ConversionHit] {
+        match self {
+            Self::Event(mapped) => &mapped.conversions,
+            Self::Baseline(_) => &[],
+        }
+    }
+}
+
+impl fmt::Display for Meaning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(mapped) => mapped.kind.fmt(f),
+            Self::Baseline(baseline) => write!(f, "baseline of {}", baseline.table().name()),
+        }
+    }
+}
+
+/// An event's canonical meaning by a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapped {
     /// The canonical type.

@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-pub use mapping::{ConversionHit, EventType, Fields, Mapped, Mapping};
+pub use mapping::{ConversionHit, EventType, Fields, Mapped, Mapping, Meaning};
 use mapping::{ConversionRule, Rule};
 use pluck::Pluck;
 
-use crate::handlers::Table;
+use crate::handlers::{Baseline, Table};
 use crate::model::{Event, Group, cloud_event::Refusal};
 
 /// What to do with a late event, per table.
@@ -117,14 +117,19 @@ impl Tenant {
         self.version
     }
 
-    /// What the event means to this tenant.
+    /// What the event means to this tenant. What a baseline means is not for its rules to say.
     #[must_use]
     pub fn map(&self, event: &Event) -> Mapping {
+        if let Some(read) = Baseline::read(event) {
+            return read.map_or_else(Mapping::Fault, |baseline| {
+                Mapping::Mapped(Meaning::Baseline(baseline))
+            });
+        }
         let Some((rule, captures)) = self.rule(&event.kind) else {
             return Mapping::Unmapped;
         };
         match rule.apply(event, &captures, &self.conversions) {
-            Ok(mapped) => Mapping::Mapped(mapped),
+            Ok(mapped) => Mapping::Mapped(Meaning::Event(mapped)),
             Err(fault) => Mapping::Fault(fault),
         }
     }

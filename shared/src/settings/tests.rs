@@ -33,7 +33,7 @@ fn map(settings: &str, tenant: &str, kind: &str, data: &str) -> Mapping {
 #[test]
 fn the_first_rule_of_the_file_decides() {
     let kind_of = |kind: &str| match map(BPIC, "east", kind, r#"{"workItem":"7/x"}"#) {
-        Mapping::Mapped(mapped) => format!(
+        Mapping::Mapped(Meaning::Event(mapped)) => format!(
             "{} stage={:?} kind={:?} conversions={:?}",
             mapped.kind,
             mapped.fields.stage.unwrap_or_default(),
@@ -44,7 +44,9 @@ fn the_first_rule_of_the_file_decides() {
                 .map(|hit| hit.name.as_str())
                 .collect::<Vec<_>>(),
         ),
-        other @ (Mapping::Unmapped | Mapping::Fault(_)) => format!("{other:?}"),
+        other @ (Mapping::Mapped(Meaning::Baseline(_)) | Mapping::Unmapped | Mapping::Fault(_)) => {
+            format!("{other:?}")
+        }
     };
     let expect = expect_test::expect![[r#"
         lead.created stage="submitted" kind="" conversions=["submitted"]

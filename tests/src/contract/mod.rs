@@ -12,16 +12,20 @@
 
 use std::future::Future;
 
+use serde_json::Value;
+use shared::handlers::Table;
 use shared::model::Timestamp;
+use shared::ports::Clock;
 
-/// Names the checks of a file: makes `run`, and the macro that makes a test of each.
+/// Names the checks of a file: makes `run`, and the macro that makes a test of each. A suite that needs
+/// more of its fixture names that trait after the ports.
 macro_rules! suite {
-    ($d:tt $suite:ident, $module:ident: $port:ident; $($check:ident,)+) => {
+    ($d:tt $suite:ident, $module:ident: $port:ident $(, $more:ident)?; $($check:ident,)+) => {
         /// Runs the check of that name over fresh ports.
         ///
         /// # Panics
         /// The check fails, or there is none of that name.
-        pub fn run<F: $crate::contract::Fixture<Ports: $port>>(name: &str) {
+        pub fn run<F: $crate::contract::Fixture<Ports: $port> $(+ $more)?>(name: &str) {
             F::run(async {
                 let mut fixture = F::fresh().await;
                 match name {
@@ -48,6 +52,7 @@ macro_rules! suite {
 
 pub mod additions;
 pub mod additions_and_commits;
+pub mod adoption;
 pub mod conversions;
 pub mod hierarchies;
 pub mod identities;
@@ -93,6 +98,26 @@ pub trait Fixture: Sized {
 
     /// Runs a check to its end.
     fn run(check: impl Future<Output = ()>);
+}
+
+/// A [`Fixture`] whose tables legacy code writes too.
+pub trait LegacyFixture: Fixture {
+    /// Writes a document as legacy code does: sets these fields of the one that has the same tenant,
+    /// lead and id, or inserts one.
+    fn put_legacy(&self, table: Table, document: &Value) -> impl Future<Output = ()>;
+
+    /// The fields of the document of that id as they are, those of the legacy code's own included, but
+    /// without what the store or Foldback adds.
+    fn legacy_content(&self, table: Table, id: &str) -> impl Future<Output = Value>;
+}
+
+/// A clock that stands still, as long as one step takes.
+struct Still(Timestamp);
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
 }
 
 /// More than a clock may be off by.

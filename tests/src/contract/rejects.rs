@@ -54,6 +54,7 @@ async fn rejects_come_back_as_they_were(fixture: &mut impl Fixture<Ports: Reject
         RejectReason::UnknownTenant,
         RejectReason::NoPartitionKey,
         RejectReason::Conflict,
+        RejectReason::Reserved,
     ];
     let mut rejects: Vec<Reject> = (1..)
         .zip(reasons)

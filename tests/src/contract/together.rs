@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use shared::model::{Class, Entry, Event, Finding, Timestamp};
+use shared::model::{Class, Entry, Event, Finding};
 use shared::ports::Appended::New;
-use shared::ports::{Clock, Committed, Hierarchies, Journal, Partition, Queue, Received, Tables};
+use shared::ports::{Committed, Hierarchies, Journal, Partition, Queue, Received, Tables};
 use shared::service::{Mode, Processed, Replay, Replayed, Scope, ingest, process};
 
-use super::Fixture;
+use super::{Fixture, Still};
 use crate::fixtures::{entry, event, group, happened, lead, lead_key, plain, settings, write};
 
 /// All that the flow needs.
@@ -65,15 +65,6 @@ async fn one_identity_in_two_tenants_reaches_both(fixture: &mut impl Fixture<Por
         .collect();
     tenants.sort_unstable();
     assert_eq!(tenants, ["acme", "globex"]);
-}
-
-/// A clock that stands still, as long as one step takes.
-struct Still(Timestamp);
-
-impl Clock for Still {
-    fn now(&self) -> Timestamp {
-        self.0
-    }
 }
 
 async fn processed(fixture: &impl Fixture<Ports: AllPorts>, received: &[Received]) -> Processed {

@@ -3,7 +3,9 @@
 //! What a server needs is installed once, under `target/testbeds`, by whichever test asks first. A
 //! server that does not start fails the test that asked for it.
 
+mod proxy;
 mod python;
 mod secantus;
 
-pub use secantus::{Durability, Secantus, uri};
+pub use proxy::{Proxy, holds};
+pub use secantus::{Durability, Secantus, User, free_port, uri};

@@ -44,6 +44,15 @@ pub(super) fn environment(package: &str) -> PathBuf {
     directory
 }
 
+/// Runs a script to its end.
+///
+/// # Panics
+/// It fails.
+pub(super) fn script(environment: &Path, text: &str, args: &[&str]) {
+    let python = environment.join("bin/python");
+    must_run(Command::new(python).args(["-c", text]).args(args));
+}
+
 fn must_run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| {
         panic!("{command:?} cannot be started: {error}; the tests need Python 3 with venv and pip")

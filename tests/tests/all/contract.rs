@@ -1,6 +1,7 @@
 //! The contract suites over the adapters that need nothing but a directory.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use foldback_tests::contract::Fixture;
 use foldback_tests::fixtures::at;
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 
 /// All ports of one machine, in a directory of their own.
 pub(crate) struct OneMachine {
-    store: Option<Embedded>,
+    store: Option<Arc<Embedded>>,
     now: Timestamp,
     directory: TempDir,
 }
@@ -21,7 +22,13 @@ impl OneMachine {
             visibility_ms: Self::VISIBILITY_MS,
             receives_max: Self::RECEIVES_MAX,
         };
-        self.store = Some(Embedded::open(self.directory.path(), limits).expect("open"));
+        let store = Embedded::open(self.directory.path(), limits).expect("open");
+        self.store = Some(Arc::new(store));
+    }
+
+    /// The store, for ports that have more than it.
+    pub(crate) fn share(&self) -> Arc<Embedded> {
+        Arc::clone(self.store.as_ref().expect("open"))
     }
 }
 

@@ -1,7 +1,11 @@
 //! Tests across the crates.
 
+mod adoption;
 mod contract;
 mod embedded;
 mod embedded_indexes;
+mod legacy;
 mod mongo;
+mod mongo_adoption;
+mod mongo_faults;
 mod mongo_indexes;

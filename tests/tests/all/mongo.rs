@@ -16,16 +16,21 @@ use shared::model::Timestamp;
 use tempfile::TempDir;
 
 /// One server for all tests of this binary; a database for each.
-fn server() -> &'static Secantus {
+pub(crate) fn server() -> &'static Secantus {
     static SERVER: OnceLock<Secantus> = OnceLock::new();
     SERVER.get_or_init(|| Secantus::start(Durability::Relaxed))
 }
 
-/// A database of its own.
-pub(crate) fn fresh_uri() -> String {
+/// The name of a database that no other test uses.
+pub(crate) fn fresh_database() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    server().uri(&format!("test{number}"))
+    format!("test{number}")
+}
+
+/// A database of its own.
+pub(crate) fn fresh_uri() -> String {
+    server().uri(&fresh_database())
 }
 
 /// Rows in MongoDB.
@@ -85,8 +90,9 @@ pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Events and messages on this machine, rows in MongoDB.
-struct Apart {
+pub(crate) struct Apart {
     ports: Joined<'static, Embedded, Mongo>,
+    uri: String,
     now: Timestamp,
     _directory: TempDir,
 }
@@ -104,7 +110,8 @@ impl Fixture for Apart {
             receives_max: Self::RECEIVES_MAX,
         };
         let events = Embedded::open(directory.path(), limits).expect("open");
-        let tables = connect(&fresh_uri()).await;
+        let uri = fresh_uri();
+        let tables = connect(&uri).await;
         // They live as long as the test does.
         let ports = Joined {
             events: Box::leak(Box::new(events)),
@@ -112,6 +119,7 @@ impl Fixture for Apart {
         };
         Self {
             ports,
+            uri,
             now: at(0),
             _directory: directory,
         }
@@ -130,7 +138,8 @@ impl Fixture for Apart {
     }
 
     async fn reopen(&mut self) {
-        panic!("each store is reopened in the suites of its own");
+        // The embedded store is reopened in suites of its own.
+        self.ports.tables = Box::leak(Box::new(connect(&self.uri).await));
     }
 
     fn run(check: impl Future<Output = ()>) {

@@ -94,7 +94,7 @@ fn the_truth_is_in_order_and_means_something() {
     for (event, line) in events.iter().zip(&truth) {
         let tenant = event.tenant.as_deref().expect("a tenant");
         let meaning = match settings.tenant(tenant).expect(tenant).map(event) {
-            Mapping::Mapped(mapped) => mapped.kind.to_string(),
+            Mapping::Mapped(meaning) => meaning.to_string(),
             Mapping::Unmapped => "unmapped".to_owned(),
             Mapping::Fault(fault) => panic!("{fault}: {line}"),
         };

@@ -1,5 +1,6 @@
 //! The command line from outside: the real binary, real files, a real store.
 
+mod adoption;
 mod bad_input;
 mod crash;
 mod damage;
@@ -7,6 +8,7 @@ mod formats;
 mod indexes;
 mod mongo;
 mod order;
+mod queries;
 mod report;
 mod shell;
 mod support;

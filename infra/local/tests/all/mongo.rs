@@ -16,7 +16,7 @@ const LEADS: usize = 150;
 const ALL_LEADS: usize = usize::MAX;
 
 /// A data directory whose rows are in a database of its own.
-fn foldback() -> Foldback {
+pub(crate) fn foldback() -> Foldback {
     static SERVER: OnceLock<Secantus> = OnceLock::new();
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let server = SERVER.get_or_init(|| Secantus::start(Durability::Relaxed));

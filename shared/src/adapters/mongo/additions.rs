@@ -10,8 +10,9 @@ use crate::handlers::Table;
 use crate::model::Timestamp;
 use crate::ports::{Added, Error, ErrorKind};
 
-use super::commit::{ATTEMPTS_MAX, Attempt, Plan, pause};
+use super::commit::{ATTEMPTS_MAX, Attempt, pause};
 use super::document::{self, TRAIL, date, to_bson};
+use super::plan::Plan;
 use super::{ADDITIONS, Mongo, PLACES, conversions, failed, keys, rows_of};
 
 const DOING: &str = "add to rows in MongoDB";

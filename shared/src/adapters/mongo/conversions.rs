@@ -10,9 +10,9 @@ use crate::handlers::Table;
 use crate::model::{DerivedIndex, Timestamp};
 use crate::ports::{ConversionPage, ConversionQuery, Cursor, Error, Reading, Tables};
 
-use super::commit::{self, Plan};
 use super::document::{self, date};
 use super::indexes::{Index, Kind, Query, Samples};
+use super::plan::{self, Plan};
 use super::{Mongo, PLACES, failed, keys, rows_of};
 
 const DOING: &str = "read conversions from MongoDB";
@@ -214,7 +214,7 @@ impl Mongo {
             let version = document::int(row.trail.version);
             let same = UpdateOneModel::builder()
                 .namespace(plan.namespace(rows_of(row.key.table)))
-                .filter(commit::of_version(key, version))
+                .filter(plan::of_version(key, version))
                 .update(doc! { "$set": { "trail.version": version } });
             plan.decide_by_update(0, same.build().into());
             for (name, at) in row.row.places() {

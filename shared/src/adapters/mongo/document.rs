@@ -121,16 +121,10 @@ fn read_trail(trail: &Document) -> Option<Trail> {
         let part = u128::try_from(parts.get_i64(name).ok()?).ok()?;
         fingerprint = fingerprint.wrapping_add(part << (32 * place));
     }
-    let last = match trail.get("last")? {
-        Bson::Document(order) => Some(read_order(order)?),
-        Bson::Null => None,
-        _other => return None,
-    };
-    let taken = match trail.get("taken")? {
-        Bson::String(hash) => Some(EventHash(u128::from_str_radix(hash, 16).ok()?)),
-        Bson::Null => None,
-        _other => return None,
-    };
+    let last = unless_null(trail.get("last")?, |order| read_order(order.as_document()?))?;
+    let taken = unless_null(trail.get("taken")?, |hash| {
+        Some(EventHash(u128::from_str_radix(hash.as_str()?, 16).ok()?))
+    })?;
     Some(Trail {
         held: Held {
             events: u64::try_from(trail.get_i64("events").ok()?).ok()?,
@@ -151,13 +145,23 @@ fn read_trail(trail: &Document) -> Option<Trail> {
     })
 }
 
+/// A value that may be null; `None` where it is of neither kind.
+pub(super) fn unless_null<'d, T>(
+    value: &'d Bson,
+    read: impl FnOnce(&'d Bson) -> Option<T>,
+) -> Option<Option<T>> {
+    match value.as_null() {
+        Some(()) => Some(None),
+        None => read(value).map(Some),
+    }
+}
+
 fn read_order(order: &Document) -> Option<Order> {
     let text = |name: &str| order.get_str(name).ok().map(SmolStr::from);
-    let sequence = match order.get("sequence")? {
-        Bson::Document(sequence) => Some(Sequence(sequence.get_str("raw").ok()?.into())),
-        Bson::Null => None,
-        _other => return None,
-    };
+    let sequence = unless_null(order.get("sequence")?, |sequence| {
+        let raw = sequence.as_document()?.get_str("raw").ok()?;
+        Some(Sequence(raw.into()))
+    })?;
     Some(Order {
         time: moment(*order.get_datetime("time").ok()?),
         below_ms: u32::try_from(order.get_i64("belowMs").ok()?).ok()?,
@@ -212,6 +216,10 @@ pub(super) fn to_bson(name: &str, value: Value) -> Bson {
 }
 
 /// A stored value as JSON. Other code may have written it: whole numbers are whole in whatever type.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kinds that no row has are many, and all shown alike"
+)]
 pub(super) fn to_json(value: Bson) -> Value {
     match value {
         Bson::Double(number) => decimal(&number.to_string()),

@@ -93,7 +93,7 @@ pub(super) fn queries(collection: &'static str, _samples: &Samples) -> Vec<Query
 }
 
 /// A document as a canonical row.
-fn canonical(table: Table, mut document: Document) -> String {
+pub(super) fn canonical(table: Table, mut document: Document) -> String {
     if !table.is_temporal() {
         let body = document::body(document);
         return table.read_row(&body).map_or(body, |row| row.body());

@@ -4,7 +4,7 @@ use mongodb::bson::{Bson, Document, doc};
 use crate::model::{ActionHierarchy, ActionNode, Group, Late, Timestamp};
 use crate::ports::{Error, ErrorKind, Hierarchies};
 
-use super::document::{date, moment};
+use super::document::{date, moment, unless_null};
 use super::indexes::{Index, Kind, Query, Samples};
 use super::{HIERARCHIES, Mongo, failed, keys};
 
@@ -101,14 +101,13 @@ fn nodes(nodes: &[ActionNode]) -> Bson {
 }
 
 fn hierarchy(group: &Group, document: &Document) -> Option<ActionHierarchy> {
-    let late = match document.get("late")? {
-        Bson::Document(late) => Some(Late {
+    let late = unless_null(document.get("late")?, |late| {
+        let late = late.as_document()?;
+        Some(Late {
             ms: late.get_i64("ms").ok()?,
             overtaken_by: late.get_str("overtakenBy").ok()?.into(),
-        }),
-        Bson::Null => None,
-        _other => return None,
-    };
+        })
+    })?;
     Some(ActionHierarchy {
         group: group.clone(),
         source: document.get_str("source").ok()?.into(),

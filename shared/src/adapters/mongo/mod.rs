@@ -4,26 +4,33 @@
 //! about itself is its sub-document `trail`. A history's versions are documents of their own
 //! (`RSAppointmentChanges`); the row that they belong to stands in `RSAppointmentChanges.heads`.
 //!
-//! One [`Tables::read`](crate::ports::Tables::read) asks each collection once, all at the same time.
+//! One [`Tables::read`](crate::ports::Tables::read) asks each collection once: all of rows at the same
+//! time, then those of versions.
 //! One [`Tables::commit`](crate::ports::Tables::commit) is one bulk write in a transaction, so that a row, its history, its places in the index of conversions and its hierarchies agree at every
 //! moment; losing a race takes the loser's writes out and sends the rest again. MongoDB 8.0 or later.
 
 mod additions;
 mod commit;
 mod conversions;
+#[cfg(feature = "bench")]
+mod counted;
 mod document;
 mod export;
 mod failure;
+mod groups;
 mod hierarchies;
+mod history;
 mod indexes;
 mod keys;
+mod legacy;
+#[cfg(feature = "bench")]
+pub mod naive;
+mod plan;
 mod reports;
 mod tables;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mongodb::bson::Document;
@@ -37,7 +44,9 @@ use mongodb::{Client, Collection, Database};
 use crate::handlers::Table;
 use crate::ports::{Error, ErrorKind};
 
-use failure::failed;
+#[cfg(feature = "bench")]
+pub use counted::Requests;
+use failure::{failed, unreadable};
 
 /// The database where the connection string names none.
 pub const DATABASE: &str = "foldback";
@@ -73,7 +82,6 @@ pub struct Mongo {
     client: Client,
     database: Database,
     retention: Retention,
-    requests: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Mongo {
@@ -106,9 +114,16 @@ impl Mongo {
     /// # Errors
     /// As [`Mongo::connect`].
     pub async fn open(uri: &str, retention: Retention) -> Result<Self, Error> {
-        let mut options = ClientOptions::parse(uri)
-            .await
-            .map_err(failed("read the connection string of MongoDB"))?;
+        Self::listened_to(uri, retention, None).await
+    }
+
+    /// Connects; `events` hears of every request, which costs as much again as the request itself.
+    async fn listened_to(
+        uri: &str,
+        retention: Retention,
+        events: Option<EventHandler<CommandEvent>>,
+    ) -> Result<Self, Error> {
+        let mut options = ClientOptions::parse(uri).await.map_err(unreadable(uri))?;
         let remote = options.hosts.iter().any(|host| !is_here(host));
         options.tls = match options.tls {
             None if remote => Some(Tls::Enabled(TlsOptions::default())),
@@ -123,8 +138,7 @@ impl Mongo {
         options.write_concern = Some(WriteConcern::majority());
         options.retry_writes = Some(true);
         options.retry_reads = Some(true);
-        let requests = Arc::new(AtomicU64::new(0));
-        options.command_event_handler = Some(counting(Arc::clone(&requests)));
+        options.command_event_handler = events;
         let name = options
             .default_database
             .clone()
@@ -136,7 +150,6 @@ impl Mongo {
             client,
             database,
             retention,
-            requests,
         })
     }
 
@@ -144,12 +157,6 @@ impl Mongo {
     #[must_use]
     pub fn database(&self) -> &str {
         self.database.name()
-    }
-
-    /// How many requests the store has sent to its server.
-    #[must_use]
-    pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
     }
 
     /// Runs a command on the database, given and answered as (extended) JSON: for operators, and for tests
@@ -172,15 +179,6 @@ impl Mongo {
             .build();
         self.database.collection_with_options(name, options)
     }
-}
-
-/// Counts requests as they are sent.
-fn counting(requests: Arc<AtomicU64>) -> EventHandler<CommandEvent> {
-    EventHandler::callback(move |event| {
-        if matches!(event, CommandEvent::Started(_)) {
-            requests.fetch_add(1, Ordering::Relaxed);
-        }
-    })
 }
 
 /// The collection that a table's rows stand in; those of a history beside its versions.

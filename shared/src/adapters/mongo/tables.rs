@@ -2,20 +2,19 @@ use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
-use mongodb::bson::{Bson, Document, doc};
-use smol_str::SmolStr;
+use mongodb::bson::{Document, doc};
 
 use crate::flow::{Addition, RowKey, Stored, Write};
 use crate::handlers::{Table, Version};
 use crate::model::{ActionHierarchy, Group, Timestamp};
 use crate::ports::{
-    Added, Committed, ConversionPage, ConversionQuery, Error, ErrorKind, HistoryVersion, Partition,
-    Reading, Tables,
+    Added, Committed, ConversionPage, ConversionQuery, Error, HistoryVersion, Partition, Reading,
+    Tables,
 };
 
-use super::document::{self, moment, to_json};
+use super::document;
 use super::indexes::{Index, Kind, Query, Samples};
-use super::{Mongo, commit, failed, keys, rows_of};
+use super::{Mongo, failed, groups, history, keys, plan, rows_of};
 
 const DOING: &str = "read rows from MongoDB";
 /// More documents than a read of one batch gives: the server answers as many as fit a message of
@@ -70,7 +69,7 @@ pub(super) fn queries(collection: &'static str, samples: &Samples) -> Vec<Query>
         if collection == rows_of(table) {
             let id = samples.first.get_str(table.id_field()).unwrap_or_default();
             let tenant = samples.first.get_str("tenant").ok();
-            let page = between(group, &format!("{group}$"));
+            let page = groups::between(group, &format!("{group}$"));
             all.extend([
                 query("Tables::read", BY_KEY, of_keys(&samples.keys)),
                 query("Tables::commit", BY_KEY, of_row(key)),
@@ -85,7 +84,7 @@ pub(super) fn queries(collection: &'static str, samples: &Samples) -> Vec<Query>
         } else if collection == table.name() {
             let in_force = |filter| Part::versions(table, filter).filter;
             let of_group = doc! { "trail.group": group };
-            let later = commit::in_force(key, doc! { "n": { "$gt": 0 } });
+            let later = plan::in_force(key, doc! { "n": { "$gt": 0 } });
             all.extend([
                 query(
                     "Tables::read, histories",
@@ -115,20 +114,19 @@ fn of_id(table: Table, tenant: Option<&str>, id: &str) -> Document {
 
 impl Tables for Mongo {
     async fn read(&self, keys: &[RowKey], reading: Reading) -> Result<Vec<Stored>, Error> {
-        let histories = reading == Reading::WithHistory;
-        let mut parts = Vec::new();
+        let (mut rows, mut versions) = (Vec::new(), Vec::new());
         for table in Table::ALL {
             let of_table = keys.iter().filter(|key| key.table == table);
             let texts: Vec<String> = of_table.map(keys::of_row).collect();
             if texts.is_empty() {
                 continue;
             }
-            parts.push(Part::rows(table, of_keys(&texts)));
-            if histories && table.is_temporal() {
-                parts.push(Part::versions(table, of_keys(&texts)));
+            rows.push(Part::rows(table, of_keys(&texts)));
+            if reading == Reading::WithHistory && table.is_temporal() {
+                versions.push(Part::versions(table, of_keys(&texts)));
             }
         }
-        self.read_rows(&parts, histories).await
+        self.read_rows(&rows, &versions).await
     }
 
     async fn read_groups(&self, groups: &[Group]) -> Result<Vec<Vec<Stored>>, Error> {
@@ -136,18 +134,16 @@ impl Tables for Mongo {
             return Ok(Vec::new());
         }
         let texts: Vec<String> = groups.iter().map(keys::of_group).collect();
-        let mut parts = Vec::new();
-        for table in Table::ALL {
-            parts.push(Part::rows(table, of_groups(&texts)));
-            if table.is_temporal() {
-                parts.push(Part::versions(table, of_groups(&texts)));
-            }
+        let rows = Table::ALL.map(|table| Part::rows(table, of_groups(&texts)));
+        let temporal = Table::ALL.into_iter().filter(|table| table.is_temporal());
+        let versions: Vec<Part> = temporal
+            .map(|table| Part::versions(table, of_groups(&texts)))
+            .collect();
+        let mut stored: BTreeMap<Group, Vec<Stored>> = BTreeMap::new();
+        for row in self.read_rows(&rows, &versions).await? {
+            stored.entry(row.key.group.clone()).or_default().push(row);
         }
-        let mut rows: BTreeMap<Group, Vec<Stored>> = BTreeMap::new();
-        for row in self.read_rows(&parts, true).await? {
-            rows.entry(row.key.group.clone()).or_default().push(row);
-        }
-        let of_group = |group: &Group| rows.get(group).cloned().unwrap_or_default();
+        let of_group = |group: &Group| stored.get(group).cloned().unwrap_or_default();
         Ok(groups.iter().map(of_group).collect())
     }
 
@@ -182,7 +178,7 @@ impl Tables for Mongo {
         let documents: Vec<Document> = cursor.try_collect().await.map_err(failed(DOING))?;
         let mut versions = documents
             .into_iter()
-            .map(|document| history_version(key.table, document))
+            .map(|document| history::read(key.table, document))
             .collect::<Result<Vec<_>, Error>>()?;
         versions.sort_by_key(|one| (one.recorded_from, one.version.n));
         Ok(versions)
@@ -213,8 +209,6 @@ impl Tables for Mongo {
 struct Part {
     collection: &'static str,
     table: Table,
-    /// Versions of histories rather than rows.
-    versions: bool,
     filter: Document,
     /// The fields that are wanted; all where it is empty.
     fields: Document,
@@ -225,7 +219,6 @@ impl Part {
         Self {
             collection: rows_of(table),
             table,
-            versions: false,
             filter,
             fields: Document::new(),
         }
@@ -236,7 +229,6 @@ impl Part {
         filter.insert("trail.inForce", true);
         Self {
             collection: table.name(),
-            versions: true,
             ..Self::rows(table, filter)
         }
     }
@@ -244,10 +236,6 @@ impl Part {
 
 fn of_row(key: &str) -> Document {
     doc! { "trail.key": key }
-}
-
-fn between(from: &str, to: &str) -> Document {
-    doc! { "trail.group": { "$gte": from, "$lt": to } }
 }
 
 fn of_keys(keys: &[String]) -> Document {
@@ -275,98 +263,35 @@ impl Mongo {
         cursor.try_collect().await.map_err(failed(DOING))
     }
 
-    async fn read_rows(&self, parts: &[Part], histories: bool) -> Result<Vec<Stored>, Error> {
-        let mut versions: BTreeMap<String, Vec<Version>> = BTreeMap::new();
-        let mut rows = Vec::new();
-        for (part, documents) in parts.iter().zip(self.read_all(parts).await?) {
+    /// Rows first, versions once they are here: the server does not read all collections at one moment.
+    /// Versions that are newer than their row make the next write of it lose; ones that are older would
+    /// let it win, and leave in force what is superseded.
+    async fn read_rows(&self, rows: &[Part], versions: &[Part]) -> Result<Vec<Stored>, Error> {
+        let mut stored = Vec::new();
+        for (part, documents) in rows.iter().zip(self.read_all(rows).await?) {
+            let of_table = |document| document::stored(part.table, document);
+            stored.extend(documents.into_iter().filter_map(of_table));
+        }
+        let mut histories: BTreeMap<String, Vec<Version>> = BTreeMap::new();
+        for (part, documents) in versions.iter().zip(self.read_all(versions).await?) {
             for document in documents {
-                if !part.versions {
-                    rows.extend(document::stored(part.table, document));
-                    continue;
-                }
                 let key = key_of(&document).unwrap_or_default().to_owned();
-                let one = history_version(part.table, document)?;
-                versions.entry(key).or_default().push(one.version);
+                let one = history::read(part.table, document)?;
+                histories.entry(key).or_default().push(one.version);
             }
         }
-        for row in rows
-            .iter_mut()
-            .filter(|row| histories && row.key.table.is_temporal())
-        {
-            let mut history = versions.remove(&keys::of_row(&row.key)).unwrap_or_default();
+        let with_history = |row: &&mut Stored| {
+            let table = row.key.table;
+            versions.iter().any(|part| part.table == table)
+        };
+        for row in stored.iter_mut().filter(with_history) {
+            let mut history = histories
+                .remove(&keys::of_row(&row.key))
+                .unwrap_or_default();
             history.sort_by_key(|version| version.n);
             row.history = Some(history);
         }
-        Ok(rows)
-    }
-
-    /// Groups that have rows, by their hashes. Each collection gives its next few; what lies beyond
-    /// the last of a collection that has more waits for the next page.
-    async fn page_of_groups(
-        &self,
-        partition: Partition,
-        after: Option<&Group>,
-        limit: usize,
-    ) -> Result<Vec<Group>, Error> {
-        let hashes = partition.hashes();
-        // '$' comes right after the separator '#', '~' after every hexadecimal digit.
-        let mut from = match after {
-            Some(group) => format!("{}$", keys::of_group(group)),
-            None => format!("{:016x}", hashes.start()),
-        };
-        let to = format!("{:016x}~", hashes.end());
-        let at_once = limit.saturating_mul(2).max(64);
-        let mut groups: Vec<String> = Vec::new();
-        while groups.len() < limit {
-            let mut found: Vec<String> = Vec::new();
-            let mut horizon: Option<String> = None;
-            for table in Table::ALL {
-                let page = self
-                    .group_texts(rows_of(table), (&from, &to), at_once)
-                    .await?;
-                if page.len() >= at_once
-                    && let Some(last) = page.last()
-                    && horizon.as_ref().is_none_or(|horizon| last < horizon)
-                {
-                    horizon = Some(last.clone());
-                }
-                found.extend(page);
-            }
-            found.sort_unstable();
-            found.dedup();
-            if let Some(horizon) = &horizon {
-                found.retain(|text| text <= horizon);
-            }
-            groups.append(&mut found);
-            match horizon {
-                Some(horizon) => from = format!("{horizon}$"),
-                None => break,
-            }
-        }
-        groups.truncate(limit);
-        Ok(groups.iter().filter_map(|text| keys::group(text)).collect())
-    }
-
-    async fn group_texts(
-        &self,
-        collection: &str,
-        (from, to): (&str, &str),
-        limit: usize,
-    ) -> Result<Vec<String>, Error> {
-        let cursor = self
-            .read_from(collection)
-            .find(between(from, to))
-            .projection(doc! { "_id": 0, "trail.group": 1 })
-            .sort(doc! { "trail.group": 1 })
-            .limit(i64::try_from(limit).unwrap_or(i64::MAX))
-            .await
-            .map_err(failed(DOING))?;
-        let documents: Vec<Document> = cursor.try_collect().await.map_err(failed(DOING))?;
-        let text = |document: &Document| {
-            let trail = document.get_document(document::TRAIL).ok()?;
-            trail.get_str("group").ok().map(str::to_owned)
-        };
-        Ok(documents.iter().filter_map(text).collect())
+        Ok(stored)
     }
 }
 
@@ -374,56 +299,4 @@ impl Mongo {
 fn key_of(document: &Document) -> Option<&str> {
     let trail = document.get_document(document::TRAIL).ok()?;
     trail.get_str("key").ok()
-}
-
-/// Reads a version back.
-fn history_version(table: Table, mut document: Document) -> Result<HistoryVersion, Error> {
-    let id = document
-        .get("_id")
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    read_version(table, &mut document).ok_or_else(|| {
-        let why = format!("{} {id} is no version of a history", table.name());
-        Error::new(ErrorKind::Corrupt, DOING, why)
-    })
-}
-
-fn read_version(table: Table, document: &mut Document) -> Option<HistoryVersion> {
-    let mut at = |name: &str| match document.remove(name) {
-        Some(Bson::DateTime(at)) => Some(moment(at)),
-        Some(_) | None => None,
-    };
-    let valid_from = at("validFrom")?;
-    let valid_to = at("validTo");
-    let recorded_from = at("recordedFrom")?;
-    let recorded_to = at("recordedTo");
-    let n = u32::try_from(document.get_i64("n").ok()?).ok()?;
-    let caused_by = SmolStr::from(document.get_str("causedBy").ok()?);
-    for known in [
-        "_id",
-        "n",
-        "causedBy",
-        "tenant",
-        document::TRAIL,
-        table.id_field(),
-    ] {
-        document.remove(known);
-    }
-    let mut own: Vec<(String, Bson)> = std::mem::take(document).into_iter().collect();
-    own.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let fields: serde_json::Map<String, serde_json::Value> = own
-        .into_iter()
-        .map(|(name, value)| (name, to_json(value)))
-        .collect();
-    Some(HistoryVersion {
-        version: Version {
-            n,
-            valid_from,
-            valid_to,
-            caused_by,
-            fields: serde_json::Value::Object(fields).to_string().into(),
-        },
-        recorded_from,
-        recorded_to,
-    })
 }

@@ -9,6 +9,7 @@ use proptest::sample::{Index, select, subsequence};
 use proptest::test_runner::RngSeed;
 
 use super::findings::{mend, show};
+use super::legacy_rows::adopted;
 use super::naive;
 use super::spoils::spoils;
 use super::telling::{Told, settings, types};
@@ -31,9 +32,13 @@ fn config() -> ProptestConfig {
 
 /// The events of up to three leads in the order of arrival, many of them at the same time.
 fn life() -> impl Strategy<Value = Vec<Told>> {
-    vec(told(), 1..24)
+    let one = prop_oneof![5 => told(), 1 => adopted()];
+    vec(one, 1..24)
         .prop_map(|mut life| {
             for (place, told) in life.iter_mut().enumerate() {
+                if told.adopted.is_some() {
+                    continue;
+                }
                 // Two sources count on their own: an id alone says nothing.
                 told.source = if place % 2 == 0 { "//crm" } else { "//calls" }.into();
                 told.id = (place / 2).to_string();

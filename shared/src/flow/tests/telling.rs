@@ -1,12 +1,12 @@
-//! Events in short: `scheduled 9:00 a2 by=ann id=e7`.
+//! Events in short: `scheduled 9:00 a2 by=ann id=e7`, `baseline 10:00 RSAppointment a2 starts=3`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::handlers::Table;
-use crate::model::{Entry, Timestamp, cloud_event};
+use crate::handlers::{Baseline, Table};
+use crate::model::{BASELINE, Entry, Timestamp, cloud_event};
 use crate::settings::{Format, Settings};
 
 /// The tenant of all tests.
@@ -100,6 +100,8 @@ pub(super) struct Told {
     pub(super) id: String,
     /// The payload: `appointment`, `by`, `stage`, `amount`, `reason`, `kind`.
     pub(super) data: BTreeMap<&'static str, String>,
+    /// What a baseline says its row is.
+    pub(super) adopted: Option<(Table, Map<String, Value>)>,
 }
 
 const DATA: [&str; 6] = ["appointment", "by", "stage", "amount", "reason", "kind"];
@@ -117,6 +119,10 @@ impl Told {
             ..Self::default()
         };
         (told.ms, told.below) = read_time(time);
+        if kind == "baseline" {
+            let table = words.next().and_then(Table::named).expect("a table");
+            return told.read_baseline(table, words);
+        }
         if told.kind.starts_with("appointment.") {
             told.data.insert("appointment", "a1".into());
         }
@@ -136,19 +142,94 @@ impl Told {
         told
     }
 
+    /// Reads what a baseline says: `a2 lead=l2 status=started startedAt=9:30`.
+    fn read_baseline<'w>(mut self, table: Table, words: impl Iterator<Item = &'w str>) -> Self {
+        let mut fields = Map::new();
+        let mut appointment = "a1";
+        for word in words {
+            let value = match word.split_once('=') {
+                None => {
+                    appointment = word;
+                    continue;
+                }
+                Some(("lead", lead)) => {
+                    self.lead = lead.into();
+                    continue;
+                }
+                Some((name, time)) if name.ends_with("At") => json!(show_time(read_time(time).0)),
+                Some((_, text)) => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
+            };
+            let (name, _) = word.split_once('=').expect("name and value");
+            fields.insert(name.into(), value);
+        }
+        Self::baseline(table, &self.lead, appointment, self.ms, &fields)
+    }
+
+    /// The baseline of a row that has these fields, and what every row of the table has.
+    pub(super) fn baseline(
+        table: Table,
+        lead: &str,
+        appointment: &str,
+        ms: i64,
+        fields: &Map<String, Value>,
+    ) -> Self {
+        let mut row = json!({"tenant": TENANT, "leadId": lead});
+        let needed = match table {
+            Table::RSLead => json!({"events": 0}),
+            Table::RSAppointment => json!({"appointmentId": appointment, "starts": 0}),
+            Table::RSLeadGlobalConversions => json!({
+                "appointmentsOpen": 0, "appointmentsCompleted": 0, "appointmentsCancelled": 0,
+                "conversions": {},
+            }),
+            Table::RSAppointmentChanges => panic!("a history has no baseline"),
+        };
+        let row = row.as_object_mut().expect("fields");
+        row.extend(needed.as_object().expect("fields").clone());
+        row.extend(fields.clone());
+        let mut told = Self {
+            kind: BASELINE.into(),
+            lead: lead.into(),
+            ms,
+            adopted: Some((table, row.clone())),
+            ..Self::default()
+        };
+        if table == Table::RSAppointment {
+            told.data.insert("appointment", appointment.into());
+        }
+        let event = told.adoption(Timestamp::MIN).expect("a baseline").event;
+        (told.source, told.id) = (event.source.to_string(), event.id.to_string());
+        told
+    }
+
+    /// The entry of a baseline.
+    fn adoption(&self, time: Timestamp) -> Option<Entry> {
+        let (table, row) = self.adopted.as_ref()?;
+        let body = Value::Object(row.clone()).to_string();
+        let baseline = Baseline::new(*table, &TENANT.into(), &body).expect("a row");
+        Some(baseline.entry(baseline.event_id(None), time))
+    }
+
+    /// What the row of `table` becomes by this event.
+    pub(super) fn adopts(&self, table: Table) -> Option<&Map<String, Value>> {
+        let (of, row) = self.adopted.as_ref()?;
+        (*of == table).then_some(row)
+    }
+
     pub(super) fn is_appointment(&self) -> bool {
         self.kind.starts_with("appointment.")
     }
 
     /// Event time as rows show it.
     pub(super) fn time(&self) -> String {
-        let (s, ms) = (self.ms / 1_000, self.ms % 1_000);
-        let (h, m, s) = (s / 3_600, s / 60 % 60, s % 60);
-        format!("2026-03-01T{h:02}:{m:02}:{s:02}.{ms:03}Z")
+        show_time(self.ms)
     }
 
     /// The event, received and read as a sender's message is.
     pub(super) fn entry(&self, settings: &Settings, recorded: Timestamp) -> Arc<Entry> {
+        let time = Timestamp::parse(&self.time()).expect("a time");
+        if let Some(entry) = self.adoption(time) {
+            return Arc::new(Entry { recorded, ..entry });
+        }
         let mut message = Map::new();
         let mut set = |name: &str, value: Value| drop(message.insert(name.to_owned(), value));
         let time = self.time().replace('Z', &format!("{:06}Z", self.below));
@@ -172,6 +253,12 @@ impl Told {
             recorded,
         })
     }
+}
+
+fn show_time(ms: i64) -> String {
+    let (s, ms) = (ms / 1_000, ms % 1_000);
+    let (h, m, s) = (s / 3_600, s / 60 % 60, s % 60);
+    format!("2026-03-01T{h:02}:{m:02}:{s:02}.{ms:03}Z")
 }
 
 fn full_type(kind: &str) -> String {

@@ -191,8 +191,8 @@ impl World {
         let mappings: Vec<Mapping> = ordered.iter().map(|one| tenant.map(&one.event)).collect();
         let mut reached = BTreeSet::new();
         for mapping in &mappings {
-            if let Mapping::Mapped(mapped) = mapping {
-                reached.extend(reach(mapped, group));
+            if let Mapping::Mapped(meaning) = mapping {
+                reached.extend(reach(meaning, group));
             }
         }
         let batch = Batch {
