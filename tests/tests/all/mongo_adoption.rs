@@ -64,11 +64,10 @@ impl LegacyFixture for WithOthers {
         let filter = serde_json::json!({ table.id_field(): id, "_id": { "$type": "string" } });
         let find = format!(r#"{{"find": "{}", "filter": {filter}}}"#, table.name());
         let answer = self.answer(&find).await;
-        let documents = answer["cursor"]["firstBatch"]
-            .as_array()
-            .expect("documents");
-        assert_eq!(documents.len(), 1, "{documents:?}");
-        let mut fields = documents[0].as_object().expect("a document").clone();
+        let documents = answer.pointer("/cursor/firstBatch").expect("documents");
+        assert!(documents.get(1).is_none(), "{documents}");
+        let one = documents.get(0).and_then(Value::as_object);
+        let mut fields = one.expect("a document").clone();
         fields.remove("_id");
         fields.remove("trail");
         plain(Value::Object(fields))
@@ -101,7 +100,7 @@ fn plain(value: Value) -> Value {
             fields.into_iter().map(field).collect()
         }
         Value::Array(items) => items.into_iter().map(plain).collect(),
-        scalar => scalar,
+        scalar @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => scalar,
     }
 }
 

@@ -62,9 +62,8 @@ async fn dropped(collection: &str, index: &str, queries: &[&str]) {
     let store = Mongo::open(&uri, Retention::default()).await.expect("open");
     let without = check(&store).await;
     assert!(!without.is_clean());
-    let [missing] = without.missing.as_slice() else {
-        panic!("{:?}", without.missing);
-    };
+    assert_eq!(without.missing.len(), 1, "{:?}", without.missing);
+    let missing = without.missing.first().expect("one");
     assert_eq!(
         (missing.table.as_str(), missing.index.as_str()),
         (collection, index)

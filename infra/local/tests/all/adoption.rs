@@ -35,7 +35,8 @@ fn command(foldback: &Foldback, command: &str) -> Value {
 fn lead(foldback: &Foldback) -> Value {
     let find = r#"{"find": "RSLead", "filter": {"leadId": "lead-1"}}"#;
     let answer = command(foldback, find);
-    answer["cursor"]["firstBatch"][0].clone()
+    let first = answer.pointer("/cursor/firstBatch/0");
+    first.cloned().unwrap_or_default()
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn doubled(disorder: &mut Disorder, lines: &[String]) -> Vec<String> {
         .cloned()
         .collect();
     let mut lines = [disorder.delay(lines), again].concat();
-    disorder.shuffle(&mut lines[..2_000]);
+    disorder.shuffle(lines.get_mut(..2_000).expect("as many"));
     lines
 }
 
@@ -199,7 +199,8 @@ fn questions_are_answered() {
 fn tenant(foldback: &Foldback) -> String {
     let row = foldback.ok(&["export", "RSLead"]);
     let row: Value = serde_json::from_str(row.lines().next().expect("a lead")).expect("JSON");
-    row["tenant"].as_str().expect("a tenant").to_owned()
+    let tenant = row.get("tenant").and_then(Value::as_str);
+    tenant.expect("a tenant").to_owned()
 }
 
 /// A few leads in MongoDB.

@@ -41,9 +41,10 @@ fn asked(foldback: &Foldback, more: &[&str]) -> Vec<(u64, String, String, String
     let answer = foldback.ok(&[&question, more].concat());
     let version = |line: &str| {
         let version: Value = serde_json::from_str(line).expect("JSON");
-        let text = |name: &str| version[name].as_str().unwrap_or("").to_owned();
+        let field = |name: &str| version.get(name).cloned().unwrap_or_default();
+        let text = |name: &str| field(name).as_str().unwrap_or("").to_owned();
         let day = |name: &str| text(name).chars().skip(8).take(2).collect();
-        let n = version["n"].as_u64().expect("a number");
+        let n = field("n").as_u64().expect("a number");
         (n, text("status"), day("validFrom"), day("validTo"))
     };
     answer.lines().map(version).collect()
@@ -66,7 +67,8 @@ fn check(foldback: &Foldback) {
     ]);
     let recorded = |line: &str| {
         let version: Value = serde_json::from_str(line).expect("JSON");
-        version["recordedFrom"].as_str().expect("a time").to_owned()
+        let time = version.get("recordedFrom").and_then(Value::as_str);
+        time.expect("a time").to_owned()
     };
     let known_at = all.lines().map(recorded).max().expect("versions");
 

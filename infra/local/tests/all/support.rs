@@ -266,7 +266,7 @@ impl Dataset {
         let mut dataset = Self::whole();
         let text = |line: &str, field: &str| {
             let row: serde_json::Value = serde_json::from_str(line).expect("JSON");
-            row[field].as_str().map(str::to_owned)
+            row.get(field)?.as_str().map(str::to_owned)
         };
         let mut leads = BTreeSet::new();
         for line in &dataset.lines {
@@ -281,7 +281,8 @@ impl Dataset {
         dataset
             .lines
             .retain(|line| of(line, "partitionkey", &leads));
-        let appointments: BTreeSet<String> = dataset.expected["RSAppointment"]
+        let appointments = dataset.expected.get("RSAppointment").expect("a table");
+        let appointments: BTreeSet<String> = appointments
             .lines()
             .filter(|line| of(line, "leadId", &leads))
             .filter_map(|line| text(line, "appointmentId"))

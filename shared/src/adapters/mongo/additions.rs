@@ -18,10 +18,10 @@ use super::{ADDITIONS, Mongo, PLACES, conversions, failed, keys, rows_of};
 const DOING: &str = "add to rows in MongoDB";
 /// The most additions of one transaction.
 const AT_ONCE: usize = 1_000;
-/// Server codes of a field that holds what cannot be added to: TypeMismatch, PathNotViable, and
-/// ConflictingUpdateOperators, which is a change within a field that rows start with as no object.
+/// Server codes of a field that holds what cannot be added to: `TypeMismatch`, `PathNotViable`, and
+/// `ConflictingUpdateOperators`, which is a change within a field that rows start with as no object.
 const OTHER_TYPE: [i32; 3] = [14, 28, 40];
-/// DuplicateKey: the row is there, and a field of it holds no moment.
+/// `DuplicateKey`: the row is there, and a field of it holds no moment.
 const DUPLICATE_KEY: i32 = 11_000;
 
 impl Mongo {
@@ -92,17 +92,11 @@ fn twice(part: &[Addition]) -> BTreeSet<usize> {
 }
 
 fn holds_another_type(error: &mongodb::error::Error) -> bool {
-    match error.kind.as_ref() {
-        MongoErrorKind::BulkWrite(bulk) => {
-            let code = |code: i32| OTHER_TYPE.contains(&code) || code == DUPLICATE_KEY;
-            bulk.write_errors.values().any(|error| code(error.code))
-        }
-        MongoErrorKind::Command(command) => OTHER_TYPE.contains(&command.code),
-        other => {
-            let _: &MongoErrorKind = other;
-            false
-        }
+    if let MongoErrorKind::BulkWrite(bulk) = error.kind.as_ref() {
+        let code = |code: i32| OTHER_TYPE.contains(&code) || code == DUPLICATE_KEY;
+        return bulk.write_errors.values().any(|error| code(error.code));
     }
+    matches!(error.kind.as_ref(), MongoErrorKind::Command(command) if OTHER_TYPE.contains(&command.code))
 }
 
 impl Plan {
@@ -243,15 +237,14 @@ fn unnamed(way: &str, fields: Map<String, Value>, addition: &Addition, out: &mut
         if paths().any(|changed| changed == path) {
             continue;
         }
-        match value {
-            Value::Object(inner) if paths().any(|changed| changed.starts_with(&within)) => {
-                unnamed(&within, inner, addition, out);
-            }
-            value => {
-                let value = to_bson(&name, value);
-                out.insert(path, value);
-            }
+        if let Value::Object(inner) = &value
+            && paths().any(|changed| changed.starts_with(&within))
+        {
+            unnamed(&within, inner.clone(), addition, out);
+            continue;
         }
+        let value = to_bson(&name, value);
+        out.insert(path, value);
     }
 }
 

@@ -305,42 +305,34 @@ struct Stages {
 
 impl Stages {
     fn walk(&mut self, value: &Bson) {
-        match value {
-            Bson::Document(stage) => {
-                if let Ok(name) = stage.get_str("stage") {
-                    self.scans |= name == "COLLSCAN";
-                    self.names.push(name.to_owned());
-                }
-                if let (None, Ok(name)) = (&self.index, stage.get_str("indexName")) {
-                    self.index = Some(name.to_owned());
-                }
-                for (_, inner) in stage {
-                    self.walk(inner);
-                }
+        if let Bson::Document(stage) = value {
+            if let Ok(name) = stage.get_str("stage") {
+                self.scans |= name == "COLLSCAN";
+                self.names.push(name.to_owned());
             }
-            Bson::Array(stages) => stages.iter().for_each(|stage| self.walk(stage)),
-            _scalar => {}
+            if let (None, Ok(name)) = (&self.index, stage.get_str("indexName")) {
+                self.index = Some(name.to_owned());
+            }
+            stage.values().for_each(|inner| self.walk(inner));
+        } else if let Bson::Array(stages) = value {
+            stages.iter().for_each(|stage| self.walk(stage));
         }
     }
 }
 
 fn number(value: &Bson) -> Option<u64> {
-    match value {
-        Bson::Int32(number) => u64::try_from(*number).ok(),
-        Bson::Int64(number) => u64::try_from(*number).ok(),
-        Bson::Double(number) => format!("{number:.0}").parse().ok(),
-        _other => None,
+    if let Bson::Double(number) = value {
+        return format!("{number:.0}").parse().ok();
     }
+    let whole = value.as_i64().or_else(|| value.as_i32().map(i64::from));
+    u64::try_from(whole?).ok()
 }
 
 /// The server's word for a collection that nobody made: `NamespaceNotFound`.
 fn is_no_collection(error: &mongodb::error::Error) -> bool {
     const NAMESPACE_NOT_FOUND: i32 = 26;
-    match error.kind.as_ref() {
-        mongodb::error::ErrorKind::Command(command) => command.code == NAMESPACE_NOT_FOUND,
-        other => {
-            let _: &mongodb::error::ErrorKind = other;
-            false
-        }
-    }
+    let mongodb::error::ErrorKind::Command(command) = error.kind.as_ref() else {
+        return false;
+    };
+    command.code == NAMESPACE_NOT_FOUND
 }
