@@ -51,7 +51,7 @@ pub(crate) struct Data {
     #[arg(long = "data", value_name = "DIR", default_value = "foldback-data")]
     pub(crate) directory: PathBuf,
     /// Keep the rows in MongoDB (8.0 or later) instead: a connection string with the name of a
-    /// database, mongodb://host/name. It may hold a password; better give it in the environment.
+    /// database, `mongodb://host/name`. It may hold a password; better give it in the environment.
     #[arg(
         long,
         value_name = "URI",

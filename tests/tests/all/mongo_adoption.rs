@@ -101,7 +101,7 @@ fn plain(value: Value) -> Value {
             fields.into_iter().map(field).collect()
         }
         Value::Array(items) => items.into_iter().map(plain).collect(),
-        scalar => scalar,
+        scalar @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => scalar,
     }
 }
 

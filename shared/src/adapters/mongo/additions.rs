@@ -18,10 +18,10 @@ use super::{ADDITIONS, Mongo, PLACES, conversions, failed, keys, rows_of};
 const DOING: &str = "add to rows in MongoDB";
 /// The most additions of one transaction.
 const AT_ONCE: usize = 1_000;
-/// Server codes of a field that holds what cannot be added to: TypeMismatch, PathNotViable, and
-/// ConflictingUpdateOperators, which is a change within a field that rows start with as no object.
+/// Server codes of a field that holds what cannot be added to: `TypeMismatch`, `PathNotViable`,
+/// and `ConflictingUpdateOperators`, which is a change within a field that rows start with as no object.
 const OTHER_TYPE: [i32; 3] = [14, 28, 40];
-/// DuplicateKey: the row is there, and a field of it holds no moment.
+/// `DuplicateKey`: the row is there, and a field of it holds no moment.
 const DUPLICATE_KEY: i32 = 11_000;
 
 impl Mongo {
@@ -91,6 +91,10 @@ fn twice(part: &[Addition]) -> BTreeSet<usize> {
     again
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the driver's enum is open, and two of its kinds matter here"
+)]
 fn holds_another_type(error: &mongodb::error::Error) -> bool {
     match error.kind.as_ref() {
         MongoErrorKind::BulkWrite(bulk) => {
@@ -98,10 +102,7 @@ fn holds_another_type(error: &mongodb::error::Error) -> bool {
             bulk.write_errors.values().any(|error| code(error.code))
         }
         MongoErrorKind::Command(command) => OTHER_TYPE.contains(&command.code),
-        other => {
-            let _: &MongoErrorKind = other;
-            false
-        }
+        _other => false,
     }
 }
 
@@ -243,14 +244,13 @@ fn unnamed(way: &str, fields: Map<String, Value>, addition: &Addition, out: &mut
         if paths().any(|changed| changed == path) {
             continue;
         }
-        match value {
-            Value::Object(inner) if paths().any(|changed| changed.starts_with(&within)) => {
-                unnamed(&within, inner, addition, out);
-            }
-            value => {
-                let value = to_bson(&name, value);
-                out.insert(path, value);
-            }
+        if paths().any(|changed| changed.starts_with(&within))
+            && let Value::Object(inner) = value
+        {
+            unnamed(&within, inner, addition, out);
+        } else {
+            let value = to_bson(&name, value);
+            out.insert(path, value);
         }
     }
 }

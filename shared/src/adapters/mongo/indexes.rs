@@ -302,25 +302,29 @@ struct Stages {
 
 impl Stages {
     fn walk(&mut self, value: &Bson) {
-        match value {
-            Bson::Document(stage) => {
-                if let Ok(name) = stage.get_str("stage") {
-                    self.scans |= name == "COLLSCAN";
-                    self.names.push(name.to_owned());
-                }
-                if let (None, Ok(name)) = (&self.index, stage.get_str("indexName")) {
-                    self.index = Some(name.to_owned());
-                }
-                for (_, inner) in stage {
-                    self.walk(inner);
-                }
-            }
-            Bson::Array(stages) => stages.iter().for_each(|stage| self.walk(stage)),
-            _scalar => {}
+        if let Bson::Array(stages) = value {
+            stages.iter().for_each(|stage| self.walk(stage));
+        }
+        let Bson::Document(stage) = value else {
+            return;
+        };
+        if let Ok(name) = stage.get_str("stage") {
+            self.scans |= name == "COLLSCAN";
+            self.names.push(name.to_owned());
+        }
+        if let (None, Ok(name)) = (&self.index, stage.get_str("indexName")) {
+            self.index = Some(name.to_owned());
+        }
+        for (_, inner) in stage {
+            self.walk(inner);
         }
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kinds that are no number are many"
+)]
 fn number(value: &Bson) -> Option<u64> {
     match value {
         Bson::Int32(number) => u64::try_from(*number).ok(),
@@ -333,11 +337,8 @@ fn number(value: &Bson) -> Option<u64> {
 /// The server's word for a collection that nobody made: `NamespaceNotFound`.
 fn is_no_collection(error: &mongodb::error::Error) -> bool {
     const NAMESPACE_NOT_FOUND: i32 = 26;
-    match error.kind.as_ref() {
-        mongodb::error::ErrorKind::Command(command) => command.code == NAMESPACE_NOT_FOUND,
-        other => {
-            let _: &mongodb::error::ErrorKind = other;
-            false
-        }
-    }
+    let mongodb::error::ErrorKind::Command(command) = error.kind.as_ref() else {
+        return false;
+    };
+    command.code == NAMESPACE_NOT_FOUND
 }

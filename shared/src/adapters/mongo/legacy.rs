@@ -21,7 +21,7 @@ use super::{Mongo, failed, rows_of};
 
 const READING: &str = "read rows of other code from MongoDB";
 const ADOPTING: &str = "adopt rows in MongoDB";
-/// DuplicateKey: there is a row of that key already.
+/// `DuplicateKey`: there is a row of that key already.
 const DUPLICATE_KEY: i32 = 11_000;
 
 impl LegacyTables for Mongo {

@@ -196,14 +196,12 @@ fn at_most(limit: usize) -> i64 {
 fn written(of: &impl Serialize) -> Result<Document, Error> {
     let value = serde_json::to_value(of);
     let value = value.map_err(|error| Error::new(ErrorKind::Reject, KEEPING, error))?;
-    match to_bson("", value) {
-        Bson::Document(document) => Ok(document),
-        other => Err(Error::new(
-            ErrorKind::Reject,
-            KEEPING,
-            format!("{other} is no document"),
-        )),
-    }
+    let value = to_bson("", value);
+    let Bson::Document(document) = value else {
+        let why = format!("{value} is no document");
+        return Err(Error::new(ErrorKind::Reject, KEEPING, why));
+    };
+    Ok(document)
 }
 
 fn read<T: DeserializeOwned>(mut document: Document, place: &str) -> Result<(u64, T), Error> {
