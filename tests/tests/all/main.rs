@@ -1,11 +1,5 @@
 //! Tests across the crates.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a check fails by panicking, in what tests call as in themselves"
-)]
-
 mod adoption;
 mod contract;
 mod embedded;

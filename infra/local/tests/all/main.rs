@@ -1,10 +1,5 @@
 //! The command line from outside: the real binary, real files, a real store.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "a check fails by panicking, in what tests call as in themselves"
-)]
-
 mod adoption;
 mod bad_input;
 mod crash;

@@ -91,10 +91,6 @@ fn twice(part: &[Addition]) -> BTreeSet<usize> {
     again
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the driver's enum is open, and two of its kinds matter here"
-)]
 fn holds_another_type(error: &mongodb::error::Error) -> bool {
     if let MongoErrorKind::BulkWrite(bulk) = error.kind.as_ref() {
         let code = |code: i32| OTHER_TYPE.contains(&code) || code == DUPLICATE_KEY;

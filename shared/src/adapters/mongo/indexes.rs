@@ -320,10 +320,6 @@ impl Stages {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the kinds that are no number are many"
-)]
 fn number(value: &Bson) -> Option<u64> {
     if let Bson::Double(number) = value {
         return format!("{number:.0}").parse().ok();
