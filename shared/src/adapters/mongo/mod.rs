@@ -5,9 +5,10 @@
 //! (`RSAppointmentChanges`); the row that they belong to stands in `RSAppointmentChanges.heads`.
 //!
 //! One [`Tables::read`](crate::ports::Tables::read) asks each collection once: all of rows at the same
-//! time, then those of versions.
-//! One [`Tables::commit`](crate::ports::Tables::commit) is one bulk write in a transaction, so that a row, its history, its places in the index of conversions and its hierarchies agree at every
-//! moment; losing a race takes the loser's writes out and sends the rest again. MongoDB 8.0 or later.
+//! time, then those of versions. One [`Tables::commit`](crate::ports::Tables::commit) is one bulk write
+//! in a transaction, so that a row, its history, its places in the index of conversions and its
+//! hierarchies agree at every moment; losing a race takes the loser's writes out and sends the rest
+//! again. MongoDB 8.0 or later.
 
 mod additions;
 mod commit;
