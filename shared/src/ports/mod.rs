@@ -13,6 +13,7 @@ mod queue;
 mod rejects;
 mod reports;
 mod tables;
+mod waiting;
 
 pub use crate::model::Depth;
 pub use clock::Clock;
@@ -27,3 +28,4 @@ pub use reports::Reports;
 pub use tables::{
     Added, Committed, ConversionPage, ConversionQuery, Cursor, HistoryVersion, Reading, Tables,
 };
+pub use waiting::Waiting;

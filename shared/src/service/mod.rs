@@ -10,5 +10,5 @@ mod report;
 pub use adopt::{Adopt, Adopted, Refused};
 pub use ingest::{Ingested, accept, ingest};
 pub use process::{Processed, process};
-pub use replay::{Mode, Parked, Replay, Replayed, Scope, parked_events};
+pub use replay::{Mode, Pages, Parked, Place, Replay, Replayed, Scope, parked_events};
 pub use report::report;
