@@ -77,6 +77,7 @@ pub(crate) fn set_up(server: &Ministack, visibility_ms: i64, receives_max: u32) 
         state_table: "state".to_owned(),
         queue_url,
         dlq_url,
+        receives_max,
     }
 }
 

@@ -29,7 +29,8 @@ impl Aws {
         let all = self.take_letters().await?;
         let receipts: Vec<Receipt> = all.iter().map(|(_, raw)| receipt(raw)).collect();
         let letters = all.into_iter().filter(|(id, _)| *id > after).take(limit);
-        let letters = letters.map(|(id, raw)| letter(id, raw)).collect();
+        let spent = self.names.receives_max;
+        let letters = letters.map(|(id, raw)| letter(id, raw, spent)).collect();
         self.hide_in(&self.names.dlq_url, &receipts, 0).await?;
         Ok(letters)
     }
@@ -109,18 +110,13 @@ impl Aws {
     }
 }
 
-fn letter(id: u128, raw: SqsMessage) -> Letter {
+fn letter(id: u128, raw: SqsMessage, spent: u32) -> Letter {
     let reason = raw.message_attributes().and_then(|all| all.get(REASON));
     let parked = reason
         .and_then(|value| value.string_value())
         .map(str::to_owned);
-    // SQS counts on from where the message came, and this look is one.
-    let receives = attribute(&raw, &MessageSystemAttributeName::ApproximateReceiveCount);
-    let receives = if parked.is_some() {
-        1
-    } else {
-        receives.unwrap_or(1)
-    };
+    // What SQS counts is how often letters were looked at.
+    let receives = if parked.is_some() { 1 } else { spent };
     let at = sent(&raw);
     let text = raw.body().unwrap_or_default();
     let (message, unread) = match body::decode(text) {
@@ -129,7 +125,7 @@ fn letter(id: u128, raw: SqsMessage) -> Letter {
     };
     let reason = parked
         .or(unread)
-        .unwrap_or_else(|| "received too often without being done".to_owned());
+        .unwrap_or_else(|| format!("received {spent} times without being done"));
     Letter {
         id,
         message,

@@ -52,6 +52,8 @@ pub struct Names {
     pub queue_url: String,
     /// Its dead-letter queue.
     pub dlq_url: String,
+    /// After so many receives SQS moves a message there.
+    pub receives_max: u32,
 }
 
 /// The stores of one stack.
