@@ -2,12 +2,14 @@
 //! [`flow`](crate::flow).
 
 mod adopt;
+mod apart;
 mod ingest;
 mod process;
 mod replay;
 mod report;
 
 pub use adopt::{Adopt, Adopted, Refused};
+pub use apart::{Apart, process_apart};
 pub use ingest::{Ingested, accept, ingest};
 pub use process::{Processed, process};
 pub use replay::{Mode, Pages, Parked, Place, Replay, Replayed, Scope, parked_events};
