@@ -89,6 +89,30 @@ impl Event {
         EventHash::of(&self.source, &self.id)
     }
 
+    /// About how many bytes the event takes in a message or a store, names and marks included.
+    #[must_use]
+    pub fn bytes_about(&self) -> usize {
+        let optional = [
+            self.sequence.as_ref().map(|sequence| &sequence.0),
+            self.subject.as_ref(),
+            self.tenant.as_ref(),
+            self.partition_key.as_ref(),
+            self.traceparent.as_ref(),
+            self.content_type.as_ref(),
+        ];
+        let named = |bytes: usize| bytes + ATTRIBUTE_OVERHEAD_BYTES;
+        let required = [&self.source, &self.id, &self.kind];
+        let attributes = required.into_iter().chain(optional.into_iter().flatten());
+        let extensions = self
+            .extensions
+            .iter()
+            .map(|(name, value)| name.len() + value.len());
+        EVENT_OVERHEAD_BYTES
+            + self.data.bytes()
+            + attributes.map(|text| named(text.len())).sum::<usize>()
+            + extensions.map(named).sum::<usize>()
+    }
+
     /// Whether two events of one identity say the same thing.
     ///
     /// Trace context belongs to a delivery, not to the event. Payloads are equal as JSON values:
@@ -110,10 +134,32 @@ impl Event {
     }
 }
 
+/// What an event takes besides its texts: times, hash, marks.
+const EVENT_OVERHEAD_BYTES: usize = 128;
+/// What an attribute takes besides its text: its name, quotes and a comma.
+const ATTRIBUTE_OVERHEAD_BYTES: usize = 20;
+
 /// Attributes that describe one delivery of an event, not the event.
 const DELIVERY_ATTRIBUTES: [&str; 2] = ["recordedtime", "tracestate"];
 
 impl Payload {
+    /// The JSON text, where the payload is one.
+    #[must_use]
+    pub fn json(&self) -> Option<&str> {
+        match self {
+            Self::Json(text) => Some(text),
+            Self::None | Self::Base64(_) => None,
+        }
+    }
+
+    /// Bytes of its text.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Json(text) | Self::Base64(text) => text.len(),
+        }
+    }
+
     fn same(&self, other: &Self) -> bool {
         let (Self::Json(a), Self::Json(b)) = (self, other) else {
             return self == other;
