@@ -104,7 +104,7 @@ impl Worker<'_> {
                     if worked.retries > RETRIES_MAX {
                         return Err(error);
                     }
-                    received.iter().map(|one| one.receipt).collect()
+                    received.iter().map(|one| one.receipt.clone()).collect()
                 }
                 Err(error) => return Err(error),
             };

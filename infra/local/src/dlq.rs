@@ -40,7 +40,7 @@ enum What {
         data: Data,
         /// The letters' numbers; all of them if none is given.
         #[arg(value_name = "LETTER")]
-        letters: Vec<u64>,
+        letters: Vec<u128>,
         /// New settings to put in force first: a wrong rule is what parks most events.
         #[arg(long, value_name = "FILE")]
         settings: Option<PathBuf>,
@@ -96,7 +96,7 @@ fn list(data: &Data) -> Result<Status, Failure> {
 
 fn redrive(
     data: &Data,
-    letters: &[u64],
+    letters: &[u128],
     new_settings: Option<&PathBuf>,
 ) -> Result<Status, Failure> {
     let read = settings::read(new_settings.map_or(Source::Stored, |path| Source::File(path)))?;
@@ -110,7 +110,7 @@ fn redrive(
             let page = block_on(store.dead_letters(after, PAGE))?;
             let Some(last) = page.last() else { break };
             after = last.id;
-            let ids: Vec<u64> = page.iter().map(|letter| letter.id).collect();
+            let ids: Vec<u128> = page.iter().map(|letter| letter.id).collect();
             sent += block_on(store.redrive(&ids, SystemClock.now()))?;
         }
     } else {

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use shared::adapters::SystemClock;
 use shared::model::{Finding, Group};
 use shared::ports::{Partition, Reports, Tables};
-use shared::service::{Mode, Replay, Replayed, Scope};
+use shared::service::{Mode, Replay, Replayed, Scope, parked_events};
 use shared::settings::Settings;
 use smol_str::SmolStr;
 
@@ -113,10 +113,13 @@ fn read_only(
             count: whole.count * threads,
         };
         let scope = Scope::Partition(partition, tenant.cloned());
+        let parked = stores.wait(parked_events(&ports))?;
         let replay = Replay {
             ports: &ports,
             clock: &SystemClock,
             settings,
+            parked: &parked,
+            grace_ms: 0,
         };
         let take = |finding| found_so_far().take(finding);
         let replayed = stores.wait(replay.run(&scope, Mode::Report, take, |_so_far| {}))?;
@@ -213,10 +216,13 @@ fn serial(
         store.begin()?;
     }
     let ports = stores.ports(&tables);
+    let parked = stores.wait(parked_events(&ports))?;
     let replay = Replay {
         ports: &ports,
         clock: &SystemClock,
         settings,
+        parked: &parked,
+        grace_ms: 0,
     };
     let replayed = stores.wait(replay.run(scope, mode, |finding| found.take(finding), show));
     progress.finish();

@@ -6,7 +6,7 @@ use crate::model::{ActionHierarchy, Entry, Finding, Group, ReplayRun, Report, Ti
 use crate::ports::{
     Added, Appended, Committed, ConversionPage, ConversionQuery, Depth, Error, Hierarchies,
     HistoryVersion, Journal, LegacyRow, LegacyTables, Letter, Message, Partition, Queue, Reading,
-    Receipt, Received, Reports, Tables,
+    Receipt, Received, Reports, Tables, Waiting,
 };
 
 /// All ports over two stores: events and messages in one, rows and hierarchies in the other.
@@ -61,20 +61,22 @@ impl<E: Queue, T: Send + Sync> Queue for Joined<'_, E, T> {
         self.events.park(letters, now).await
     }
 
-    async fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<Letter>, Error> {
+    async fn dead_letters(&self, after: u128, limit: usize) -> Result<Vec<Letter>, Error> {
         self.events.dead_letters(after, limit).await
     }
 
-    async fn redrive(&self, letters: &[u64], now: Timestamp) -> Result<u64, Error> {
+    async fn redrive(&self, letters: &[u128], now: Timestamp) -> Result<u64, Error> {
         self.events.redrive(letters, now).await
-    }
-
-    async fn waiting(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
-        self.events.waiting(groups).await
     }
 
     async fn depth(&self, now: Timestamp) -> Result<Depth, Error> {
         self.events.depth(now).await
+    }
+}
+
+impl<E: Waiting, T: Send + Sync> Waiting for Joined<'_, E, T> {
+    async fn waiting(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
+        self.events.waiting(groups).await
     }
 }
 

@@ -18,7 +18,8 @@ use super::Error;
 /// }
 /// ```
 pub trait Journal: Send + Sync {
-    /// Appends entries and says of each what became of it. Nothing of a failed call is accepted.
+    /// Appends entries and says of each what became of it. Of a failed call some may be accepted; to append
+    /// the same again says which.
     fn append(
         &self,
         entries: &[Arc<Entry>],

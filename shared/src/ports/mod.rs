@@ -14,6 +14,7 @@ mod rejects;
 mod reports;
 mod secrets;
 mod tables;
+mod waiting;
 
 pub use crate::model::Depth;
 pub use clock::Clock;
@@ -29,3 +30,4 @@ pub use secrets::Secrets;
 pub use tables::{
     Added, Committed, ConversionPage, ConversionQuery, Cursor, HistoryVersion, Reading, Tables,
 };
+pub use waiting::Waiting;

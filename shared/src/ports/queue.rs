@@ -1,6 +1,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::model::{Depth, Entry, Group, Timestamp};
 
 use super::Error;
@@ -47,22 +49,16 @@ pub trait Queue: Send + Sync {
     /// The oldest dead letters after `after`, at most `limit`.
     fn dead_letters(
         &self,
-        after: u64,
+        after: u128,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Letter>, Error>> + Send;
 
     /// Sends dead letters back to the queue; those that are gone are passed over.
     fn redrive(
         &self,
-        letters: &[u64],
+        letters: &[u128],
         now: Timestamp,
     ) -> impl Future<Output = Result<u64, Error>> + Send;
-
-    /// The messages of these groups that are waiting or in flight.
-    fn waiting(
-        &self,
-        groups: &[Group],
-    ) -> impl Future<Output = Result<Vec<Vec<Entry>>, Error>> + Send;
 
     /// How many messages there are.
     fn depth(&self, now: Timestamp) -> impl Future<Output = Result<Depth, Error>> + Send;
@@ -92,20 +88,15 @@ pub struct Received {
     pub sent: Timestamp,
 }
 
-/// A handle on one receive of one message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Receipt {
-    /// The message's number in the queue.
-    pub sequence: u64,
-    /// The receive it belongs to; a later receive makes it invalid.
-    pub receive: u64,
-}
+/// A handle on one receive of one message, opaque; a later receive makes it invalid.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Receipt(pub SmolStr);
 
 /// A message in the dead-letter queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letter {
-    /// Its number there.
-    pub id: u64,
+    /// Its number there: greater than that of any letter before it. SQS numbers by 128 bits.
+    pub id: u128,
     /// The message.
     pub message: Message,
     /// How often it had been received.

@@ -7,10 +7,10 @@ use smol_str::SmolStr;
 use crate::handlers::{Baseline, Table};
 use crate::model::{Finding, Group};
 use crate::observers;
-use crate::ports::{Clock, Error, Journal, LegacyRow, LegacyTables, Queue, Tables};
+use crate::ports::{Clock, Error, Journal, LegacyRow, LegacyTables, Queue, Tables, Waiting};
 use crate::settings::Settings;
 
-use super::{Mode, Replay, Scope};
+use super::{Mode, Replay, Scope, parked_events};
 
 /// How many legacy rows are read at once.
 const PAGE_ROWS: usize = 256;
@@ -72,7 +72,7 @@ struct Run<'t> {
     left: BTreeSet<Group>,
 }
 
-impl<P: Journal + Queue + Tables + LegacyTables, C: Clock> Adopt<'_, P, C> {
+impl<P: Journal + Queue + Waiting + Tables + LegacyTables, C: Clock> Adopt<'_, P, C> {
     /// Takes rows of tables over that other code wrote: journals what they are as baselines, gives them
     /// their trails in place, and brings the other rows of their groups to the fold.
     ///
@@ -111,10 +111,13 @@ impl<P: Journal + Queue + Tables + LegacyTables, C: Clock> Adopt<'_, P, C> {
         // Not before all tables are through: a row made here could not be adopted any more. And not
         // where a row was left: it would be made anew beside the one that other code wrote.
         let groups: Vec<Group> = run.groups.difference(&run.left).cloned().collect();
+        let parked = parked_events(self.ports).await?;
         let replay = Replay {
             ports: self.ports,
             clock: self.clock,
             settings: self.settings,
+            parked: &parked,
+            grace_ms: 0,
         };
         for groups in groups.chunks(PAGE_GROUPS) {
             let scope = Scope::Groups(groups.to_vec());

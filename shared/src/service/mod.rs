@@ -11,6 +11,6 @@ mod webhook;
 pub use adopt::{Adopt, Adopted, Refused};
 pub use ingest::{Duplicates, Ingested, accept, ingest};
 pub use process::{Processed, process};
-pub use replay::{Mode, Parked, Replay, Replayed, Scope, parked_events};
+pub use replay::{Mode, Pages, Parked, Place, Replay, Replayed, Scope, parked_events};
 pub use report::report;
 pub use webhook::{TakenIn, take_in};

@@ -98,7 +98,7 @@ where
         receipts,
     } = leavings;
     done.failed
-        .extend(works.iter().flat_map(|work| &work.receipts));
+        .extend(works.into_iter().flat_map(|work| work.receipts));
     if !letters.is_empty() {
         ports.park(&letters, clock.now()).await?;
     }
@@ -164,7 +164,7 @@ fn group_up<'s>(
     {
         let Some(tenant) = settings.tenant(&message.group.tenant) else {
             let why = format!("the settings know no tenant {:?}", message.group.tenant);
-            leavings.receipts.push(*receipt);
+            leavings.receipts.push(receipt.clone());
             leavings.park(message.clone(), why);
             continue;
         };
@@ -177,7 +177,7 @@ fn group_up<'s>(
             attempt: *receives,
         });
         work.entries.extend(&message.entries);
-        work.receipts.push(*receipt);
+        work.receipts.push(receipt.clone());
         work.attempt = work.attempt.max(*receives);
     }
     for work in groups.values_mut() {
@@ -365,7 +365,7 @@ impl Leavings {
 
     /// Counts what became of a group's events.
     fn finish(&mut self, work: &Work<'_>, outcome: Outcome) {
-        self.receipts.extend(&work.receipts);
+        self.receipts.extend(work.receipts.iter().cloned());
         self.done.refolded += outcome.refolded as u64;
         for (entry, event) in work.entries.iter().zip(outcome.events) {
             let done = &mut self.done;

@@ -1,11 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::flow::{Comparison, Evidence, compare};
 use crate::model::{EventHash, Finding, Group, ReplayRun, Stamps};
-use crate::ports::{Clock, Committed, Error, Journal, Partition, Queue, Tables};
+use crate::ports::{Clock, Committed, Error, Journal, Partition, Queue, Tables, Waiting};
 use crate::settings::Settings;
 
 /// How many groups are read at once.
@@ -153,9 +154,13 @@ pub struct Replay<'a, P, C> {
     pub clock: &'a C,
     /// What the events mean.
     pub settings: &'a Settings,
+    /// The events that sit in the dead-letter queue.
+    pub parked: &'a Parked,
+    /// An event that was recorded so many milliseconds ago or less is under way, not lost.
+    pub grace_ms: i64,
 }
 
-impl<P: Journal + Queue + Tables, C: Clock> Replay<'_, P, C> {
+impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
     /// Folds groups anew from their journals and compares the result with what is stored.
     ///
     /// A difference counts once it was read again and is still there, so that live traffic beside
@@ -170,42 +175,56 @@ impl<P: Journal + Queue + Tables, C: Clock> Replay<'_, P, C> {
         mut found: impl FnMut(Finding),
         mut progress: impl FnMut(&Replayed),
     ) -> Result<Replayed, Error> {
-        let parked = parked_events(self.ports).await?;
         let mut total = Replayed::default();
         let mut pages = Pages::new(scope);
-        while let Some(groups) = pages.next(self.ports).await? {
-            let comparisons = self.compare(&groups, &parked).await?;
-            for (group, comparison) in groups.iter().zip(comparisons) {
-                total.groups += 1;
-                let Some(comparison) = comparison else {
-                    total.unknown_groups += 1;
-                    continue;
-                };
-                total.events += comparison.events;
-                total.rows += comparison.rows;
-                total.faults += comparison.faults;
-                if comparison.findings.is_empty() {
-                    continue;
-                }
-                for finding in self.confirm(group, &parked, &comparison).await? {
-                    total.findings += 1;
-                    found(finding);
-                }
-                if mode == Mode::Update {
-                    total.mended += self.mend(group, &parked).await?;
-                }
-            }
+        while let Some(page) = self.page(&mut pages, mode, &mut found).await? {
+            total.add(&page);
             progress(&total);
         }
         Ok(total)
     }
 
-    /// Compares each group; `None` for one whose tenant the settings do not know.
-    async fn compare(
+    /// Does the same for the next page of groups alone, and says what that came to; `None` where there
+    /// are no more.
+    ///
+    /// # Errors
+    /// A port failed. To go on from the page's own place is to do it again.
+    pub async fn page(
         &self,
-        groups: &[Group],
-        parked: &Parked,
-    ) -> Result<Vec<Option<Comparison>>, Error> {
+        pages: &mut Pages<'_>,
+        mode: Mode,
+        mut found: impl FnMut(Finding),
+    ) -> Result<Option<Replayed>, Error> {
+        let Some(groups) = pages.next(self.ports).await? else {
+            return Ok(None);
+        };
+        let mut total = Replayed::default();
+        let comparisons = self.compare(&groups).await?;
+        for (group, comparison) in groups.iter().zip(comparisons) {
+            total.groups += 1;
+            let Some(comparison) = comparison else {
+                total.unknown_groups += 1;
+                continue;
+            };
+            total.events += comparison.events;
+            total.rows += comparison.rows;
+            total.faults += comparison.faults;
+            if comparison.findings.is_empty() {
+                continue;
+            }
+            for finding in self.confirm(group, &comparison).await? {
+                total.findings += 1;
+                found(finding);
+            }
+            if mode == Mode::Update {
+                total.mended += self.mend(group).await?;
+            }
+        }
+        Ok(Some(total))
+    }
+
+    /// Compares each group; `None` for one whose tenant the settings do not know.
+    async fn compare(&self, groups: &[Group]) -> Result<Vec<Option<Comparison>>, Error> {
         let nothing = BTreeSet::new();
         let read_start = self.clock.now();
         let stored = self.ports.read_groups(groups).await?;
@@ -225,9 +244,12 @@ impl<P: Journal + Queue + Tables, C: Clock> Replay<'_, P, C> {
                 read_start,
                 write_start: self.clock.now(),
             };
-            let in_flight = waiting.iter().map(|entry| entry.hash).collect();
+            let young = journal
+                .iter()
+                .filter(|entry| entry.recorded.plus_ms(self.grace_ms) > read_start);
+            let in_flight = waiting.iter().chain(young).map(|one| one.hash).collect();
             comparisons.push(self.settings.tenant(&group.tenant).map(|tenant| {
-                let parked = parked.get(group).unwrap_or(&nothing);
+                let parked = self.parked.get(group).unwrap_or(&nothing);
                 let evidence = Evidence {
                     tenant,
                     group,
@@ -243,13 +265,8 @@ impl<P: Journal + Queue + Tables, C: Clock> Replay<'_, P, C> {
     }
 
     /// The findings of a suspected group that are still there when everything is read again.
-    async fn confirm(
-        &self,
-        group: &Group,
-        parked: &Parked,
-        suspected: &Comparison,
-    ) -> Result<Vec<Finding>, Error> {
-        let again = self.compare(std::slice::from_ref(group), parked).await?;
+    async fn confirm(&self, group: &Group, suspected: &Comparison) -> Result<Vec<Finding>, Error> {
+        let again = self.compare(std::slice::from_ref(group)).await?;
         let again = again
             .into_iter()
             .flatten()
@@ -265,10 +282,10 @@ impl<P: Journal + Queue + Tables, C: Clock> Replay<'_, P, C> {
     }
 
     /// Writes what mends a group; a write that loses a race is worked out anew.
-    async fn mend(&self, group: &Group, parked: &Parked) -> Result<u64, Error> {
+    async fn mend(&self, group: &Group) -> Result<u64, Error> {
         let mut mended = 0;
         for _attempt in 0..ATTEMPTS_MAX {
-            let comparisons = self.compare(std::slice::from_ref(group), parked).await?;
+            let comparisons = self.compare(std::slice::from_ref(group)).await?;
             let writes: Vec<_> = comparisons
                 .into_iter()
                 .flatten()
@@ -289,42 +306,64 @@ impl<P: Journal + Queue + Tables, C: Clock> Replay<'_, P, C> {
 
 /// The pages of groups of a scope: of a partition first those that have entries, then those that have
 /// nothing but rows.
-struct Pages<'a> {
+#[derive(Debug)]
+pub struct Pages<'a> {
     scope: &'a Scope,
-    pass: Pass,
-    after: Option<Group>,
-    /// Hashes of the groups that have entries.
+    place: Place,
+    /// Hashes of the groups with entries that these pages held.
     seen: BTreeSet<i64>,
 }
 
-#[derive(Clone, Copy)]
+/// Where in the pages of a scope a replay is; to be kept, so that another can go on from there.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Place {
+    pass: Pass,
+    after: Option<Group>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 enum Pass {
+    #[default]
     Journal,
     Rows,
     Done,
 }
 
 impl<'a> Pages<'a> {
-    fn new(scope: &'a Scope) -> Self {
+    /// All of them.
+    #[must_use]
+    pub fn new(scope: &'a Scope) -> Self {
+        Self::from(scope, Place::default())
+    }
+
+    /// Those from a place on.
+    #[must_use]
+    pub fn from(scope: &'a Scope, place: Place) -> Self {
         Self {
             scope,
-            pass: Pass::Journal,
-            after: None,
+            place,
             seen: BTreeSet::new(),
         }
+    }
+
+    /// Where the next page begins.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     async fn next(&mut self, ports: &(impl Journal + Tables)) -> Result<Option<Vec<Group>>, Error> {
         let (partition, tenant) = match self.scope {
             Scope::Groups(groups) => {
-                let first = matches!(self.pass, Pass::Journal);
-                self.pass = Pass::Done;
+                let first = self.place.pass == Pass::Journal;
+                self.place.pass = Pass::Done;
                 return Ok(first.then(|| groups.clone()));
             }
             Scope::Partition(partition, tenant) => (*partition, tenant),
         };
-        let after = self.after.as_ref();
-        let mut groups = match self.pass {
+        let after = self.place.after.as_ref();
+        let mut groups = match self.place.pass {
             Pass::Journal => ports.groups(partition, after, PAGE_GROUPS).await?,
             Pass::Rows => {
                 ports
@@ -334,19 +373,39 @@ impl<'a> Pages<'a> {
             Pass::Done => return Ok(None),
         };
         let more = groups.len() >= PAGE_GROUPS;
-        self.after = groups.last().filter(|_| more).cloned();
-        match self.pass {
+        let after = groups.last().filter(|_| more).cloned();
+        groups.retain(|group| tenant.as_ref().is_none_or(|id| group.tenant == *id));
+        match self.place.pass {
             Pass::Journal => self.seen.extend(groups.iter().map(Group::hash)),
-            Pass::Rows | Pass::Done => groups.retain(|group| !self.seen.contains(&group.hash())),
+            Pass::Rows | Pass::Done => groups = self.without_entries(ports, groups).await?,
         }
+        self.place.after = after;
         if !more {
-            self.pass = match self.pass {
+            self.place.pass = match self.place.pass {
                 Pass::Journal => Pass::Rows,
                 Pass::Rows | Pass::Done => Pass::Done,
             };
         }
-        groups.retain(|group| tenant.as_ref().is_none_or(|id| group.tenant == *id));
         Ok(Some(groups))
+    }
+
+    /// Those that the first pass did not hold. An earlier replay may have gone through it, so where it
+    /// is not known here the journal is asked.
+    async fn without_entries(
+        &self,
+        journal: &impl Journal,
+        mut groups: Vec<Group>,
+    ) -> Result<Vec<Group>, Error> {
+        groups.retain(|group| !self.seen.contains(&group.hash()));
+        if groups.is_empty() {
+            return Ok(groups);
+        }
+        let entries = journal.entries(&groups).await?;
+        let bare = groups.into_iter().zip(entries);
+        Ok(bare
+            .filter(|(_, entries)| entries.is_empty())
+            .map(|(group, _)| group)
+            .collect())
     }
 }
 

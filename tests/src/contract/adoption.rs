@@ -8,16 +8,18 @@ use shared::handlers::{Baseline, Table, known_fields};
 use shared::model::{Class, Entry, Event, Finding, Group, Payload};
 use shared::ports::Committed::{Conflict, Done};
 use shared::ports::{
-    Committed, Journal, LegacyRow, LegacyTables, Partition, Queue, Reading, Tables,
+    Committed, Journal, LegacyRow, LegacyTables, Partition, Queue, Reading, Tables, Waiting,
 };
-use shared::service::{Adopt, Adopted, Duplicates, Mode, Replay, Scope, ingest, process};
+use shared::service::{
+    Adopt, Adopted, Duplicates, Mode, Replay, Scope, ingest, parked_events, process,
+};
 
 use super::{Fixture, LegacyFixture, MARGIN_MS, Still};
 use crate::fixtures::{at, entry, event, group, key, lead, lead_key, settings, trail, write};
 
 /// All that an adoption needs.
-pub trait AdoptionPorts: Journal + Queue + Tables + LegacyTables {}
-impl<P: Journal + Queue + Tables + LegacyTables> AdoptionPorts for P {}
+pub trait AdoptionPorts: Journal + Queue + Waiting + Tables + LegacyTables {}
+impl<P: Journal + Queue + Waiting + Tables + LegacyTables> AdoptionPorts for P {}
 
 suite! { $ adoption_suite, adoption: AdoptionPorts, LegacyFixture;
     rows_without_a_trail_come_in_pages,
@@ -159,10 +161,13 @@ async fn adopted_all(fixture: &impl Fixture<Ports: AdoptionPorts>, tables: &[Tab
 }
 
 async fn replayed(fixture: &impl Fixture<Ports: AdoptionPorts>, mode: Mode) -> Vec<Finding> {
+    let parked = parked_events(fixture.ports()).await.expect("parked");
     let replay = Replay {
         ports: fixture.ports(),
         clock: &Still(fixture.now()),
         settings: &settings(),
+        parked: &parked,
+        grace_ms: 0,
     };
     let mut found = Vec::new();
     let scope = Scope::Partition(Partition::WHOLE, None);

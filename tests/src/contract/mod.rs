@@ -67,6 +67,7 @@ pub mod tables;
 pub mod tables_history;
 pub mod tables_reading;
 pub mod together;
+pub mod waiting;
 
 /// Ports of one kind to check, and the time they live in.
 ///

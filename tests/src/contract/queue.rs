@@ -4,13 +4,12 @@
 //! again in [`queue_deduplication`](super::queue_deduplication).
 
 use std::slice::from_ref;
-use std::sync::Arc;
 
-use shared::model::{Entry, Group};
+use shared::model::Group;
 use shared::ports::{Depth, Message, Queue, Receipt, Received};
 
 use super::{Fixture, MARGIN_MS};
-use crate::fixtures::{entry, event, every_shape, group, message};
+use crate::fixtures::{every_shape, group, message};
 
 suite! { $ queue_suite, queue: Queue;
     messages_come_back_as_they_were,
@@ -24,7 +23,6 @@ suite! { $ queue_suite, queue: Queue;
     groups_do_not_run_together,
     no_more_come_than_asked_for,
     deleted_messages_are_gone,
-    waiting_tells_what_is_not_done,
     depth_counts,
     messages_survive_reopening,
 }
@@ -52,7 +50,7 @@ pub(super) async fn hide(fixture: &impl Fixture<Ports: Queue>, received: &[Recei
 }
 
 pub(super) fn receipts(received: &[Received]) -> Vec<Receipt> {
-    received.iter().map(|one| one.receipt).collect()
+    received.iter().map(|one| one.receipt.clone()).collect()
 }
 
 /// The ids of the events that were received.
@@ -264,43 +262,6 @@ async fn deleted_messages_are_gone(fixture: &mut impl Fixture<Ports: Queue>) {
 /// Milliseconds after which what was received now is visible again.
 pub(super) fn visibility_passed<F: Fixture>(_fixture: &F) -> i64 {
     F::VISIBILITY_MS + MARGIN_MS
-}
-
-async fn waiting_tells_what_is_not_done(fixture: &mut impl Fixture<Ports: Queue>) {
-    let (one, two) = (group("acme", "lead-1"), group("acme", "lead-2"));
-    let shapes = Message {
-        group: two.clone(),
-        deduplication_id: 1,
-        entries: every_shape(&two),
-    };
-    send(fixture, &messages(&one, &["b", "a"])).await;
-    send(fixture, from_ref(&shapes)).await;
-    send(fixture, &[message(&two, 2, &["y", "x"])]).await;
-    let asked = [two, group("acme", "none"), one];
-    let mut expect = shapes.entries;
-    expect.extend(["y", "x"].map(|id| entry(&asked[0], event(&asked[0], id))));
-    let of = |entries: &[Entry]| {
-        entries
-            .iter()
-            .map(|e| e.event.id.to_string())
-            .collect::<Vec<_>>()
-    };
-
-    let waiting = fixture.ports().waiting(&asked).await.expect("waiting");
-    assert_eq!(waiting.len(), asked.len());
-    assert!(waiting[0].iter().eq(expect.iter().map(Arc::as_ref)));
-    assert_eq!(
-        (of(&waiting[1]), of(&waiting[2])),
-        (vec![], vec!["b".into(), "a".into()])
-    );
-
-    let received = receive(fixture, 1).await;
-    let waiting = fixture.ports().waiting(&asked).await.expect("waiting");
-    assert_eq!(of(&waiting[2]), ["b", "a"], "what is in flight is not done");
-    assert_eq!(ids(&received), ["b"]);
-    delete(fixture, &received).await;
-    let waiting = fixture.ports().waiting(&asked).await.expect("waiting");
-    assert_eq!(of(&waiting[2]), ["a"]);
 }
 
 async fn depth_counts(fixture: &mut impl Fixture<Ports: Queue>) {

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use shared::model::{Class, Entry, Event, Finding};
 use shared::ports::Appended::New;
-use shared::ports::{Committed, Hierarchies, Journal, Partition, Queue, Received, Tables};
-use shared::service::{Duplicates, Mode, Processed, Replay, Replayed, Scope, ingest, process};
+use shared::ports::{Committed, Hierarchies, Journal, Partition, Queue, Received, Tables, Waiting};
+use shared::service::{
+    Duplicates, Mode, Parked, Processed, Replay, Replayed, Scope, ingest, process,
+};
 
 use super::{Fixture, Still};
 use crate::fixtures::{entry, event, group, happened, lead, lead_key, plain, settings, write};
 
 /// All that the flow needs.
-pub trait AllPorts: Journal + Queue + Tables + Hierarchies {}
-impl<P: Journal + Queue + Tables + Hierarchies> AllPorts for P {}
+pub trait AllPorts: Journal + Queue + Waiting + Tables + Hierarchies {}
+impl<P: Journal + Queue + Waiting + Tables + Hierarchies> AllPorts for P {}
 
 suite! { $ together_suite, together: AllPorts;
     a_row_that_nothing_accounts_for_is_found,
@@ -86,6 +88,8 @@ async fn replayed_into(
         ports: fixture.ports(),
         clock: &Still(fixture.now()),
         settings: &settings(),
+        parked: &Parked::new(),
+        grace_ms: 0,
     };
     let replayed = replay.run(&scope, Mode::Report, found, |_| {}).await;
     replayed.expect("replay")

@@ -15,13 +15,13 @@ server.send_signal(signal.SIGKILL)
 server.wait()
 ";
 
-/// An environment that holds `package`, a name with its version; made where it is not there yet.
+/// An environment that holds `packages`, each a name with its version; made where it is not there yet.
 ///
 /// # Panics
-/// There is no Python 3 with `venv`, or the package cannot be installed.
-pub(super) fn environment(package: &str) -> PathBuf {
+/// There is no Python 3 with `venv`, or a package cannot be installed.
+pub(super) fn environment(packages: &[&str]) -> PathBuf {
     let beds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/testbeds");
-    let directory = beds.join(package);
+    let directory = beds.join(packages.join("+"));
     let done = directory.join("installed");
     create_dir_all(&beds).expect("target/testbeds");
     // Other tests, in this process and in others, wait for the first.
@@ -36,9 +36,9 @@ pub(super) fn environment(package: &str) -> PathBuf {
             "install",
             "--quiet",
             "--disable-pip-version-check",
-            package,
         ];
-        must_run(Command::new(directory.join("bin/python")).args(pip));
+        let python = directory.join("bin/python");
+        must_run(Command::new(python).args(pip).args(packages));
         File::create(done).expect("a mark");
     }
     directory

@@ -104,7 +104,7 @@ impl Secantus {
         let mut secantus = Self {
             server: None,
             port: free_port(),
-            environment: environment(PACKAGE),
+            environment: environment(&[PACKAGE]),
             durability,
             options,
             directory: tempfile::tempdir().expect("a directory"),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use shared::handlers::{Baseline, Row, Table};
 use shared::model::{Entry, Timestamp};
 use shared::ports::{Clock, Journal, LegacyTables, Partition};
-use shared::service::{Adopt, Adopted, Mode, Replay, Scope};
+use shared::service::{Adopt, Adopted, Mode, Replay, Scope, parked_events};
 
 use crate::legacy::WithLegacy;
 
@@ -45,10 +45,13 @@ fn adopt(fixture: &WithLegacy) -> Adopted {
 
 #[track_caller]
 fn assert_clean(fixture: &WithLegacy) {
+    let parked = block_on(parked_events(fixture.ports())).expect("parked");
     let replay = Replay {
         ports: fixture.ports(),
         clock: &Still(fixture.now()),
         settings: &settings(),
+        parked: &parked,
+        grace_ms: 0,
     };
     let scope = Scope::Partition(Partition::WHOLE, None);
     let mut found = Vec::new();

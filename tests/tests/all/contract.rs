@@ -91,6 +91,10 @@ mod queue_failures {
     foldback_tests::queue_failures_suite!(super::OneMachine);
 }
 
+mod waiting {
+    foldback_tests::waiting_suite!(super::OneMachine);
+}
+
 mod tables {
     foldback_tests::tables_suite!(super::OneMachine);
 }

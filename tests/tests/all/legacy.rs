@@ -12,7 +12,7 @@ use shared::model::{ActionHierarchy, Entry, Group, Timestamp};
 use shared::ports::{
     Added, Appended, Committed, ConversionPage, ConversionQuery, Depth, Error, HistoryVersion,
     Journal, LegacyRow, LegacyTables, Letter, Message, Partition, Queue, Reading, Receipt,
-    Received, Tables,
+    Received, Tables, Waiting,
 };
 
 use crate::contract::OneMachine;
@@ -304,17 +304,20 @@ impl Queue for Beside {
     async fn park(&self, letters: &[(Message, String)], now: Timestamp) -> Result<(), Error> {
         self.inner.park(letters, now).await
     }
-    async fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<Letter>, Error> {
+    async fn dead_letters(&self, after: u128, limit: usize) -> Result<Vec<Letter>, Error> {
         self.inner.dead_letters(after, limit).await
     }
-    async fn redrive(&self, letters: &[u64], now: Timestamp) -> Result<u64, Error> {
+    async fn redrive(&self, letters: &[u128], now: Timestamp) -> Result<u64, Error> {
         self.inner.redrive(letters, now).await
-    }
-    async fn waiting(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
-        self.inner.waiting(groups).await
     }
     async fn depth(&self, now: Timestamp) -> Result<Depth, Error> {
         self.inner.depth(now).await
+    }
+}
+
+impl Waiting for Beside {
+    async fn waiting(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
+        self.inner.waiting(groups).await
     }
 }
 

@@ -67,15 +67,15 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<Letter>, Failure> {
+    pub(super) fn dead_letters(&self, after: u128, limit: usize) -> Result<Vec<Letter>, Failure> {
         let mut select = self.database.prepare(&DEAD_LETTERS)?;
-        let mut rows = select.query(params![bind(after), bind(limit as u64)])?;
+        let mut rows = select.query(params![bind(after), bind(limit)])?;
         let mut letters = Vec::new();
         while let Some(row) = rows.next()? {
             let (gid, deduplication, body): (i64, Vec<u8>, Vec<u8>) =
                 (row.get(1)?, row.get(2)?, row.get(6)?);
             letters.push(Letter {
-                id: u64::try_from(row.get::<_, i64>(0)?).unwrap_or(0),
+                id: u128::try_from(row.get::<_, i64>(0)?).unwrap_or(0),
                 message: self.message(gid, &deduplication, &body)?,
                 receives: row.get(3)?,
                 at: Timestamp::from_ms(row.get(4)?),
@@ -86,11 +86,13 @@ impl Inner {
     }
 
     /// Sends one dead letter back; `false` where it is gone.
-    pub(super) fn redrive(&self, letter: i64, now: Timestamp) -> rusqlite::Result<bool> {
+    pub(super) fn redrive(&self, letter: u128, now: Timestamp) -> rusqlite::Result<bool> {
         let found: Option<(i64, Vec<u8>, Vec<u8>)> = self
             .database
             .prepare(&DIG_UP)?
-            .query_row([letter], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .query_row([bind(letter)], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
             .optional()?;
         let Some((gid, deduplication, body)) = found else {
             return Ok(false);

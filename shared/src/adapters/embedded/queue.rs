@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::{Row, params};
+use smol_str::format_smolstr;
 
 use crate::model::{Entry, Group, Timestamp};
-use crate::ports::{Depth, Error, Letter, Message, Queue, Receipt, Received};
+use crate::ports::{Depth, Error, Letter, Message, Queue, Receipt, Received, Waiting};
 
 use super::dead_letters::{COUNT_DEAD, Spent};
 use super::query::{Index, Need, Query, queries};
@@ -114,8 +115,8 @@ impl Queue for Embedded {
     async fn delete(&self, receipts: &[Receipt]) -> Result<(), Error> {
         self.unit(|inner| {
             let mut delete = inner.database.prepare(&DELETE)?;
-            for receipt in receipts {
-                delete.execute(params![bind(receipt.sequence), bind(receipt.receive)])?;
+            for (sequence, receive) in receipts.iter().filter_map(parts) {
+                delete.execute(params![sequence, receive])?;
             }
             Ok::<_, Failure>(())
         })
@@ -124,12 +125,8 @@ impl Queue for Embedded {
     async fn hide_until(&self, receipts: &[Receipt], at: Timestamp) -> Result<(), Error> {
         self.unit(|inner| {
             let mut update = inner.database.prepare(&HIDE)?;
-            for receipt in receipts {
-                update.execute(params![
-                    at.ms(),
-                    bind(receipt.sequence),
-                    bind(receipt.receive)
-                ])?;
+            for (sequence, receive) in receipts.iter().filter_map(parts) {
+                update.execute(params![at.ms(), sequence, receive])?;
             }
             Ok::<_, Failure>(())
         })
@@ -153,22 +150,18 @@ impl Queue for Embedded {
         })
     }
 
-    async fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<Letter>, Error> {
+    async fn dead_letters(&self, after: u128, limit: usize) -> Result<Vec<Letter>, Error> {
         self.look(|inner| inner.dead_letters(after, limit))
     }
 
-    async fn redrive(&self, letters: &[u64], now: Timestamp) -> Result<u64, Error> {
+    async fn redrive(&self, letters: &[u128], now: Timestamp) -> Result<u64, Error> {
         self.unit(|inner| {
             let mut moved = 0;
             for letter in letters {
-                moved += u64::from(inner.redrive(bind(*letter), now)?);
+                moved += u64::from(inner.redrive(*letter, now)?);
             }
             Ok::<_, Failure>(moved)
         })
-    }
-
-    async fn waiting(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
-        self.look(|inner| groups.iter().map(|group| inner.waiting(group)).collect())
     }
 
     async fn depth(&self, now: Timestamp) -> Result<Depth, Error> {
@@ -190,8 +183,25 @@ impl Queue for Embedded {
     }
 }
 
+impl Waiting for Embedded {
+    async fn waiting(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
+        self.look(|inner| groups.iter().map(|group| inner.waiting(group)).collect())
+    }
+}
+
+/// A receipt is the message's number in the queue and the receive that it belongs to.
+fn receipt(sequence: i64, receive: u32) -> Receipt {
+    Receipt(format_smolstr!("{sequence}.{receive}"))
+}
+
+/// The number and the receive of a receipt; `None` for one that this queue never gave.
+fn parts(receipt: &Receipt) -> Option<(i64, u32)> {
+    let (sequence, receive) = receipt.0.split_once('.')?;
+    Some((sequence.parse().ok()?, receive.parse().ok()?))
+}
+
 /// A message as it stands in the table.
-struct Waiting {
+struct Record {
     sequence: i64,
     gid: i64,
     deduplication: Vec<u8>,
@@ -200,7 +210,7 @@ struct Waiting {
     body: Vec<u8>,
 }
 
-impl Waiting {
+impl Record {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             sequence: row.get(0)?,
@@ -283,7 +293,7 @@ impl Inner {
                 if is_blocked {
                     continue;
                 }
-                let waiting = Waiting::read(row)?;
+                let waiting = Record::read(row)?;
                 if waiting.receives >= limits.receives_max {
                     spent.push(waiting);
                 } else {
@@ -293,7 +303,7 @@ impl Inner {
         }
         for waiting in spent {
             let reason = format!("received {} times without being done", waiting.receives);
-            let Waiting {
+            let Record {
                 sequence,
                 gid,
                 deduplication,
@@ -317,7 +327,7 @@ impl Inner {
             .collect()
     }
 
-    fn hand_out(&self, waiting: &Waiting, hidden_until: i64) -> Result<Received, Failure> {
+    fn hand_out(&self, waiting: &Record, hidden_until: i64) -> Result<Received, Failure> {
         let receives = waiting.receives + 1;
         self.database.prepare(&HAND_OUT)?.execute(params![
             receives,
@@ -325,13 +335,9 @@ impl Inner {
             waiting.sequence
         ])?;
         let message = self.message(waiting.gid, &waiting.deduplication, &waiting.body)?;
-        let sequence = u64::try_from(waiting.sequence).unwrap_or(0);
         Ok(Received {
             message,
-            receipt: Receipt {
-                sequence,
-                receive: u64::from(receives),
-            },
+            receipt: receipt(waiting.sequence, receives),
             receives,
             sent: Timestamp::from_ms(waiting.sent),
         })
@@ -368,6 +374,7 @@ impl Inner {
     }
 }
 
-pub(super) fn bind(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+/// A number as a column has it; the last one for what no column can have.
+pub(super) fn bind(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
 }

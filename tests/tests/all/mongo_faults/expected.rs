@@ -14,7 +14,7 @@ use shared::ports::{
     Clock, ConversionPage, ConversionQuery, Error, Hierarchies, HistoryVersion, Journal, Partition,
     Queue, Tables,
 };
-use shared::service::{Duplicates, Mode, Replay, Scope, ingest, process};
+use shared::service::{Duplicates, Mode, Replay, Scope, ingest, parked_events, process};
 use shared::settings::Settings;
 use tempfile::TempDir;
 
@@ -82,10 +82,13 @@ impl InOrder {
             events: &self.store,
             tables: rows,
         };
+        let parked = parked_events(&ports).await.expect("parked");
         let replay = Replay {
             ports: &ports,
             clock: &SystemClock,
             settings: &self.settings,
+            parked: &parked,
+            grace_ms: 0,
         };
         let scope = Scope::Partition(Partition::WHOLE, None);
         let mut findings = Vec::new();
