@@ -172,7 +172,7 @@ mod tests {
     // The example of the specification's libraries.
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     const BODY: &str = r#"{"test": 2432232314}"#;
-    const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmKtSyyVlE3uFJELVlNIOLJ1OE=";
+    const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
     const SIGNED_MS: i64 = 1_614_265_330_000;
     const SIGNED: [(&str, &str); 3] = [
         ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
