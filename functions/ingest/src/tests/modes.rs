@@ -13,7 +13,7 @@ fn check(sent: &Sent, answer: &str, messages: &[&str]) {
     found.sort();
     assert_eq!(found, messages);
     for message in messages {
-        let (group, ids) = message.split_once(' ').expect("a group and ids");
+        let (group, ids) = message.rsplit_once(' ').expect("a group and ids");
         let (tenant, key) = group.split_once('#').expect("a tenant and a key");
         assert_eq!(world.journal(tenant, key).join(","), ids);
     }

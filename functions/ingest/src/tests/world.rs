@@ -325,11 +325,11 @@ impl Queue for Failing {
         self.inner.park(letters, now).await
     }
 
-    async fn dead_letters(&self, after: u64, limit: usize) -> Result<Vec<Letter>, Error> {
+    async fn dead_letters(&self, after: u128, limit: usize) -> Result<Vec<Letter>, Error> {
         self.inner.dead_letters(after, limit).await
     }
 
-    async fn redrive(&self, letters: &[u64], now: Timestamp) -> Result<u64, Error> {
+    async fn redrive(&self, letters: &[u128], now: Timestamp) -> Result<u64, Error> {
         self.inner.redrive(letters, now).await
     }
 
