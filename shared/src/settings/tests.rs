@@ -258,7 +258,7 @@ fn a_webhook_says_who_signs() {
         "unsigned = true\nsecrets = [{ env = \"X\" }]",
         "secrets and unsigned = true contradict each other",
     );
-    let five = vec!["{ env = \"X\" }"; 5].join(", ");
+    let five = ["{ env = \"X\" }"; 5].join(", ");
     check_webhook(
         &format!("secrets = [{five}]"),
         "5 secrets; at most 4 at once",
