@@ -4,6 +4,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::fingerprint::first_128_bits;
 use super::{EventHash, Order, Sequence, Timestamp};
 
 /// How the types of Foldback's own events begin. Nobody else may send one.
@@ -89,30 +90,6 @@ impl Event {
         EventHash::of(&self.source, &self.id)
     }
 
-    /// About how many bytes the event takes in a message or a store, names and marks included.
-    #[must_use]
-    pub fn bytes_about(&self) -> usize {
-        let optional = [
-            self.sequence.as_ref().map(|sequence| &sequence.0),
-            self.subject.as_ref(),
-            self.tenant.as_ref(),
-            self.partition_key.as_ref(),
-            self.traceparent.as_ref(),
-            self.content_type.as_ref(),
-        ];
-        let named = |bytes: usize| bytes + ATTRIBUTE_OVERHEAD_BYTES;
-        let required = [&self.source, &self.id, &self.kind];
-        let attributes = required.into_iter().chain(optional.into_iter().flatten());
-        let extensions = self
-            .extensions
-            .iter()
-            .map(|(name, value)| name.len() + value.len());
-        EVENT_OVERHEAD_BYTES
-            + self.data.bytes()
-            + attributes.map(|text| named(text.len())).sum::<usize>()
-            + extensions.map(named).sum::<usize>()
-    }
-
     /// Whether two events of one identity say the same thing.
     ///
     /// Trace context belongs to a delivery, not to the event. Payloads are equal as JSON values:
@@ -134,10 +111,81 @@ impl Event {
     }
 }
 
-/// What an event takes besides its texts: times, hash, marks.
-const EVENT_OVERHEAD_BYTES: usize = 128;
-/// What an attribute takes besides its text: its name, quotes and a comma.
-const ATTRIBUTE_OVERHEAD_BYTES: usize = 20;
+impl Event {
+    /// A hash of what the event says: equal where [`Event::same_content`] says so, for a store that does
+    /// not keep the event beside its identity.
+    #[must_use]
+    pub fn content_hash(&self) -> u128 {
+        let mut hasher = blake3::Hasher::new();
+        let mut say = |tag: u8, text: Option<&str>| {
+            let length = text.map_or(0, |text| text.len() as u64);
+            hasher.update(&[tag, u8::from(text.is_some())]);
+            hasher.update(&length.to_le_bytes());
+            hasher.update(text.unwrap_or_default().as_bytes());
+        };
+        say(0, Some(&self.source));
+        say(1, Some(&self.id));
+        say(2, Some(&self.kind));
+        say(
+            3,
+            self.sequence.as_ref().map(|sequence| sequence.0.as_str()),
+        );
+        say(4, self.subject.as_deref());
+        say(5, self.tenant.as_deref());
+        say(6, self.partition_key.as_deref());
+        say(7, self.content_type.as_deref());
+        for (name, value) in &self.extensions {
+            if !DELIVERY_ATTRIBUTES.contains(&name.as_str()) {
+                say(8, Some(name));
+                say(9, Some(value));
+            }
+        }
+        match &self.data {
+            Payload::None => say(10, None),
+            Payload::Base64(text) => say(11, Some(text)),
+            // Written anew, members in the order of their names.
+            Payload::Json(text) => match serde_json::from_str::<serde_json::Value>(text) {
+                Ok(value) => say(12, Some(&value.to_string())),
+                Err(_no_json) => say(13, Some(text)),
+            },
+        }
+        hasher.update(&self.time.ms().to_le_bytes());
+        hasher.update(&self.below_ms.to_le_bytes());
+        first_128_bits(&hasher)
+    }
+
+    /// About how many bytes of memory, and of a record that is not compressed, its texts take.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let texts = [&self.source, &self.id, &self.kind];
+        let optional = [
+            &self.subject,
+            &self.tenant,
+            &self.partition_key,
+            &self.traceparent,
+            &self.content_type,
+        ];
+        let data = match &self.data {
+            Payload::None => 0,
+            Payload::Json(text) | Payload::Base64(text) => text.len(),
+        };
+        let extensions = self.extensions.iter();
+        FIXED_BYTES
+            + texts.into_iter().map(|text| text.len()).sum::<usize>()
+            + optional
+                .into_iter()
+                .flatten()
+                .map(|text| text.len())
+                .sum::<usize>()
+            + extensions
+                .map(|(name, text)| name.len() + text.len())
+                .sum::<usize>()
+            + data
+    }
+}
+
+/// What numbers, lengths and flags of an event take in a record.
+const FIXED_BYTES: usize = 64;
 
 /// Attributes that describe one delivery of an event, not the event.
 const DELIVERY_ATTRIBUTES: [&str; 2] = ["recordedtime", "tracestate"];
@@ -149,14 +197,6 @@ impl Payload {
         match self {
             Self::Json(text) => Some(text),
             Self::None | Self::Base64(_) => None,
-        }
-    }
-
-    /// Bytes of its text.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::None => 0,
-            Self::Json(text) | Self::Base64(text) => text.len(),
         }
     }
 

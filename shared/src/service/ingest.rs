@@ -155,7 +155,7 @@ fn parts(entries: Vec<Arc<Entry>>) -> Vec<Vec<Arc<Entry>>> {
     let mut parts: Vec<Vec<Arc<Entry>>> = Vec::with_capacity(1);
     let mut part_bytes = 0;
     for entry in entries {
-        let bytes = entry.event.bytes_about();
+        let bytes = entry.event.size();
         match parts.last_mut() {
             Some(part)
                 if part.len() < MESSAGE_EVENTS_MAX && part_bytes + bytes <= MESSAGE_BYTES_MAX =>
