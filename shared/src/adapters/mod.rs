@@ -9,7 +9,9 @@ pub mod embedded;
 mod joined;
 #[cfg(feature = "mongo")]
 pub mod mongo;
+mod remembered_secrets;
 mod system_clock;
 
 pub use joined::Joined;
+pub use remembered_secrets::RememberedSecrets;
 pub use system_clock::SystemClock;
