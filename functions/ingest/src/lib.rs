@@ -57,6 +57,13 @@ pub async fn handle<P: Journal + Queue, S: Secrets>(
     answer(taken.response)
 }
 
+/// Answers a request that could not be looked at, because what it takes could not be had.
+#[must_use]
+pub fn failed(error: &Error) -> ApiGatewayV2httpResponse {
+    tracing::error!(error = chain(error), "request not looked at");
+    answer(Problem::from(error).response())
+}
+
 fn body(request: &ApiGatewayV2httpRequest) -> Option<Cow<'_, [u8]>> {
     let text = request.body.as_deref().unwrap_or_default();
     if request.is_base64_encoded {

@@ -78,7 +78,7 @@ pub async fn take_in<P: Journal + Queue, S: Secrets>(
     let (response, failure) = match taken.await {
         Ok(response) => (response, None),
         Err(Stop::Problem(problem)) => (problem.response(), None),
-        Err(Stop::Failure(error)) => (unavailable(&error).response(), Some(error)),
+        Err(Stop::Failure(error)) => (Problem::from(&error).response(), Some(error)),
     };
     TakenIn {
         response,
@@ -200,17 +200,19 @@ fn told(entries: &[Arc<Entry>], appended: &[Appended]) -> Result<Response, Probl
 }
 
 /// What the sender is told when a port failed: whether it helps to try again, and nothing else.
-fn unavailable(error: &Error) -> Problem {
-    match error.kind() {
-        ErrorKind::Retry => Problem::new(
-            ProblemKind::Busy,
-            "the events could not all be taken just now; send the same request again: what is \
-             journaled already is not journaled twice",
-        ),
-        ErrorKind::Reject | ErrorKind::Corrupt => Problem::new(
-            ProblemKind::Failed,
-            "the request was not taken, because of a fault that its sender can do nothing about; it \
-             is logged",
-        ),
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::Retry => Self::new(
+                ProblemKind::Busy,
+                "the events could not all be taken just now; send the same request again: what is \
+                 journaled already is not journaled twice",
+            ),
+            ErrorKind::Reject | ErrorKind::Corrupt => Self::new(
+                ProblemKind::Failed,
+                "the request was not taken, because of a fault that its sender can do nothing \
+                 about; it is logged",
+            ),
+        }
     }
 }

@@ -140,8 +140,8 @@ impl<'a> Signatures<'a> {
         })
     }
 
-    /// Whether one of the signatures is that of the body with this key. Takes the same time whatever
-    /// the signatures are.
+    /// Whether one of the signatures is that of the body with this key. Each is compared in a time that
+    /// says nothing of how much of it is right.
     #[must_use]
     pub fn are_of(&self, key: &Key, body: &[u8]) -> bool {
         let mut mac = key.0.clone();

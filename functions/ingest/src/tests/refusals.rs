@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::world::{NEW, NOW, OLD, Sent, World, batch, event, post};
 
 /// A request is refused in these words (the first lines of the answer), and nothing of it is taken.
@@ -203,4 +205,27 @@ fn one_bad_event_holds_back_its_whole_request() {
         event("1", "7", "{}").replace("\"id\"", &format!("\"{}\":1,\"id\"", "X".repeat(9_000)));
     let told = World::new().send(&batch(&[long, event("2", "7", "{}")]));
     assert!(told.len() < 1_000, "{told}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever comes is answered, and what is not signed is not taken.
+    #[test]
+    fn anything_is_answered(
+        tenant in prop::sample::select(vec!["acme", "open", "files", "%", "a/b"]),
+        content_type in prop::sample::select(vec![
+            "application/json", "application/cloudevents+json", "application/cloudevents-batch+json", "x",
+        ]),
+        name in "(ce|webhook|content)-[a-z]{1,9}",
+        value in "[ -~]{0,40}",
+        body in prop::collection::vec(any::<u8>(), 0..100),
+    ) {
+        let mut sent = post(tenant, content_type, body).with(&name, &value);
+        sent.base64 = true;
+        let sent = sent.with("webhook-signature", "v1,AAAA");
+        let world = World::new();
+        let status: u16 = world.send(&sent)[..3].parse().expect("a status");
+        prop_assert!((400..500).contains(&status) || tenant == "open", "{status}");
+    }
 }

@@ -57,7 +57,7 @@ pub(super) const OLD: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 pub(super) struct World {
     pub(super) store: Failing,
     pub(super) secrets: Kept,
-    settings: Settings,
+    pub(super) settings: Settings,
     _directory: TempDir,
 }
 
