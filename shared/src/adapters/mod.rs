@@ -1,5 +1,9 @@
 //! The ports over real stores, each behind a cargo feature; file names are those of the ports.
 
+#[cfg(feature = "aws")]
+pub mod aws;
+#[cfg(any(feature = "aws", feature = "embedded"))]
+mod codec;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod joined;

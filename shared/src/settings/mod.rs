@@ -41,6 +41,17 @@ pub enum Format {
     Json,
 }
 
+/// A settings text as it was put in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSettings {
+    /// The number that rows made under it carry.
+    pub version: u32,
+    /// How it is written.
+    pub format: Format,
+    /// The text.
+    pub text: String,
+}
+
 /// Why a settings text is refused. The message holds line and column where the text has them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

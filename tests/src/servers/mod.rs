@@ -3,12 +3,14 @@
 //! What a server needs is installed once, under `target/testbeds`, by whichever test asks first. A
 //! server that does not start fails the test that asked for it.
 
+mod aws_call;
 mod ministack;
 mod proxy;
 mod python;
 mod secantus;
 pub mod stack;
 
+pub use aws_call::aws_call;
 pub use ministack::{Ministack, Policies};
 pub use proxy::{Proxy, holds};
 pub use secantus::{Durability, Secantus, User, free_port, uri};

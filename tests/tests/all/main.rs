@@ -1,6 +1,7 @@
 //! Tests across the crates.
 
 mod adoption;
+mod aws;
 mod contract;
 mod embedded;
 mod embedded_indexes;

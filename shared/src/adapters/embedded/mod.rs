@@ -37,8 +37,6 @@ use crate::ports::{Error, ErrorKind};
 
 use query::Database;
 
-pub use settings::StoredSettings;
-
 /// The name of the database file in a data directory.
 pub const FILE_NAME: &str = "foldback.db";
 const LOCK_NAME: &str = "foldback.lock";

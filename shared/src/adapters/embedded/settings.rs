@@ -1,8 +1,8 @@
 use rusqlite::{OptionalExtension, params};
 
 use crate::model::Timestamp;
-use crate::ports::Error;
-use crate::settings::Format;
+use crate::ports::{Error, SettingsVersions};
+use crate::settings::{Format, StoredSettings};
 
 use super::query::{Need, queries};
 use super::{Embedded, Failure};
@@ -22,15 +22,14 @@ queries! {
     }
 }
 
-/// A settings text as it was put in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredSettings {
-    /// The number that rows made under it carry.
-    pub version: u32,
-    /// How it is written.
-    pub format: Format,
-    /// The text.
-    pub text: String,
+impl SettingsVersions for Embedded {
+    async fn latest(&self) -> Result<Option<StoredSettings>, Error> {
+        self.settings()
+    }
+
+    async fn put(&self, text: &str, format: Format, now: Timestamp) -> Result<u32, Error> {
+        self.put_settings(text, format, now)
+    }
 }
 
 impl Embedded {

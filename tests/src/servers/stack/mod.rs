@@ -22,7 +22,7 @@ pub fn template_path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/aws/template.yaml")
 }
 
-/// SAM templates in plain CloudFormation, with parameters and conditions put in.
+/// SAM templates in plain `CloudFormation`, with parameters and conditions put in.
 ///
 /// # Panics
 /// One of them cannot be translated.
@@ -40,49 +40,33 @@ pub fn translate(texts: &[String], parameters: &[(&str, &str)]) -> Vec<Value> {
     serde_json::from_str(&said).expect("JSON")
 }
 
-/// What `cfn-lint` says of a template, where it has something to say.
-///
-/// # Errors
-/// There are findings.
+/// Has `cfn-lint` look at a template.
 ///
 /// # Panics
-/// It cannot be installed.
-pub fn cfn_lint(template: &Path) -> Result<(), String> {
-    accepts(CFN_LINT, "cfn-lint", &[path(template)])
+/// It has findings, or cannot be installed.
+pub fn cfn_lint(template: &Path) {
+    must_accept(CFN_LINT, "cfn-lint", &[path(template)]);
 }
 
-/// What `sam validate --lint` says of a template, where it does not hold.
-///
-/// # Errors
-/// There are findings.
+/// Has `sam validate --lint` look at a template. It needs no account.
 ///
 /// # Panics
-/// It cannot be installed.
-pub fn sam_validate(template: &Path) -> Result<(), String> {
-    let args = [
-        "validate",
-        "--lint",
-        "--region",
-        REGION,
-        "--template",
-        path(template),
-    ];
-    accepts(SAM, "sam", &args)
+/// It has findings, or cannot be installed.
+pub fn sam_validate(template: &Path) {
+    let args = ["validate", "--lint", "--region", REGION, "--template"];
+    must_accept(SAM, "sam", &[&args[..], &[path(template)]].concat());
 }
 
-fn accepts(package: &str, program: &str, args: &[&str]) -> Result<(), String> {
+fn must_accept(package: &str, program: &str, args: &[&str]) {
     let mut command = command(&environment(&[package]), program, args);
     let said = command
         .env("SAM_CLI_TELEMETRY", "0")
         .env("AWS_DEFAULT_REGION", REGION)
         .output()
         .expect("it starts");
-    if said.status.success() {
-        return Ok(());
-    }
-    Err([said.stdout, said.stderr]
-        .map(|text| String::from_utf8_lossy(&text).into_owned())
-        .concat())
+    let [output, errors] =
+        [&said.stdout, &said.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+    assert!(said.status.success(), "{program}: {output}{errors}");
 }
 
 /// A stack in an emulator, made of the template.

@@ -55,8 +55,8 @@ const BREAKS: [(&str, &str, &str); 40] = [
     ),
     (
         "append-only journal",
-        "[dynamodb:GetItem, dynamodb:BatchGetItem, dynamodb:Query, dynamodb:Scan]",
-        "[dynamodb:GetItem, dynamodb:PutItem, dynamodb:Query, dynamodb:Scan]",
+        "dynamodb:Query\n                Resource: !GetAtt Journal",
+        "dynamodb:PutItem\n                Resource: !GetAtt Journal",
     ),
     (
         "mappings",

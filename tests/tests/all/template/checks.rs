@@ -152,16 +152,16 @@ fn no_wildcards(template: &Plain) -> Vec<String> {
 }
 
 fn append_only_journal(template: &Plain) -> Vec<String> {
-    const READS: [&str; 4] = [
+    const READS: [&str; 3] = [
         "dynamodb:GetItem",
         "dynamodb:BatchGetItem",
         "dynamodb:Query",
-        "dynamodb:Scan",
     ];
+    const ADDS: [&str; 2] = ["dynamodb:PutItem", "dynamodb:BatchWriteItem"];
     let mut complaints = Complaints::default();
     for grant in template.grants() {
         if grant.resource == "Journal" {
-            let adds = grant.role == "IngestRole" && grant.action == "dynamodb:PutItem";
+            let adds = grant.role == "IngestRole" && ADDS.contains(&grant.action.as_str());
             let reads = READS.contains(&grant.action.as_str());
             complaints.unless(
                 adds || reads,

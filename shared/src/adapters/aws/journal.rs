@@ -1,0 +1,250 @@
+//! Events in segments: those of one group that were appended together, as one item. A segment's sort key
+//! is the moment it was written at, so a group's segments come in the order of arrival.
+//!
+//! An append claims identities, lists new groups, then writes segments. A claim whose segment was never
+//! written, because its owner died between the two, is found by the next append of the same event, which
+//! writes it. So an event may come to stand in two segments; a reader takes the first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use smol_str::SmolStr;
+
+use crate::adapters::codec;
+use crate::model::{Entry, EventHash, Group};
+use crate::ports::{Appended, Error, ErrorKind, Journal, Partition};
+
+use super::identities::{Claim, Claimed};
+use super::item::{Item, bytes, bytes_of, item, text};
+use super::{Aws, failed, side_by_side};
+
+/// How many requests are under way at once.
+const AT_ONCE: usize = 32;
+/// The most bytes of events in one segment, before compression. DynamoDB takes items of 400 KB
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>).
+const SEGMENT_BYTES_MAX: usize = 300_000;
+const ENTRIES: &str = "entries";
+
+impl Journal for Aws {
+    async fn append(&self, entries: &[Arc<Entry>]) -> Result<Vec<Appended>, Error> {
+        let contents: Vec<u128> = entries.iter().map(|one| one.event.content_hash()).collect();
+        let mut firsts: BTreeMap<(SmolStr, EventHash), usize> = BTreeMap::new();
+        for (place, entry) in entries.iter().enumerate() {
+            let identity = (entry.group.tenant.clone(), entry.hash);
+            firsts.entry(identity).or_insert(place);
+        }
+        let segments = self.lay_out(entries, firsts.values().copied().collect());
+        let mut claims = Vec::with_capacity(firsts.len());
+        for segment in &segments {
+            for place in &segment.entries {
+                if let (Some(entry), Some(content)) = (entries.get(*place), contents.get(*place)) {
+                    let claim = Claim {
+                        group: entry.group.clone(),
+                        segment: segment.name.clone(),
+                        content: *content,
+                    };
+                    claims.push(self.claim(*place, entry, claim));
+                }
+            }
+        }
+        let claimed = side_by_side(claims, AT_ONCE).await?;
+        let known = self.settle(entries, &segments, &contents, claimed).await?;
+        let answer = |(place, (entry, content)): (usize, (&Arc<Entry>, u128))| {
+            let identity = (entry.group.tenant.clone(), entry.hash);
+            let first = firsts.get(&identity).copied().unwrap_or(place);
+            match known.get(&first) {
+                Some((Appended::New, _)) if first == place => Appended::New,
+                Some((_, held)) if *held == content => Appended::Duplicate,
+                Some(_) | None => Appended::Conflict,
+            }
+        };
+        let all = entries.iter().zip(contents.iter().copied()).enumerate();
+        Ok(all.map(answer).collect())
+    }
+
+    async fn entries(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
+        let mut asked = Vec::with_capacity(groups.len());
+        for group in groups {
+            asked.push(self.entries_of(group, None));
+        }
+        side_by_side(asked, AT_ONCE).await
+    }
+
+    async fn groups(
+        &self,
+        partition: Partition,
+        after: Option<&Group>,
+        limit: usize,
+    ) -> Result<Vec<Group>, Error> {
+        self.page_of_groups(partition, after, limit).await
+    }
+}
+
+/// Entries of one group that are to be written as one item: their places in the append.
+struct Segment {
+    name: String,
+    entries: Vec<usize>,
+    bytes: usize,
+}
+
+impl Aws {
+    /// Puts entries of a group together, as far as an item can hold them.
+    fn lay_out(&self, entries: &[Arc<Entry>], mut places: Vec<usize>) -> Vec<Segment> {
+        places.sort_unstable();
+        let mut segments: Vec<Segment> = Vec::new();
+        let mut open: BTreeMap<&Group, usize> = BTreeMap::new();
+        for place in places {
+            let Some(entry) = entries.get(place) else {
+                continue;
+            };
+            let size = entry.event.size();
+            let last = open.get(&entry.group).and_then(|at| segments.get_mut(*at));
+            match last {
+                Some(segment) if segment.bytes + size <= SEGMENT_BYTES_MAX => {
+                    segment.entries.push(place);
+                    segment.bytes += size;
+                }
+                Some(_) | None => {
+                    open.insert(&entry.group, segments.len());
+                    segments.push(Segment {
+                        name: self.next_name(),
+                        entries: vec![place],
+                        bytes: size,
+                    });
+                }
+            }
+        }
+        segments
+    }
+
+    /// A name that comes after those of segments written before, here or, as far as clocks agree,
+    /// elsewhere.
+    fn next_name(&self) -> String {
+        let now = u64::try_from(self.clock.now().ms().max(0)).unwrap_or(0) * 1_000;
+        let next = |last: u64| Some(now.max(last + 1));
+        let (relaxed, last) = (Ordering::Relaxed, &self.last_us);
+        let before = last.fetch_update(relaxed, relaxed, next).unwrap_or(now);
+        format!("{:016x}-{:08x}", now.max(before + 1), fastrand::u32(..))
+    }
+
+    /// Writes what was won and looks after what was lost: whether each first entry of its identity is new,
+    /// and what the event of that identity says.
+    async fn settle(
+        &self,
+        entries: &[Arc<Entry>],
+        segments: &[Segment],
+        contents: &[u128],
+        claimed: Vec<(usize, Claimed)>,
+    ) -> Result<BTreeMap<usize, (Appended, u128)>, Error> {
+        let mut known = BTreeMap::new();
+        let mut won = BTreeSet::new();
+        let mut lost = Vec::new();
+        for (place, claimed) in claimed {
+            let content = contents.get(place).copied().unwrap_or_default();
+            match claimed {
+                Claimed::Won => {
+                    won.insert(place);
+                    known.insert(place, (Appended::New, content));
+                }
+                Claimed::Lost(held) if held.content != content => {
+                    known.insert(place, (Appended::Conflict, held.content));
+                }
+                Claimed::Lost(held) => lost.push((place, held)),
+            }
+        }
+        let mut items = Vec::new();
+        let mut groups = BTreeSet::new();
+        for (place, claim, stands) in self.look_after(entries, lost).await? {
+            let became = if stands {
+                Appended::Duplicate
+            } else {
+                Appended::New
+            };
+            known.insert(place, (became, claim.content));
+            if let (Appended::New, Some(entry)) = (became, entries.get(place)) {
+                let mut late = Entry::clone(entry);
+                late.group = claim.group.clone();
+                let name = format!("{}+{}", claim.segment, entry.hash);
+                items.push(segment_item(&claim.group, &name, &[&late])?);
+                groups.insert(claim.group);
+            }
+        }
+        for segment in segments {
+            let own = segment.entries.iter().filter(|place| won.contains(place));
+            let own = own.filter_map(|place| entries.get(*place).map(Arc::as_ref));
+            let own: Vec<&Entry> = own.collect();
+            if let Some(first) = own.first() {
+                items.push(segment_item(&first.group, &segment.name, &own)?);
+                groups.insert(first.group.clone());
+            }
+        }
+        // A group that is listed and has no entries does no harm; one that is not listed is not replayed.
+        self.list_groups(groups).await?;
+        self.put_all(items, "append to the journal in DynamoDB")
+            .await?;
+        Ok(known)
+    }
+
+    /// Whether each event whose identity was claimed before stands where its claim says.
+    async fn look_after(
+        &self,
+        entries: &[Arc<Entry>],
+        lost: Vec<(usize, Claim)>,
+    ) -> Result<Vec<(usize, Claim, bool)>, Error> {
+        let mut looks = Vec::with_capacity(lost.len());
+        for (place, claim) in lost {
+            let hash = entries.get(place).map(|entry| entry.hash);
+            looks.push(async move {
+                let near = self.entries_of(&claim.group, Some(&claim.segment)).await?;
+                let stands = near.iter().any(|one| Some(one.hash) == hash);
+                Ok((place, claim, stands))
+            });
+        }
+        side_by_side(looks, AT_ONCE).await
+    }
+
+    /// A group's entries, in the order of arrival; with `near`, those of that segment alone and of what was
+    /// written in its stead.
+    async fn entries_of(&self, group: &Group, near: Option<&str>) -> Result<Vec<Entry>, Error> {
+        let doing = "read a group's journal in DynamoDB";
+        let key = partition_of(group);
+        let query = self
+            .dynamo
+            .query()
+            .table_name(&self.names.journal_table)
+            .consistent_read(true)
+            .expression_attribute_values(":group", text(key));
+        let query = match near {
+            None => query.key_condition_expression("pk = :group"),
+            Some(segment) => query
+                .key_condition_expression("pk = :group AND begins_with(sk, :segment)")
+                .expression_attribute_values(":segment", text(segment)),
+        };
+        let mut pages = query.into_paginator().send();
+        let mut entries = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(failed(doing))?;
+            for item in page.items() {
+                codec::decode_entries_into(group, bytes_of(item, ENTRIES)?, &mut entries)
+                    .map_err(|error| Error::new(ErrorKind::Corrupt, doing, error))?;
+            }
+        }
+        let mut seen = BTreeSet::new();
+        entries.retain(|entry| seen.insert(entry.hash));
+        Ok(entries)
+    }
+}
+
+fn partition_of(group: &Group) -> String {
+    format!("group#{group}")
+}
+
+fn segment_item(group: &Group, name: &str, entries: &[&Entry]) -> Result<Item, Error> {
+    let doing = "append to the journal in DynamoDB";
+    let body = codec::encode_entries(entries.iter().copied())
+        .map_err(|error| Error::new(ErrorKind::Reject, doing, error))?;
+    let mut item = item(&partition_of(group), name);
+    item.insert(ENTRIES.to_owned(), bytes(body));
+    Ok(item)
+}

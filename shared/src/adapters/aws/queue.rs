@@ -1,0 +1,488 @@
+use std::collections::BTreeMap;
+
+use aws_sdk_sqs::types::{
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
+    DeleteMessageBatchRequestEntry, Message as SqsMessage, MessageAttributeValue,
+    MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
+};
+use smol_str::SmolStr;
+
+use crate::model::{Depth, EventHash, Group, Timestamp};
+use crate::ports::{Error, ErrorKind, Letter, Message, Queue, Receipt, Received, Waiting};
+
+use super::failure::unfinished;
+use super::pause::{ATTEMPTS_MAX, pause};
+use super::{Aws, body, failed, side_by_side};
+
+/// The most entries of one batch request, and the most messages of one receive.
+pub(super) const BATCH_MAX: usize = 10;
+/// The most bytes of one message and of one batch, with some to spare for attributes
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>).
+const BATCH_BYTES_MAX: usize = 1_000_000;
+/// How many requests are under way at once.
+pub(super) const AT_ONCE: usize = 16;
+/// The longest time SQS hides a message for.
+const HIDE_SECONDS_MAX: i64 = 43_200;
+/// The attribute that says why a message was parked.
+pub(super) const REASON: &str = "reason";
+/// The most bytes of a reason.
+const REASON_BYTES_MAX: usize = 4_096;
+
+impl Queue for Aws {
+    /// In waves, each with one message a group: where a batch fails in part, no message of a group has
+    /// overtaken another.
+    async fn send(&self, messages: &[Message], _now: Timestamp) -> Result<(), Error> {
+        let doing = "send messages to SQS";
+        let mut turns: BTreeMap<&Group, usize> = BTreeMap::new();
+        let mut waves: Vec<Vec<Outgoing>> = Vec::new();
+        for message in messages {
+            let turn = turns.entry(&message.group).or_default();
+            let outgoing = Outgoing::new(message, doing)?;
+            match waves.get_mut(*turn) {
+                Some(wave) => wave.push(outgoing),
+                None => waves.push(vec![outgoing]),
+            }
+            *turn += 1;
+        }
+        for wave in waves {
+            self.send_all(&self.names.queue_url, wave, doing).await?;
+        }
+        Ok(())
+    }
+
+    async fn receive(&self, limit: usize, _now: Timestamp) -> Result<Vec<Received>, Error> {
+        let mut received = Vec::new();
+        while received.len() < limit {
+            let ask = (limit - received.len()).min(BATCH_MAX);
+            let page = self.receive_from(&self.names.queue_url, ask, None).await;
+            let page = match page {
+                Ok(page) => page,
+                // What came before is in hand now, and would be hidden for nothing.
+                Err(_later) if !received.is_empty() => break,
+                Err(error) => return Err(error),
+            };
+            let count = page.len();
+            let (readable, unreadable) = read_all(page);
+            received.extend(readable);
+            self.park_unreadable(unreadable).await?;
+            if count < ask {
+                break;
+            }
+        }
+        Ok(received)
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Result<(), Error> {
+        self.delete_from(&self.names.queue_url, receipts).await
+    }
+
+    async fn hide_until(&self, receipts: &[Receipt], at: Timestamp) -> Result<(), Error> {
+        // Rounded up: a message that comes too early is worse than one that comes a moment later.
+        let ms = at.ms_since(self.clock.now());
+        let seconds = ms.max(0).saturating_add(999) / 1_000;
+        let seconds = seconds.min(HIDE_SECONDS_MAX);
+        self.hide_in(
+            &self.names.queue_url,
+            receipts,
+            i32::try_from(seconds).unwrap_or(0),
+        )
+        .await
+    }
+
+    async fn park(&self, letters: &[(Message, String)], now: Timestamp) -> Result<(), Error> {
+        let doing = "send messages to the dead-letter queue";
+        let outgoing = letters
+            .iter()
+            .map(|(message, reason)| Ok(Outgoing::new(message, doing)?.parked(reason, now)));
+        let outgoing = outgoing.collect::<Result<Vec<_>, Error>>()?;
+        self.send_all(&self.names.dlq_url, outgoing, doing).await
+    }
+
+    async fn dead_letters(&self, after: u128, limit: usize) -> Result<Vec<Letter>, Error> {
+        self.look_at_letters(after, limit).await
+    }
+
+    async fn redrive(&self, letters: &[u128], _now: Timestamp) -> Result<u64, Error> {
+        self.redrive_letters(letters).await
+    }
+
+    async fn depth(&self, _now: Timestamp) -> Result<Depth, Error> {
+        let (visible, in_flight) = self.counts(&self.names.queue_url).await?;
+        let (dead, looked_at) = self.counts(&self.names.dlq_url).await?;
+        Ok(Depth {
+            visible,
+            in_flight,
+            dead: dead + looked_at,
+        })
+    }
+}
+
+impl Waiting for Aws {
+    /// SQS shows nobody what waits: nothing is known.
+    async fn waiting(&self, groups: &[Group]) -> Result<Vec<Vec<crate::model::Entry>>, Error> {
+        Ok(vec![Vec::new(); groups.len()])
+    }
+}
+
+/// A message as it goes out.
+pub(super) struct Outgoing {
+    pub(super) group_id: String,
+    pub(super) deduplication_id: String,
+    pub(super) body: String,
+    pub(super) reason: Option<String>,
+}
+
+impl Outgoing {
+    fn new(message: &Message, doing: &str) -> Result<Self, Error> {
+        let body = body::encode(message)
+            .map_err(|error| Error::new(ErrorKind::Reject, doing.to_owned(), error))?;
+        if body.len() > BATCH_BYTES_MAX {
+            let why = format!(
+                "the message has {} bytes; at most {BATCH_BYTES_MAX} can be sent",
+                body.len()
+            );
+            return Err(Error::new(ErrorKind::Reject, doing.to_owned(), why));
+        }
+        Ok(Self {
+            group_id: body::group_id(&message.group),
+            deduplication_id: format!("{:032x}", message.deduplication_id),
+            body,
+            reason: None,
+        })
+    }
+
+    /// As it goes to the dead-letter queue. Each in a group of its own: a look at the queue shows no more
+    /// than ten of a group. Under an id that no earlier letter had: one that was parked, sent back and is
+    /// parked again within five minutes must not be swallowed.
+    pub(super) fn parked(mut self, reason: &str, now: Timestamp) -> Self {
+        let number = format!("{}-{:016x}", now.ms(), fastrand::u64(..));
+        let id = EventHash::of(&self.deduplication_id, &number).to_string();
+        self.group_id = format!("#{id}");
+        self.deduplication_id = id;
+        self.reason = Some(sayable(reason));
+        self
+    }
+
+    fn size(&self) -> usize {
+        self.body.len() + self.reason.as_ref().map_or(0, String::len) + 64
+    }
+
+    fn entry(&self, place: usize) -> Result<SendMessageBatchRequestEntry, Error> {
+        let reason = self.reason.as_ref().map(|reason| {
+            MessageAttributeValue::builder()
+                .data_type("String")
+                .string_value(reason)
+                .build()
+        });
+        let attributes = reason
+            .transpose()
+            .map_err(unbuilt)?
+            .map(|value| [(REASON.to_owned(), value)].into());
+        SendMessageBatchRequestEntry::builder()
+            .id(place.to_string())
+            .message_body(&self.body)
+            .message_group_id(&self.group_id)
+            .message_deduplication_id(&self.deduplication_id)
+            .set_message_attributes(attributes)
+            .build()
+            .map_err(unbuilt)
+    }
+}
+
+/// A request that lacks something: a fault of ours.
+pub(super) fn unbuilt(error: aws_sdk_sqs::error::BuildError) -> Error {
+    Error::new(ErrorKind::Reject, "build a request to SQS", error)
+}
+
+/// A reason as an attribute can hold it: not empty, not too long, without characters that XML lacks.
+fn sayable(reason: &str) -> String {
+    let legal = |c: char| match c {
+        '\t' | '\n' | '\r' => c,
+        '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
+        other if other < ' ' => '\u{fffd}',
+        other => other,
+    };
+    let mut text: String = reason.chars().map(legal).collect();
+    let mut end = REASON_BYTES_MAX.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    if text.is_empty() {
+        text.push_str("unknown");
+    }
+    text
+}
+
+/// Those that are messages of ours, and the others with the reason.
+pub(super) fn read_all(page: Vec<SqsMessage>) -> (Vec<Received>, Vec<(SqsMessage, String)>) {
+    let mut readable = Vec::new();
+    let mut unreadable = Vec::new();
+    for raw in page {
+        match read(&raw) {
+            Ok(received) => readable.push(received),
+            Err(why) => unreadable.push((raw, super::chain(&why))),
+        }
+    }
+    (readable, unreadable)
+}
+
+fn read(raw: &SqsMessage) -> Result<Received, body::Unreadable> {
+    let message = body::decode(raw.body().unwrap_or_default())?;
+    Ok(Received {
+        message,
+        receipt: receipt(raw),
+        receives: attribute(raw, &MessageSystemAttributeName::ApproximateReceiveCount).unwrap_or(1),
+        sent: sent(raw),
+    })
+}
+
+pub(super) fn receipt(raw: &SqsMessage) -> Receipt {
+    Receipt(SmolStr::from(raw.receipt_handle().unwrap_or_default()))
+}
+
+pub(super) fn sent(raw: &SqsMessage) -> Timestamp {
+    let ms = attribute(raw, &MessageSystemAttributeName::SentTimestamp);
+    Timestamp::from_ms(ms.unwrap_or(0))
+}
+
+/// A number that SQS says of a message.
+pub(super) fn attribute<T: std::str::FromStr>(
+    raw: &SqsMessage,
+    name: &MessageSystemAttributeName,
+) -> Option<T> {
+    raw.attributes()?.get(name)?.parse().ok()
+}
+
+impl Aws {
+    /// Sends messages of which no two are of one group, batches side by side; what a batch leaves undone
+    /// is sent again.
+    pub(super) async fn send_all(
+        &self,
+        queue: &str,
+        messages: Vec<Outgoing>,
+        doing: &str,
+    ) -> Result<(), Error> {
+        let mut batches: Vec<Vec<Outgoing>> = Vec::new();
+        let mut bytes = 0;
+        for message in messages {
+            bytes += message.size();
+            match batches.last_mut() {
+                Some(batch) if batch.len() < BATCH_MAX && bytes <= BATCH_BYTES_MAX => {
+                    batch.push(message);
+                }
+                Some(_) | None => {
+                    bytes = message.size();
+                    batches.push(vec![message]);
+                }
+            }
+        }
+        let mut sends = Vec::with_capacity(batches.len());
+        for batch in batches {
+            sends.push(self.send_batch(queue, batch, doing));
+        }
+        side_by_side(sends, AT_ONCE).await?;
+        Ok(())
+    }
+
+    async fn send_batch(
+        &self,
+        queue: &str,
+        mut batch: Vec<Outgoing>,
+        doing: &str,
+    ) -> Result<(), Error> {
+        for attempt in 0..ATTEMPTS_MAX {
+            let entries = batch.iter().enumerate();
+            let entries = entries.map(|(place, one)| one.entry(place));
+            let entries = entries.collect::<Result<Vec<_>, Error>>()?;
+            let request = self.sqs.send_message_batch().queue_url(queue);
+            let sent = request.set_entries(Some(entries)).send().await;
+            let left = sent.map_err(failed(doing))?.failed;
+            if let Some(refused) = left.iter().find(|one| one.sender_fault) {
+                return Err(Error::new(
+                    ErrorKind::Reject,
+                    doing.to_owned(),
+                    said(refused),
+                ));
+            }
+            batch = keep(batch, &left);
+            if batch.is_empty() {
+                return Ok(());
+            }
+            pause(attempt).await;
+        }
+        Err(unfinished(doing, batch.len()))
+    }
+
+    /// Up to `limit` messages of a queue; hidden for so many seconds, else as the queue is set up.
+    pub(super) async fn receive_from(
+        &self,
+        queue: &str,
+        limit: usize,
+        hidden_seconds: Option<i32>,
+    ) -> Result<Vec<SqsMessage>, Error> {
+        let received = self
+            .sqs
+            .receive_message()
+            .queue_url(queue)
+            .max_number_of_messages(i32::try_from(limit.min(BATCH_MAX)).unwrap_or(1))
+            .message_system_attribute_names(MessageSystemAttributeName::All)
+            .message_attribute_names("All")
+            .set_visibility_timeout(hidden_seconds)
+            .send()
+            .await;
+        let received = received.map_err(failed("receive messages from SQS"))?;
+        Ok(received.messages.unwrap_or_default())
+    }
+
+    pub(super) async fn delete_from(&self, queue: &str, receipts: &[Receipt]) -> Result<(), Error> {
+        let mut deletes = Vec::new();
+        for batch in receipts.chunks(BATCH_MAX) {
+            deletes.push(self.delete_batch(queue, batch.to_vec()));
+        }
+        side_by_side(deletes, AT_ONCE).await?;
+        Ok(())
+    }
+
+    async fn delete_batch(&self, queue: &str, mut batch: Vec<Receipt>) -> Result<(), Error> {
+        let doing = "delete messages from SQS";
+        for attempt in 0..ATTEMPTS_MAX {
+            let entries = batch.iter().enumerate().map(|(place, receipt)| {
+                DeleteMessageBatchRequestEntry::builder()
+                    .id(place.to_string())
+                    .receipt_handle(receipt.0.as_str())
+                    .build()
+                    .map_err(unbuilt)
+            });
+            let entries = entries.collect::<Result<Vec<_>, Error>>()?;
+            let request = self.sqs.delete_message_batch().queue_url(queue);
+            let sent = request.set_entries(Some(entries)).send().await;
+            batch = keep(batch, &passing(sent.map_err(failed(doing))?.failed));
+            if batch.is_empty() {
+                return Ok(());
+            }
+            pause(attempt).await;
+        }
+        Err(unfinished(doing, batch.len()))
+    }
+
+    /// Hides received messages for so many seconds from now; 0 shows them.
+    pub(super) async fn hide_in(
+        &self,
+        queue: &str,
+        receipts: &[Receipt],
+        seconds: i32,
+    ) -> Result<(), Error> {
+        let mut hides = Vec::new();
+        for batch in receipts.chunks(BATCH_MAX) {
+            hides.push(self.hide_batch(queue, batch.to_vec(), seconds));
+        }
+        side_by_side(hides, AT_ONCE).await?;
+        Ok(())
+    }
+
+    async fn hide_batch(
+        &self,
+        queue: &str,
+        mut batch: Vec<Receipt>,
+        seconds: i32,
+    ) -> Result<(), Error> {
+        let doing = "change how long messages of SQS are hidden";
+        for attempt in 0..ATTEMPTS_MAX {
+            let entries = batch.iter().enumerate().map(|(place, receipt)| {
+                ChangeMessageVisibilityBatchRequestEntry::builder()
+                    .id(place.to_string())
+                    .receipt_handle(receipt.0.as_str())
+                    .visibility_timeout(seconds)
+                    .build()
+                    .map_err(unbuilt)
+            });
+            let entries = entries.collect::<Result<Vec<_>, Error>>()?;
+            let request = self.sqs.change_message_visibility_batch().queue_url(queue);
+            let sent = request.set_entries(Some(entries)).send().await;
+            batch = keep(batch, &passing(sent.map_err(failed(doing))?.failed));
+            if batch.is_empty() {
+                return Ok(());
+            }
+            pause(attempt).await;
+        }
+        Err(unfinished(doing, batch.len()))
+    }
+
+    /// How many messages are visible and how many in flight.
+    async fn counts(&self, queue: &str) -> Result<(u64, u64), Error> {
+        let names = [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        ];
+        let asked = self
+            .sqs
+            .get_queue_attributes()
+            .queue_url(queue)
+            .set_attribute_names(Some(names.to_vec()))
+            .send()
+            .await
+            .map_err(failed("ask SQS how many messages there are"))?;
+        let [visible, in_flight] = names.map(|name| {
+            let all = asked.attributes();
+            all.and_then(|all| all.get(&name)?.parse().ok())
+                .unwrap_or(0)
+        });
+        Ok((visible, in_flight))
+    }
+
+    /// Moves messages that say nothing to us to the dead-letter queue: left where they are, they would
+    /// hold their groups up until their receives are spent.
+    async fn park_unreadable(&self, unreadable: Vec<(SqsMessage, String)>) -> Result<(), Error> {
+        if unreadable.is_empty() {
+            return Ok(());
+        }
+        let receipts: Vec<Receipt> = unreadable.iter().map(|(raw, _)| receipt(raw)).collect();
+        let letters = unreadable.into_iter();
+        let letters = letters.map(|(raw, why)| (raw.body.unwrap_or_default(), why));
+        self.park_texts(letters.collect()).await?;
+        self.delete(&receipts).await
+    }
+
+    /// Puts texts that say nothing to us into the dead-letter queue, each with the reason.
+    ///
+    /// # Errors
+    /// The queue failed.
+    pub async fn park_texts(&self, texts: Vec<(String, String)>) -> Result<(), Error> {
+        let doing = "send messages to the dead-letter queue";
+        let now = self.clock.now();
+        let outgoing = texts.into_iter().map(|(text, why)| {
+            let raw = Outgoing {
+                group_id: String::new(),
+                deduplication_id: EventHash::of("", &text).to_string(),
+                body: text,
+                reason: None,
+            };
+            raw.parked(&why, now)
+        });
+        let outgoing = outgoing.collect();
+        self.send_all(&self.names.dlq_url, outgoing, doing).await
+    }
+}
+
+/// Those of a batch that it left undone.
+fn keep<T>(batch: Vec<T>, left: &[BatchResultErrorEntry]) -> Vec<T> {
+    let is_left = |place: usize| left.iter().any(|one| one.id == place.to_string());
+    let numbered = batch.into_iter().enumerate();
+    numbered
+        .filter(|(place, _)| is_left(*place))
+        .map(|(_, one)| one)
+        .collect()
+}
+
+/// Those that are worth another try. A receipt that is no longer valid is not: somebody else has the
+/// message, or it is gone.
+fn passing(mut left: Vec<BatchResultErrorEntry>) -> Vec<BatchResultErrorEntry> {
+    left.retain(|one| !one.sender_fault);
+    left
+}
+
+fn said(refused: &BatchResultErrorEntry) -> String {
+    let message = refused.message().unwrap_or("no reason given");
+    format!("{}: {message}", refused.code)
+}

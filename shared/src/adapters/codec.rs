@@ -1,0 +1,171 @@
+//! Stored records of entries: a format number, then `postcard` of the structs below, as an LZ4 block where there
+//! is much of it. Formats only grow: a change gets a new number, and the old one stays readable.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
+
+use crate::model::{Entry, Event, EventHash, Group, Payload, Sequence, Timestamp};
+
+/// Why a stored record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("the record's format {0} is not known to this version")]
+    Format(u8),
+    #[error("the record is empty")]
+    Empty,
+    #[error("the record claims {0} bytes")]
+    TooLarge(usize),
+    #[error("the record is damaged")]
+    Damaged(#[from] postcard::Error),
+    #[error("the record is damaged")]
+    Packed(#[from] lz4_flex::block::DecompressError),
+}
+
+const FORMAT_1: u8 = 1;
+const FORMAT_1_LZ4: u8 = 2;
+/// No record is larger; a damaged one must not claim all memory.
+const RECORD_BYTES_MAX: usize = 1 << 30;
+
+#[derive(Serialize, Deserialize)]
+struct EntryV1<'a> {
+    recorded: i64,
+    hash: [u8; 16],
+    time: i64,
+    below_ms: u32,
+    names_tenant: bool,
+    names_partition_key: bool,
+    #[serde(borrow)]
+    source: Cow<'a, str>,
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    sequence: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    subject: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    traceparent: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    content_type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: PayloadV1<'a>,
+    extensions: Cow<'a, BTreeMap<SmolStr, Box<str>>>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum PayloadV1<'a> {
+    None,
+    Json(#[serde(borrow)] Cow<'a, str>),
+    Base64(#[serde(borrow)] Cow<'a, str>),
+}
+
+/// Encodes entries of one group, which is not part of the record.
+pub(super) fn encode_entries<'e>(
+    entries: impl IntoIterator<Item = &'e Entry>,
+) -> Result<Vec<u8>, Unreadable> {
+    let records: Vec<EntryV1<'_>> = entries.into_iter().map(record).collect();
+    encode(&records)
+}
+
+/// Adds the entries of a record of `group` to `entries`.
+pub(super) fn decode_entries_into(
+    group: &Group,
+    bytes: &[u8],
+    entries: &mut Vec<Entry>,
+) -> Result<(), Unreadable> {
+    let bytes = unpack(bytes)?;
+    let records: Vec<EntryV1<'_>> = postcard::from_bytes(&bytes)?;
+    entries.extend(records.into_iter().map(|record| entry(group, record)));
+    Ok(())
+}
+
+fn record(entry: &Entry) -> EntryV1<'_> {
+    let event = &entry.event;
+    EntryV1 {
+        recorded: entry.recorded.ms(),
+        hash: entry.hash.0.to_le_bytes(),
+        time: event.time.ms(),
+        below_ms: event.below_ms,
+        names_tenant: event.tenant.is_some(),
+        names_partition_key: event.partition_key.is_some(),
+        source: Cow::Borrowed(&event.source),
+        id: Cow::Borrowed(&event.id),
+        kind: Cow::Borrowed(&event.kind),
+        sequence: event
+            .sequence
+            .as_ref()
+            .map(|sequence| Cow::Borrowed(sequence.0.as_str())),
+        subject: event.subject.as_deref().map(Cow::Borrowed),
+        traceparent: event.traceparent.as_deref().map(Cow::Borrowed),
+        content_type: event.content_type.as_deref().map(Cow::Borrowed),
+        data: match &event.data {
+            Payload::None => PayloadV1::None,
+            Payload::Json(text) => PayloadV1::Json(Cow::Borrowed(text)),
+            Payload::Base64(text) => PayloadV1::Base64(Cow::Borrowed(text)),
+        },
+        extensions: Cow::Borrowed(&event.extensions),
+    }
+}
+
+fn entry(group: &Group, record: EntryV1<'_>) -> Entry {
+    let text = |text: Cow<'_, str>| SmolStr::from(text);
+    Entry {
+        group: group.clone(),
+        event: Event {
+            source: text(record.source),
+            id: text(record.id),
+            kind: text(record.kind),
+            time: Timestamp::from_ms(record.time),
+            below_ms: record.below_ms,
+            sequence: record.sequence.map(|sequence| Sequence(text(sequence))),
+            subject: record.subject.map(text),
+            tenant: record.names_tenant.then(|| group.tenant.clone()),
+            partition_key: record.names_partition_key.then(|| group.key.clone()),
+            traceparent: record.traceparent.map(text),
+            content_type: record.content_type.map(text),
+            data: match record.data {
+                PayloadV1::None => Payload::None,
+                PayloadV1::Json(text) => Payload::Json(text.into()),
+                PayloadV1::Base64(text) => Payload::Base64(text.into()),
+            },
+            extensions: record.extensions.into_owned(),
+        },
+        recorded: Timestamp::from_ms(record.recorded),
+        hash: EventHash(u128::from_le_bytes(record.hash)),
+    }
+}
+
+/// Events of one group are much alike; small records are not worth the trouble.
+const COMPRESSED_FROM: usize = 256;
+
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Unreadable> {
+    let plain = postcard::to_extend(value, vec![FORMAT_1])?;
+    if plain.len() < COMPRESSED_FROM {
+        return Ok(plain);
+    }
+    let mut packed = vec![FORMAT_1_LZ4];
+    packed.extend(lz4_flex::compress_prepend_size(
+        plain.get(1..).unwrap_or_default(),
+    ));
+    Ok(packed)
+}
+
+/// The `postcard` bytes of a record.
+pub(super) fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Unreadable> {
+    match bytes.split_first() {
+        Some((&FORMAT_1, rest)) => Ok(Cow::Borrowed(rest)),
+        Some((&FORMAT_1_LZ4, rest)) => {
+            let (size, _) = lz4_flex::block::uncompressed_size(rest)?;
+            if size > RECORD_BYTES_MAX {
+                return Err(Unreadable::TooLarge(size));
+            }
+            Ok(Cow::Owned(lz4_flex::decompress_size_prepended(rest)?))
+        }
+        Some((&other, _)) => Err(Unreadable::Format(other)),
+        None => Err(Unreadable::Empty),
+    }
+}

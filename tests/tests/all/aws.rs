@@ -1,0 +1,157 @@
+//! The contract suites over SQS and DynamoDB, and what only those promise.
+//!
+//! Tested against ministack, an emulator that speaks the same protocols.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use foldback_tests::contract::Fixture;
+use foldback_tests::servers::{Ministack, Policies, aws_call};
+use serde_json::json;
+use shared::adapters::SystemClock;
+use shared::adapters::aws::{Access, Aws, Names};
+use shared::model::Timestamp;
+use shared::ports::Clock;
+
+/// The machine's clock, so far ahead as the emulator's.
+#[derive(Default)]
+struct Ahead(AtomicI64);
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus_ms(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Events and messages on AWS: an emulator of its own, since its clock is put forward.
+pub(crate) struct OnAws {
+    ports: Aws,
+    server: Ministack,
+    clock: Arc<Ahead>,
+}
+
+/// Makes the queues and tables of a stack, as the template has them.
+pub(crate) fn set_up(server: &Ministack, visibility_ms: i64, receives_max: u32) -> Names {
+    let endpoint = server.endpoint();
+    let fifo = |name: &str, more: serde_json::Value| {
+        let mut attributes = json!({
+            "FifoQueue": "true",
+            "DeduplicationScope": "messageGroup",
+            "FifoThroughputLimit": "perMessageGroupId",
+            "VisibilityTimeout": (visibility_ms / 1_000).to_string(),
+        });
+        for (name, value) in more.as_object().expect("an object") {
+            attributes[name] = value.clone();
+        }
+        let input = json!({ "QueueName": name, "Attributes": attributes });
+        let made = aws_call(&endpoint, "AmazonSQS.CreateQueue", &input);
+        made["QueueUrl"].as_str().expect("a URL").to_owned()
+    };
+    let dlq_url = fifo("actions-dlq.fifo", json!({}));
+    let input = json!({ "QueueUrl": dlq_url, "AttributeNames": ["QueueArn"] });
+    let asked = aws_call(&endpoint, "AmazonSQS.GetQueueAttributes", &input);
+    let target = asked["Attributes"]["QueueArn"].clone();
+    let redrive = json!({ "deadLetterTargetArn": target, "maxReceiveCount": receives_max });
+    let queue_url = fifo(
+        "actions.fifo",
+        json!({ "RedrivePolicy": redrive.to_string() }),
+    );
+    for table in ["journal", "state"] {
+        let input = json!({
+            "TableName": table,
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [
+                { "AttributeName": "pk", "AttributeType": "S" },
+                { "AttributeName": "sk", "AttributeType": "S" },
+            ],
+            "KeySchema": [
+                { "AttributeName": "pk", "KeyType": "HASH" },
+                { "AttributeName": "sk", "KeyType": "RANGE" },
+            ],
+        });
+        let _made = aws_call(&endpoint, "DynamoDB_20120810.CreateTable", &input);
+    }
+    Names {
+        journal_table: "journal".to_owned(),
+        state_table: "state".to_owned(),
+        queue_url,
+        dlq_url,
+        receives_max,
+    }
+}
+
+/// The ports of what [`set_up`] made.
+pub(crate) fn connect(server: &Ministack, names: Names) -> Aws {
+    let keys = ("test", "test");
+    let access = Access::with_keys("us-east-1", Some(server.endpoint()), keys, None);
+    Aws::new(&access.config(), names)
+}
+
+impl Fixture for OnAws {
+    type Ports = Aws;
+
+    const VISIBILITY_MS: i64 = 30_000;
+    const RECEIVES_MAX: u32 = 3;
+
+    async fn fresh() -> Self {
+        let server = Ministack::start(Policies::Ignored);
+        let names = set_up(&server, Self::VISIBILITY_MS, Self::RECEIVES_MAX);
+        let clock = Arc::new(Ahead::default());
+        let ports = connect(&server, names).with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
+        Self {
+            ports,
+            server,
+            clock,
+        }
+    }
+
+    fn ports(&self) -> &Aws {
+        &self.ports
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    async fn pass(&mut self, ms: i64) {
+        self.server.pass(ms);
+        self.clock
+            .0
+            .store(self.server.ahead_ms(), Ordering::Relaxed);
+    }
+
+    async fn reopen(&mut self) {
+        let names = self.ports.names().clone();
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        self.ports = connect(&self.server, names).with_clock(clock);
+    }
+
+    fn run(check: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+            .block_on(check);
+    }
+}
+
+mod journal {
+    foldback_tests::journal_suite!(super::OnAws);
+}
+
+mod identities {
+    foldback_tests::identities_suite!(super::OnAws);
+}
+
+mod queue {
+    foldback_tests::queue_suite!(super::OnAws);
+}
+
+mod queue_deduplication {
+    foldback_tests::queue_deduplication_suite!(super::OnAws);
+}
+
+mod queue_failures {
+    foldback_tests::queue_failures_suite!(super::OnAws);
+}
