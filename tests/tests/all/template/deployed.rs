@@ -71,67 +71,13 @@ fn deployed() -> (Stack, Value) {
 fn the_emulator_takes_the_template() {
     let (stack, there) = deployed();
     assert_eq!(there["stack"], "CREATE_COMPLETE");
-    let dlq = "arn:aws:sqs:us-east-1:000000000000:foldback-actions-dlq.fifo";
-    let actions = json!({
-        "FifoQueue": "true",
-        "FifoThroughputLimit": "perMessageGroupId",
-        "DeduplicationScope": "messageGroup",
-        "SqsManagedSseEnabled": "true",
-        "VisibilityTimeout": "360",
-        "RedrivePolicy": { "deadLetterTargetArn": dlq, "maxReceiveCount": "3" },
-    });
-    assert_eq!(there["queues"]["foldback-actions.fifo"], actions);
-    let names: Vec<_> = there["queues"]
-        .as_object()
-        .expect("queues")
-        .keys()
-        .collect();
-    let expected = [
-        "foldback-actions-dlq.fifo",
-        "foldback-actions.fifo",
-        "foldback-replay",
-        "foldback-replay-dlq",
-        "foldback-schedules-dlq",
-    ];
-    assert_eq!(names, expected);
-    let mapping = |queue: &str, function: &str, batch: u32| {
-        json!([
-            queue,
-            function,
-            batch,
-            7,
-            ["ReportBatchItemFailures"],
-            "Enabled"
-        ])
-    };
-    assert_eq!(
-        there["mappings"],
-        json!([
-            mapping("foldback-actions.fifo", "foldback-process", 10),
-            mapping("foldback-replay", "foldback-replay", 1),
-        ])
-    );
-    let schedule = |function: &str, expression: &str, input: &str| {
-        json!([function, expression, input, 10, "foldback-schedules-dlq"])
-    };
-    assert_eq!(
-        there["schedules"],
-        json!([
-            schedule(
-                "foldback-replay",
-                "cron(17 3 * * ? *)",
-                r#"{"mode":"report"}"#
-            ),
-            schedule("foldback-report", "rate(1 hour)", "{}"),
-        ])
-    );
+    queues_are_there(&there);
+    calls_are_there(&there);
     let keys = json!({ "pk": "HASH", "sk": "RANGE" });
     for output in ["JournalTable", "StateTable"] {
         let name = stack.outputs().get(output).expect(output);
-        assert_eq!(
-            there["tables"][name],
-            json!([keys, "PAY_PER_REQUEST", true])
-        );
+        let table = json!([keys, "PAY_PER_REQUEST", true]);
+        assert_eq!(there["tables"][name], table);
     }
     let logs = json!({
         "/aws/lambda/foldback-ingest": 14,
@@ -143,4 +89,50 @@ fn the_emulator_takes_the_template() {
     assert_eq!(there["alarms"], 14);
     let url = stack.outputs().get("IngestUrl");
     assert_eq!(there["url"].as_str(), url.map(String::as_str));
+}
+
+fn queues_are_there(there: &Value) {
+    let dlq = "arn:aws:sqs:us-east-1:000000000000:foldback-actions-dlq.fifo";
+    let actions = json!({
+        "FifoQueue": "true",
+        "FifoThroughputLimit": "perMessageGroupId",
+        "DeduplicationScope": "messageGroup",
+        "SqsManagedSseEnabled": "true",
+        "VisibilityTimeout": "360",
+        "RedrivePolicy": { "deadLetterTargetArn": dlq, "maxReceiveCount": "3" },
+    });
+    assert_eq!(there["queues"]["foldback-actions.fifo"], actions);
+    let queues = there["queues"].as_object().expect("queues");
+    let names: Vec<_> = queues.keys().collect();
+    let expected = [
+        "foldback-actions-dlq.fifo",
+        "foldback-actions.fifo",
+        "foldback-replay",
+        "foldback-replay-dlq",
+        "foldback-schedules-dlq",
+    ];
+    assert_eq!(names, expected);
+}
+
+/// What calls a function: a queue, or a schedule.
+fn calls_are_there(there: &Value) {
+    let mapping = |queue: &str, function: &str, batch: u32| {
+        let partial = ["ReportBatchItemFailures"];
+        json!([queue, function, batch, 7, partial, "Enabled"])
+    };
+    let mappings = json!([
+        mapping("foldback-actions.fifo", "foldback-process", 10),
+        mapping("foldback-replay", "foldback-replay", 1),
+    ]);
+    assert_eq!(there["mappings"], mappings);
+    let schedule = |function: &str, expression: &str, input: &str| {
+        json!([function, expression, input, 10, "foldback-schedules-dlq"])
+    };
+    let replay = schedule(
+        "foldback-replay",
+        "cron(17 3 * * ? *)",
+        r#"{"mode":"report"}"#,
+    );
+    let report = schedule("foldback-report", "rate(1 hour)", "{}");
+    assert_eq!(there["schedules"], json!([replay, report]));
 }

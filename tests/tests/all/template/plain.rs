@@ -1,4 +1,4 @@
-//! A template in plain CloudFormation, and what is asked of it.
+//! A template in plain `CloudFormation`, and what is asked of it.
 
 use foldback_tests::servers::stack::{template_path, translate};
 use serde_json::Value;
@@ -29,7 +29,7 @@ pub(super) fn everything_on(texts: &[String]) -> Vec<Plain> {
         .collect()
 }
 
-/// A template in plain CloudFormation.
+/// A template in plain `CloudFormation`.
 #[derive(Debug)]
 pub(super) struct Plain(pub(super) Value);
 
