@@ -10,6 +10,8 @@ mod joined;
 #[cfg(feature = "mongo")]
 pub mod mongo;
 mod remembered_secrets;
+#[cfg(feature = "aws")]
+pub mod stack;
 mod system_clock;
 
 pub use joined::Joined;

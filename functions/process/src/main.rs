@@ -1,0 +1,15 @@
+//! Lambda function `process`: takes batches of the actions queue and brings their rows to the fold.
+
+use lambda_runtime::{LambdaEvent, run, service_fn, tracing};
+use shared::adapters::stack::Stack;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    tracing::init_default_subscriber();
+    let stack = &Stack::from_env()?;
+    let handle = async |event: LambdaEvent<_>| {
+        let (batch, context) = event.into_parts();
+        foldback_process::handle(stack, batch, context.deadline).await
+    };
+    run(service_fn(handle)).await
+}

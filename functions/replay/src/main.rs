@@ -1,0 +1,16 @@
+//! Lambda function `replay`: folds groups anew and compares them with their rows, on schedule, on
+//! request, and partition by partition.
+
+use lambda_runtime::{LambdaEvent, run, service_fn, tracing};
+use shared::adapters::stack::Stack;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    tracing::init_default_subscriber();
+    let stack = &Stack::from_env()?;
+    let handle = async |event: LambdaEvent<_>| {
+        let (input, context) = event.into_parts();
+        foldback_replay::handle(stack, input, context.deadline).await
+    };
+    run(service_fn(handle)).await
+}
