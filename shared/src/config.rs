@@ -116,17 +116,6 @@ impl Config {
     }
 }
 
-/// A variable that the settings name: a secret of a test stack.
-///
-/// # Errors
-/// It is not set, or empty. What it holds is not said.
-pub fn variable(name: &str) -> Result<String, Error> {
-    #[expect(clippy::disallowed_methods, reason = "this is where it is read")]
-    let text = std::env::var(name).ok();
-    text.filter(|text| !text.is_empty())
-        .ok_or_else(|| wrong(name, "it is not set"))
-}
-
 fn wrong(name: &str, why: &str) -> Error {
     let doing = format!("read the environment variable {name}");
     Error::new(ErrorKind::Reject, doing, why.to_owned())

@@ -1,7 +1,8 @@
 //! Lambda function `process`: takes batches of the actions queue and brings their rows to the fold.
 
-use lambda_runtime::{LambdaEvent, run, service_fn, tracing};
+use lambda_runtime::{Diagnostic, LambdaEvent, run, service_fn, tracing};
 use shared::adapters::stack::Stack;
+use shared::ports::Error;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
@@ -9,7 +10,17 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let stack = &Stack::from_env()?;
     let handle = async |event: LambdaEvent<_>| {
         let (batch, context) = event.into_parts();
-        foldback_process::handle(stack, batch, context.deadline).await
+        foldback_process::handle(stack, batch, context.deadline)
+            .await
+            .map_err(diagnostic)
     };
     run(service_fn(handle)).await
+}
+
+/// A failure as Lambda and the log show it: what was being done, and every cause.
+fn diagnostic(error: Error) -> Diagnostic {
+    Diagnostic {
+        error_type: format!("{:?}", error.kind()),
+        error_message: error.chain(),
+    }
 }

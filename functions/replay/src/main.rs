@@ -1,8 +1,9 @@
 //! Lambda function `replay`: folds groups anew and compares them with their rows, on schedule, on
 //! request, and partition by partition.
 
-use lambda_runtime::{LambdaEvent, run, service_fn, tracing};
+use lambda_runtime::{Diagnostic, LambdaEvent, run, service_fn, tracing};
 use shared::adapters::stack::Stack;
+use shared::ports::Error;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
@@ -10,7 +11,17 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let stack = &Stack::from_env()?;
     let handle = async |event: LambdaEvent<_>| {
         let (input, context) = event.into_parts();
-        foldback_replay::handle(stack, input, context.deadline).await
+        foldback_replay::handle(stack, input, context.deadline)
+            .await
+            .map_err(diagnostic)
     };
     run(service_fn(handle)).await
+}
+
+/// A failure as Lambda and the log show it: what was being done, and every cause.
+fn diagnostic(error: Error) -> Diagnostic {
+    Diagnostic {
+        error_type: format!("{:?}", error.kind()),
+        error_message: error.chain(),
+    }
 }

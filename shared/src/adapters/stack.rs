@@ -1,5 +1,4 @@
-//! A stack as its functions see it: events and messages on AWS and, with the feature `mongo`, rows in
-//! MongoDB.
+//! A stack as its functions see it: events and messages on AWS, rows in MongoDB.
 
 use std::sync::Arc;
 
@@ -68,7 +67,9 @@ impl Stack {
             .get_or_try_init(|| async {
                 let uri = match &self.config.mongodb {
                     Some(MongoUri::Plain(uri)) => uri.clone(),
-                    Some(MongoUri::Secret(id)) => self.aws.secret_text(id).await?,
+                    Some(MongoUri::Secret(id)) => {
+                        self.aws.secret_text(id).await?.reveal().to_owned()
+                    }
                     None => {
                         let why = "neither FOLDBACK_MONGODB_SECRET nor FOLDBACK_MONGODB is set";
                         return Err(Error::new(ErrorKind::Reject, "connect to MongoDB", why));

@@ -8,6 +8,7 @@ mod ministack;
 mod proxy;
 mod python;
 mod secantus;
+pub mod stack;
 
 pub use aws_call::aws_call;
 pub use ministack::{Ministack, Policies};
