@@ -9,7 +9,11 @@ pub mod embedded;
 mod joined;
 #[cfg(feature = "mongo")]
 pub mod mongo;
+mod remembered_secrets;
+#[cfg(feature = "aws")]
+pub mod stack;
 mod system_clock;
 
 pub use joined::Joined;
+pub use remembered_secrets::RememberedSecrets;
 pub use system_clock::SystemClock;

@@ -12,6 +12,7 @@ mod legacy;
 mod queue;
 mod rejects;
 mod reports;
+mod secrets;
 mod settings_versions;
 mod tables;
 mod waiting;
@@ -26,6 +27,7 @@ pub use legacy::{LegacyRow, LegacyTables};
 pub use queue::{Letter, Message, Queue, Receipt, Received};
 pub use rejects::Rejects;
 pub use reports::Reports;
+pub use secrets::Secrets;
 pub use settings_versions::SettingsVersions;
 pub use tables::{
     Added, Committed, ConversionPage, ConversionQuery, Cursor, HistoryVersion, Reading, Tables,

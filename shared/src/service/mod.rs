@@ -1,14 +1,18 @@
-//! Ingest, process, replay, report and adopt over the ports. I/O orchestration; the rules are in
+//! Ingest, webhooks, process, replay, report and adopt over the ports. I/O orchestration; the rules are in
 //! [`flow`](crate::flow).
 
 mod adopt;
+mod apart;
 mod ingest;
 mod process;
 mod replay;
 mod report;
+mod webhook;
 
 pub use adopt::{Adopt, Adopted, Refused};
-pub use ingest::{Ingested, accept, ingest};
+pub use apart::{Apart, process_apart};
+pub use ingest::{Duplicates, Ingested, accept, ingest};
 pub use process::{Processed, process};
 pub use replay::{Mode, Pages, Parked, Place, Replay, Replayed, Scope, parked_events};
 pub use report::report;
+pub use webhook::{TakenIn, take_in};
