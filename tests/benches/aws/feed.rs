@@ -192,10 +192,17 @@ fn asked(server: &Ministack) -> BTreeMap<String, Asked> {
     let endpoint = server.endpoint();
     let host = endpoint.strip_prefix("http://").expect("an http endpoint");
     let mut stream = TcpStream::connect(host).expect("the emulator");
-    write!(stream, "GET /_asked HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("sent");
+    write!(
+        stream,
+        "GET /_asked HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    )
+    .expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
-    let body = answer.find('{').and_then(|at| answer.get(at..)).expect("JSON");
+    let body = answer
+        .find('{')
+        .and_then(|at| answer.get(at..))
+        .expect("JSON");
     let end = body.rfind('}').expect("JSON");
     serde_json::from_str(body.get(..=end).expect("JSON")).expect("JSON")
 }

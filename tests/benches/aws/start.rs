@@ -118,7 +118,13 @@ fn node() -> PathBuf {
     fs::create_dir_all(&directory).expect("a directory");
     if !directory.join("node_modules/mongodb").exists() {
         let installed = Command::new("npm")
-            .args(["install", "--no-save", "--no-audit", "--no-fund", "--prefix"])
+            .args([
+                "install",
+                "--no-save",
+                "--no-audit",
+                "--no-fund",
+                "--prefix",
+            ])
             .arg(&directory)
             .args(PACKAGES)
             .stdout(Stdio::null())
