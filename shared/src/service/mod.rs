@@ -1,14 +1,16 @@
-//! Ingest, process, replay, report and adopt over the ports. I/O orchestration; the rules are in
-//! [`flow`](crate::flow).
+//! Ingest, process, replay, report and adopt over the ports, and the settings that they go by. I/O
+//! orchestration; the rules are in [`flow`](crate::flow).
 
 mod adopt;
 mod ingest;
 mod process;
 mod replay;
 mod report;
+mod settings_cache;
 
 pub use adopt::{Adopt, Adopted, Refused};
 pub use ingest::{Ingested, accept, ingest};
 pub use process::{Processed, process};
 pub use replay::{Mode, Pages, Parked, Place, Replay, Replayed, Scope, parked_events};
 pub use report::report;
+pub use settings_cache::SettingsCache;

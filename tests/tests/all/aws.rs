@@ -155,3 +155,11 @@ mod queue_deduplication {
 mod queue_failures {
     foldback_tests::queue_failures_suite!(super::OnAws);
 }
+
+mod settings_versions {
+    foldback_tests::settings_versions_suite!(super::OnAws);
+}
+
+mod locks {
+    foldback_tests::locks_suite!(super::OnAws);
+}

@@ -1,8 +1,11 @@
 use std::error::Error as StdError;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 
 use crate::ports::{Error, ErrorKind};
+
+use super::item::Item;
 
 /// Codes of failures that pass by themselves, beside those that come with a status of 500 or more:
 /// throttling of DynamoDB and SQS, too much in flight, two transactions at once.
@@ -32,6 +35,16 @@ where
 {
     let doing = doing.to_owned();
     move |error| Error::new(kind(&error), doing.clone(), error)
+}
+
+/// The item over which the condition of a put did not hold; only where the put asked to be told.
+pub(super) fn refused_over(error: &PutItemError) -> Option<&Item> {
+    if error.is_conditional_check_failed_exception()
+        && let PutItemError::ConditionalCheckFailedException(failure) = error
+    {
+        return failure.item();
+    }
+    None
 }
 
 /// A batch of which some entries failed to the last.

@@ -5,6 +5,7 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use crate::model::{Entry, Group};
 use crate::ports::{Error, ErrorKind};
 
+use super::failure::refused_over;
 use super::item::{Item, bytes, bytes_of, item, text, text_of};
 use super::{Aws, failed};
 
@@ -62,7 +63,7 @@ impl Aws {
             Ok(_) => return Ok((place, Claimed::Won)),
             Err(error) => error,
         };
-        let Some(held) = error.as_service_error().and_then(condition_failed) else {
+        let Some(held) = error.as_service_error().and_then(refused_over) else {
             return Err(failed(DOING)(error));
         };
         let held = read(held)?;
@@ -71,17 +72,6 @@ impl Aws {
         }
         Ok((place, Claimed::Lost(held)))
     }
-}
-
-fn condition_failed(error: &aws_sdk_dynamodb::operation::put_item::PutItemError) -> Option<&Item> {
-    if error.is_conditional_check_failed_exception()
-        && let aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(
-            failure,
-        ) = error
-    {
-        return failure.item();
-    }
-    None
 }
 
 fn read(item: &Item) -> Result<Claim, Error> {

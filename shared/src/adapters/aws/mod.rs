@@ -11,8 +11,10 @@ mod groups;
 mod identities;
 mod item;
 mod journal;
+mod locks;
 mod pause;
 mod queue;
+mod settings_versions;
 
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
