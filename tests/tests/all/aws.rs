@@ -88,6 +88,13 @@ pub(crate) fn connect(server: &Ministack, names: Names) -> Aws {
     Aws::new(&access.config(), names)
 }
 
+impl OnAws {
+    /// Where the emulator listens.
+    pub(crate) fn endpoint(&self) -> String {
+        self.server.endpoint()
+    }
+}
+
 impl Fixture for OnAws {
     type Ports = Aws;
 
