@@ -16,10 +16,12 @@
 //! | [`ports`] | what the services need of the world, one trait a file |
 //! | [`service`] | ingest, process, replay, report and adopt over the ports; no rules |
 //! | [`adapters`] | the ports over real stores, each behind a cargo feature |
+//! | [`config`] | what a function is told by its environment |
 //!
 //! The first five are pure: no async, clock, randomness, environment or SDK type.
 
 pub mod adapters;
+pub mod config;
 pub mod flow;
 pub mod handlers;
 pub mod model;

@@ -9,6 +9,8 @@ pub mod embedded;
 mod joined;
 #[cfg(feature = "mongo")]
 pub mod mongo;
+#[cfg(all(feature = "aws", feature = "mongo"))]
+pub mod stack;
 mod system_clock;
 
 pub use joined::Joined;

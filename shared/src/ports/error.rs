@@ -35,6 +35,13 @@ impl Error {
         }
     }
 
+    /// What was being done and why it failed, cause by cause, in one line.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let causes = std::iter::successors(self.source(), |cause| (*cause).source());
+        causes.fold(self.to_string(), |said, cause| format!("{said}: {cause}"))
+    }
+
     /// What the caller should do.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

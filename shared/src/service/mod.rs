@@ -2,6 +2,7 @@
 //! orchestration; the rules are in [`flow`](crate::flow).
 
 mod adopt;
+mod apart;
 mod ingest;
 mod process;
 mod replay;
@@ -9,6 +10,7 @@ mod report;
 mod settings_cache;
 
 pub use adopt::{Adopt, Adopted, Refused};
+pub use apart::{Apart, process_apart};
 pub use ingest::{Ingested, accept, ingest};
 pub use process::{Processed, process};
 pub use replay::{Mode, Pages, Parked, Place, Replay, Replayed, Scope, parked_events};

@@ -78,7 +78,8 @@ impl fmt::Display for Scope {
 }
 
 /// What a replay came to.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Replayed {
     /// Groups looked at.
     pub groups: u64,

@@ -50,12 +50,12 @@ impl Aws {
             let text = raw.body().unwrap_or_default();
             let own = body::decode(text).ok();
             let first = attribute::<String>(raw, &MessageSystemAttributeName::MessageGroupId);
+            let group = own.map_or_else(
+                || first.unwrap_or_default(),
+                |message| body::group_id(&message.group),
+            );
             let outgoing = Outgoing {
-                group_id: own.map_or_else(
-                    || first.unwrap_or_default(),
-                    |message| body::group_id(&message.group),
-                ),
-                deduplication_id: EventHash::of(text, &id.to_string()).to_string(),
+                fifo: Some((group, EventHash::of(text, &id.to_string()).to_string())),
                 body: text.to_owned(),
                 reason: None,
             };

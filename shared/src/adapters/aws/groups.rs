@@ -57,7 +57,8 @@ impl Aws {
             item.insert("key".to_owned(), text(group.key.as_str()));
             item
         });
-        self.put_all(items.collect(), DOING).await?;
+        let table = &self.names.journal_table;
+        self.put_all(table, items.collect(), DOING).await?;
         let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
         if listed.len() + unknown.len() > LISTED_MAX {
             listed.clear();
@@ -105,7 +106,12 @@ impl Aws {
     }
 
     /// Puts items whatever stands there, batches side by side; what a batch leaves undone is sent again.
-    pub(super) async fn put_all(&self, items: Vec<Item>, doing: &str) -> Result<(), Error> {
+    pub(super) async fn put_all(
+        &self,
+        table: &str,
+        items: Vec<Item>,
+        doing: &str,
+    ) -> Result<(), Error> {
         let mut batches: Vec<Vec<WriteRequest>> = Vec::new();
         for item in items {
             let put = PutRequest::builder().set_item(Some(item)).build();
@@ -118,18 +124,23 @@ impl Aws {
         }
         let mut puts = Vec::with_capacity(batches.len());
         for batch in batches {
-            puts.push(self.put_batch(batch, doing));
+            puts.push(self.put_batch(table, batch, doing));
         }
         side_by_side(puts, AT_ONCE).await?;
         Ok(())
     }
 
-    async fn put_batch(&self, mut batch: Vec<WriteRequest>, doing: &str) -> Result<(), Error> {
+    async fn put_batch(
+        &self,
+        table: &str,
+        mut batch: Vec<WriteRequest>,
+        doing: &str,
+    ) -> Result<(), Error> {
         for attempt in 0..ATTEMPTS_MAX {
             let written = self
                 .dynamo
                 .batch_write_item()
-                .request_items(&self.names.journal_table, batch)
+                .request_items(table, batch)
                 .send()
                 .await
                 .map_err(failed(doing))?;

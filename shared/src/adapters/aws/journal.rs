@@ -181,7 +181,8 @@ impl Aws {
         }
         // A group that is listed and has no entries does no harm; one that is not listed is not replayed.
         self.list_groups(groups).await?;
-        self.put_all(items, "append to the journal in DynamoDB")
+        let table = &self.names.journal_table;
+        self.put_all(table, items, "append to the journal in DynamoDB")
             .await?;
         Ok(known)
     }

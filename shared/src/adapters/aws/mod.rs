@@ -6,6 +6,8 @@
 
 mod body;
 mod dead_letters;
+mod delivery;
+mod emf;
 mod failure;
 mod groups;
 mod identities;
@@ -14,6 +16,8 @@ mod journal;
 mod locks;
 mod pause;
 mod queue;
+mod runs;
+mod secrets;
 mod settings_versions;
 
 use std::collections::BTreeSet;
@@ -35,6 +39,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use crate::adapters::SystemClock;
 use crate::model::Group;
 use crate::ports::{Clock, Error, ErrorKind};
+
+pub use delivery::{Delivered, Delivery};
+pub use emf::{Metric, metrics_line};
+pub use runs::{Part, PartOfRun, Run, RunState};
 
 use failure::failed;
 
@@ -63,6 +71,7 @@ pub struct Names {
 pub struct Aws {
     sqs: aws_sdk_sqs::Client,
     dynamo: aws_sdk_dynamodb::Client,
+    secrets: aws_sdk_secretsmanager::Client,
     names: Names,
     clock: Arc<dyn Clock>,
     /// Groups that are known to stand in the list of groups.
@@ -86,6 +95,7 @@ impl Aws {
         Self {
             sqs: aws_sdk_sqs::Client::new(config),
             dynamo: aws_sdk_dynamodb::Client::new(config),
+            secrets: aws_sdk_secretsmanager::Client::new(config),
             names,
             clock: Arc::new(SystemClock),
             listed: Arc::default(),

@@ -126,8 +126,8 @@ impl Waiting for Aws {
 
 /// A message as it goes out.
 pub(super) struct Outgoing {
-    pub(super) group_id: String,
-    pub(super) deduplication_id: String,
+    /// Message group and deduplication id; only a FIFO queue takes them.
+    pub(super) fifo: Option<(String, String)>,
     pub(super) body: String,
     pub(super) reason: Option<String>,
 }
@@ -144,11 +144,22 @@ impl Outgoing {
             return Err(Error::new(ErrorKind::Reject, doing.to_owned(), why));
         }
         Ok(Self {
-            group_id: body::group_id(&message.group),
-            deduplication_id: format!("{:032x}", message.deduplication_id),
+            fifo: Some((
+                body::group_id(&message.group),
+                format!("{:032x}", message.deduplication_id),
+            )),
             body,
             reason: None,
         })
+    }
+
+    /// A text for a queue that is not FIFO.
+    pub(super) fn plain(body: String) -> Self {
+        Self {
+            fifo: None,
+            body,
+            reason: None,
+        }
     }
 
     /// As it goes to the dead-letter queue. Each in a group of its own: a look at the queue shows no more
@@ -156,9 +167,8 @@ impl Outgoing {
     /// parked again within five minutes must not be swallowed.
     pub(super) fn parked(mut self, reason: &str, now: Timestamp) -> Self {
         let number = format!("{}-{:016x}", now.ms(), fastrand::u64(..));
-        let id = EventHash::of(&self.deduplication_id, &number).to_string();
-        self.group_id = format!("#{id}");
-        self.deduplication_id = id;
+        let id = EventHash::of(&self.body, &number).to_string();
+        self.fifo = Some((format!("#{id}"), id));
         self.reason = Some(sayable(reason));
         self
     }
@@ -181,8 +191,8 @@ impl Outgoing {
         SendMessageBatchRequestEntry::builder()
             .id(place.to_string())
             .message_body(&self.body)
-            .message_group_id(&self.group_id)
-            .message_deduplication_id(&self.deduplication_id)
+            .set_message_group_id(self.fifo.as_ref().map(|(group, _)| group.clone()))
+            .set_message_deduplication_id(self.fifo.as_ref().map(|(_, id)| id.clone()))
             .set_message_attributes(attributes)
             .build()
             .map_err(unbuilt)
@@ -451,15 +461,8 @@ impl Aws {
     pub async fn park_texts(&self, texts: Vec<(String, String)>) -> Result<(), Error> {
         let doing = "send messages to the dead-letter queue";
         let now = self.clock.now();
-        let outgoing = texts.into_iter().map(|(text, why)| {
-            let raw = Outgoing {
-                group_id: String::new(),
-                deduplication_id: EventHash::of("", &text).to_string(),
-                body: text,
-                reason: None,
-            };
-            raw.parked(&why, now)
-        });
+        let outgoing = texts.into_iter();
+        let outgoing = outgoing.map(|(text, why)| Outgoing::plain(text).parked(&why, now));
         let outgoing = outgoing.collect();
         self.send_all(&self.names.dlq_url, outgoing, doing).await
     }

@@ -1,0 +1,100 @@
+//! What the function `process` does with a batch.
+
+use std::time::Duration;
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use shared::adapters::aws::{Delivered, Delivery, metrics_line};
+use shared::adapters::stack::Stack;
+use shared::adapters::{Joined, SystemClock};
+use shared::model::Timestamp;
+use shared::ports::{Clock, Error};
+use shared::service::{Apart, process_apart};
+
+/// Kept back of the time that is left, to answer in.
+const MARGIN_MS: i64 = 1_000;
+
+/// Handles a batch and names the messages that are to come again. `deadline_ms` is when the function is
+/// stopped, in milliseconds since 1970: what is not done before that comes again too, and finds what was
+/// written.
+///
+/// # Errors
+/// Nothing of the batch could be looked at; all of it comes again.
+pub async fn handle(
+    stack: &Stack,
+    batch: SqsEvent,
+    deadline_ms: u64,
+) -> Result<SqsBatchResponse, Error> {
+    let delivered = batch.records.into_iter().map(delivered).collect();
+    let delivery = Delivery::new(&stack.aws, delivered).await?;
+    let left_ms = i64::try_from(deadline_ms)
+        .unwrap_or(i64::MAX)
+        .saturating_sub(SystemClock.now().ms())
+        .saturating_sub(MARGIN_MS);
+    let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
+    match tokio::time::timeout(left, apart(stack, &delivery)).await {
+        Ok(Ok(apart)) => tell(&apart),
+        Ok(Err(error)) => tracing::error!(error = error.chain(), "the batch comes again"),
+        Err(_elapsed) => tracing::warn!("out of time; what is not done comes again"),
+    }
+    let mut response = SqsBatchResponse::default();
+    for id in delivery.failed() {
+        let mut failure = BatchItemFailure::default();
+        failure.item_identifier = id.into();
+        response.batch_item_failures.push(failure);
+    }
+    Ok(response)
+}
+
+async fn apart(stack: &Stack, delivery: &Delivery<'_>) -> Result<Apart, Error> {
+    let settings = stack.settings().await?;
+    let ports = Joined {
+        events: delivery,
+        tables: stack.tables().await?,
+    };
+    let (received, spent) = (delivery.received(), stack.config.receives_max);
+    Ok(process_apart(&ports, &SystemClock, &settings, received, spent).await)
+}
+
+/// Writes to the log what a person, or an alarm, should know.
+fn tell(apart: &Apart) {
+    for (group, error) in &apart.failures {
+        tracing::error!(
+            group = group.to_string(),
+            error = error.chain(),
+            "a group's messages come again, or are parked after their last try"
+        );
+    }
+    for (entry, why) in &apart.processed.parked {
+        tracing::error!(
+            group = entry.group.to_string(),
+            event = entry.event.id.as_str(),
+            why,
+            "an event is parked"
+        );
+    }
+    let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+    let done = &apart.processed;
+    let events = usize::try_from(done.events + done.held + done.unmapped).unwrap_or(usize::MAX);
+    let spent = usize::try_from(apart.spent).unwrap_or(usize::MAX);
+    let metrics = [
+        ("EventsProcessed", "Count", count(events)),
+        ("EventsParked", "Count", count(done.parked.len() + spent)),
+        ("LateEvents", "Count", count(done.late.len())),
+    ];
+    #[expect(clippy::print_stdout, reason = "CloudWatch reads metrics from the log")]
+    {
+        println!("{}", metrics_line(SystemClock.now(), &metrics, None));
+    }
+}
+
+fn delivered(message: SqsMessage) -> Delivered {
+    let number = |name: &str| message.attributes.get(name)?.parse::<i64>().ok();
+    let receives = number("ApproximateReceiveCount").and_then(|count| u32::try_from(count).ok());
+    let sent = number("SentTimestamp").unwrap_or(0);
+    Delivered {
+        receives: receives.unwrap_or(1),
+        sent: Timestamp::from_ms(sent),
+        id: message.message_id.unwrap_or_default(),
+        body: message.body.unwrap_or_default(),
+    }
+}

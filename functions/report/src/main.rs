@@ -1,0 +1,23 @@
+//! Lambda function `report`: says how things stand, as a kept document and as metrics.
+
+use lambda_runtime::{Diagnostic, LambdaEvent, run, service_fn, tracing};
+use shared::adapters::stack::Stack;
+use shared::ports::Error;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    tracing::init_default_subscriber();
+    let stack = &Stack::from_env()?;
+    let handle = async |_schedule: LambdaEvent<serde_json::Value>| {
+        foldback_report::handle(stack).await.map_err(diagnostic)
+    };
+    run(service_fn(handle)).await
+}
+
+/// A failure as Lambda and the log show it: what was being done, and every cause.
+fn diagnostic(error: Error) -> Diagnostic {
+    Diagnostic {
+        error_type: format!("{:?}", error.kind()),
+        error_message: error.chain(),
+    }
+}

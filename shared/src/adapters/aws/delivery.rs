@@ -1,0 +1,141 @@
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use smol_str::SmolStr;
+
+use crate::model::{Depth, Entry, Group, Timestamp};
+use crate::ports::{
+    Appended, Error, Journal, Letter, Message, Partition, Queue, Receipt, Received,
+};
+
+use super::{Aws, body, chain};
+
+/// A message as Lambda hands it to a function.
+#[derive(Debug, Clone)]
+pub struct Delivered {
+    /// Its id, by which the function answers.
+    pub id: String,
+    /// What it says.
+    pub body: String,
+    /// How often it has been received, this time included.
+    pub receives: u32,
+    /// When it was sent.
+    pub sent: Timestamp,
+}
+
+/// The queue as a function sees it: Lambda has received a batch, and deletes what the function does not
+/// name as failed. So to delete is to remember, and there is nothing to receive.
+#[derive(Debug)]
+pub struct Delivery<'a> {
+    aws: &'a Aws,
+    received: Vec<Received>,
+    all: Vec<SmolStr>,
+    done: Mutex<BTreeSet<SmolStr>>,
+}
+
+impl<'a> Delivery<'a> {
+    /// A batch. Messages that say nothing to us are parked at once: left in the queue, they would hold
+    /// their groups up until their receives are spent.
+    ///
+    /// # Errors
+    /// The dead-letter queue failed.
+    pub async fn new(aws: &'a Aws, batch: Vec<Delivered>) -> Result<Self, Error> {
+        let all = batch.iter().map(|one| SmolStr::from(&one.id)).collect();
+        let mut received = Vec::with_capacity(batch.len());
+        let mut done = BTreeSet::new();
+        let mut unreadable = Vec::new();
+        for one in batch {
+            match body::decode(&one.body) {
+                Ok(message) => received.push(Received {
+                    message,
+                    receipt: Receipt(SmolStr::from(&one.id)),
+                    receives: one.receives,
+                    sent: one.sent,
+                }),
+                Err(why) => {
+                    done.insert(SmolStr::from(&one.id));
+                    unreadable.push((one.body, chain(&why)));
+                }
+            }
+        }
+        if !unreadable.is_empty() {
+            aws.park_texts(unreadable).await?;
+        }
+        Ok(Self {
+            aws,
+            received,
+            all,
+            done: Mutex::new(done),
+        })
+    }
+
+    /// The messages that can be read.
+    #[must_use]
+    pub fn received(&self) -> &[Received] {
+        &self.received
+    }
+
+    /// The ids of those that are not done, for Lambda to leave in the queue.
+    #[must_use]
+    pub fn failed(&self) -> Vec<SmolStr> {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.all.iter();
+        all.filter(|id| !done.contains(*id)).cloned().collect()
+    }
+}
+
+impl Queue for Delivery<'_> {
+    async fn send(&self, messages: &[Message], now: Timestamp) -> Result<(), Error> {
+        self.aws.send(messages, now).await
+    }
+
+    async fn receive(&self, _limit: usize, _now: Timestamp) -> Result<Vec<Received>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn delete(&self, receipts: &[Receipt]) -> Result<(), Error> {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.extend(receipts.iter().map(|receipt| receipt.0.clone()));
+        Ok(())
+    }
+
+    /// Lambda alone has the receipts; what it is not told is done comes again when it is visible.
+    async fn hide_until(&self, _receipts: &[Receipt], _at: Timestamp) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn park(&self, letters: &[(Message, String)], now: Timestamp) -> Result<(), Error> {
+        self.aws.park(letters, now).await
+    }
+
+    async fn dead_letters(&self, after: u128, limit: usize) -> Result<Vec<Letter>, Error> {
+        self.aws.dead_letters(after, limit).await
+    }
+
+    async fn redrive(&self, letters: &[u128], now: Timestamp) -> Result<u64, Error> {
+        self.aws.redrive(letters, now).await
+    }
+
+    async fn depth(&self, now: Timestamp) -> Result<Depth, Error> {
+        self.aws.depth(now).await
+    }
+}
+
+impl Journal for Delivery<'_> {
+    async fn append(&self, entries: &[Arc<Entry>]) -> Result<Vec<Appended>, Error> {
+        self.aws.append(entries).await
+    }
+
+    async fn entries(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
+        self.aws.entries(groups).await
+    }
+
+    async fn groups(
+        &self,
+        partition: Partition,
+        after: Option<&Group>,
+        limit: usize,
+    ) -> Result<Vec<Group>, Error> {
+        self.aws.groups(partition, after, limit).await
+    }
+}

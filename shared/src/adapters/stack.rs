@@ -1,0 +1,88 @@
+//! A stack as its functions see it: events and messages on AWS, rows in MongoDB.
+
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use crate::config::{Config, MongoUri};
+use crate::ports::{Error, ErrorKind, SettingsVersions};
+use crate::settings::Settings;
+
+use super::aws::{Access, Aws, Names};
+use super::mongo::{Mongo, Retention};
+
+/// What a function works with. Nothing is asked before it is needed: a function is up before its stores
+/// are looked at, and one that fails to reach them tries again at its next event.
+#[derive(Debug)]
+pub struct Stack {
+    /// How it is set up.
+    pub config: Config,
+    /// Events and messages.
+    pub aws: Aws,
+    mongo: OnceCell<Mongo>,
+}
+
+impl Stack {
+    /// The stack that the environment speaks of.
+    ///
+    /// # Errors
+    /// A variable is missing or wrong.
+    pub fn from_env() -> Result<Self, Error> {
+        Ok(Self::new(Config::from_env()?))
+    }
+
+    /// The stack of a configuration.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let keys = (config.keys.id.as_str(), config.keys.secret.as_str());
+        let (endpoint, token) = (config.endpoint.clone(), config.keys.token.clone());
+        let access = Access::with_keys(&config.region, endpoint, keys, token);
+        let names = Names {
+            journal_table: config.journal_table.clone(),
+            state_table: config.state_table.clone(),
+            queue_url: config.queue_url.clone(),
+            dlq_url: config.dlq_url.clone(),
+            receives_max: config.receives_max,
+        };
+        Self {
+            aws: Aws::new(&access.config(), names),
+            config,
+            mongo: OnceCell::new(),
+        }
+    }
+
+    /// The rows. The first time, what the database lacks of collections and indexes is made.
+    ///
+    /// # Errors
+    /// The connection string cannot be read, or no server answers.
+    pub async fn tables(&self) -> Result<&Mongo, Error> {
+        self.mongo
+            .get_or_try_init(|| async {
+                let uri = match &self.config.mongodb {
+                    Some(MongoUri::Plain(uri)) => uri.clone(),
+                    Some(MongoUri::Secret(id)) => self.aws.secret_text(id).await?,
+                    None => {
+                        let why = "neither FOLDBACK_MONGODB_SECRET nor FOLDBACK_MONGODB is set";
+                        return Err(Error::new(ErrorKind::Reject, "connect to MongoDB", why));
+                    }
+                };
+                Mongo::connect(&uri, Retention::default()).await
+            })
+            .await
+    }
+
+    /// The settings in force.
+    ///
+    /// # Errors
+    /// The store failed, or there are none.
+    pub async fn settings(&self) -> Result<Arc<Settings>, Error> {
+        let doing = "read the settings in force";
+        let Some(stored) = self.aws.latest().await? else {
+            let why = "none were put yet: foldback settings put FILE --target aws --stack NAME";
+            return Err(Error::new(ErrorKind::Reject, doing, why));
+        };
+        let compiled = Settings::compile(&stored.text, stored.format, stored.version);
+        let settings = compiled.map_err(|why| Error::new(ErrorKind::Corrupt, doing, why))?;
+        Ok(Arc::new(settings))
+    }
+}
