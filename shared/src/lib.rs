@@ -13,12 +13,13 @@
 //! | [`handlers`] | one file a table: how a row follows from one more event |
 //! | [`observers`] | one file each: which row change asks for which child action |
 //! | [`flow`] | route, step, fold, refold, compare |
+//! | [`webhook`] | HTTP requests: content modes, signatures, wrapping, problems |
 //! | [`ports`] | what the services need of the world, one trait a file |
 //! | [`service`] | ingest, process, replay, report and adopt over the ports; no rules |
 //! | [`adapters`] | the ports over real stores, each behind a cargo feature |
 //! | [`config`] | what a function is told by its environment |
 //!
-//! The first five are pure: no async, clock, randomness, environment or SDK type.
+//! The first six are pure: no async, clock, randomness, environment or SDK type.
 
 pub mod adapters;
 pub mod config;
@@ -29,6 +30,7 @@ pub mod observers;
 pub mod ports;
 pub mod service;
 pub mod settings;
+pub mod webhook;
 
 #[cfg(test)]
 mod tidy;

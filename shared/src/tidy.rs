@@ -35,7 +35,14 @@ fn sources(below: &Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn the_core_is_pure() {
     let mut files = Vec::new();
-    for part in ["model", "settings", "handlers", "observers", "flow"] {
+    for part in [
+        "model",
+        "settings",
+        "handlers",
+        "observers",
+        "flow",
+        "webhook",
+    ] {
         sources(
             &Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(part),
             &mut files,

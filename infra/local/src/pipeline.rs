@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 use shared::adapters::SystemClock;
 use shared::model::{Entry, Reject, RejectReason};
 use shared::ports::{Appended, Clock, Error, ErrorKind, Queue, Received, Rejects};
-use shared::service::{self, Processed};
+use shared::service::{self, Duplicates, Processed};
 use shared::settings::Settings;
 
 use crate::error::Failure;
@@ -181,7 +181,9 @@ impl Host<'_> {
         }
         let now = SystemClock.now();
         if !batch.entries.is_empty() {
-            unit.appended = service::ingest(store, &batch.entries, now).await?.appended;
+            unit.appended = service::ingest(store, &batch.entries, Duplicates::Skip, now)
+                .await?
+                .appended;
         }
         for ((entry, place), became) in batch.entries.iter().zip(&batch.places).zip(&unit.appended)
         {

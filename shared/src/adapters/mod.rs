@@ -11,7 +11,9 @@ mod joined;
 pub mod mongo;
 #[cfg(all(feature = "aws", feature = "mongo"))]
 pub mod stack;
+mod remembered_secrets;
 mod system_clock;
 
 pub use joined::Joined;
+pub use remembered_secrets::RememberedSecrets;
 pub use system_clock::SystemClock;

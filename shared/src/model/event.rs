@@ -191,6 +191,15 @@ const FIXED_BYTES: usize = 64;
 const DELIVERY_ATTRIBUTES: [&str; 2] = ["recordedtime", "tracestate"];
 
 impl Payload {
+    /// The JSON text, where the payload is one.
+    #[must_use]
+    pub fn json(&self) -> Option<&str> {
+        match self {
+            Self::Json(text) => Some(text),
+            Self::None | Self::Base64(_) => None,
+        }
+    }
+
     fn same(&self, other: &Self) -> bool {
         let (Self::Json(a), Self::Json(b)) = (self, other) else {
             return self == other;

@@ -12,6 +12,7 @@ mod index_check;
 mod order;
 mod reject;
 mod report;
+mod secret;
 mod timestamp;
 mod trail;
 
@@ -24,5 +25,6 @@ pub use index_check::{DerivedIndex, Fault, IndexCheck, MissingIndex, QueryPlan, 
 pub use order::{Order, Sequence};
 pub use reject::{Reject, RejectReason};
 pub use report::{Depth, ReplayRun, Report};
+pub use secret::{Secret, SecretRef};
 pub use timestamp::{Timestamp, TimestampError};
 pub use trail::{Held, Stamps, Trail};

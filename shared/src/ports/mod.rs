@@ -13,6 +13,7 @@ mod locks;
 mod queue;
 mod rejects;
 mod reports;
+mod secrets;
 mod settings_versions;
 mod tables;
 mod waiting;
@@ -28,6 +29,7 @@ pub use locks::{Lease, LockKey, Locks};
 pub use queue::{Letter, Message, Queue, Receipt, Received};
 pub use rejects::Rejects;
 pub use reports::Reports;
+pub use secrets::Secrets;
 pub use settings_versions::SettingsVersions;
 pub use tables::{
     Added, Committed, ConversionPage, ConversionQuery, Cursor, HistoryVersion, Reading, Tables,

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use smol_str::SmolStr;
@@ -12,6 +12,19 @@ use crate::settings::Settings;
 
 /// The most events that one message carries.
 const MESSAGE_EVENTS_MAX: usize = 256;
+/// About how many bytes of events one message carries, or else one event. SQS takes a message of
+/// 1 MiB: room for what an encoding adds.
+const MESSAGE_BYTES_MAX: usize = 200 * 1024;
+
+/// What to do with events that were journaled before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duplicates {
+    /// Their message was sent when they were new.
+    Skip,
+    /// An earlier try may have died before it sent their message, so it goes out again. A second one
+    /// does no harm: the queue drops it, or the rows hold its events.
+    SendAgain,
+}
 
 /// What became of each entry, and how many messages went out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -99,12 +112,21 @@ fn refuse_own(event: &Event) -> Result<(), Refusal> {
 pub async fn ingest<P: Journal + Queue>(
     ports: &P,
     entries: &[Arc<Entry>],
+    duplicates: Duplicates,
     now: Timestamp,
 ) -> Result<Ingested, Error> {
     let appended = ports.append(entries).await?;
     let mut groups: BTreeMap<&Group, Vec<Arc<Entry>>> = BTreeMap::new();
+    // Given twice, an event goes out once: what was sent decides the deduplication id.
+    let mut given = BTreeSet::new();
     for (entry, became) in entries.iter().zip(&appended) {
-        if *became == Appended::New {
+        let goes_out = match became {
+            Appended::New => true,
+            Appended::Duplicate => duplicates == Duplicates::SendAgain,
+            Appended::Conflict => false,
+        };
+        let event = (&entry.group.tenant, entry.hash);
+        if goes_out && (duplicates == Duplicates::Skip || given.insert(event)) {
             groups
                 .entry(&entry.group)
                 .or_default()
@@ -113,11 +135,11 @@ pub async fn ingest<P: Journal + Queue>(
     }
     let mut messages = Vec::with_capacity(groups.len());
     for (group, entries) in groups {
-        for part in entries.chunks(MESSAGE_EVENTS_MAX) {
+        for entries in parts(entries) {
             messages.push(Message {
                 group: group.clone(),
-                deduplication_id: deduplication_id(group, part),
-                entries: part.to_vec(),
+                deduplication_id: deduplication_id(group, &entries),
+                entries,
             });
         }
     }
@@ -126,6 +148,28 @@ pub async fn ingest<P: Journal + Queue>(
         appended,
         messages: messages.len() as u64,
     })
+}
+
+/// A group's events in as few messages as their limits allow, in order.
+fn parts(entries: Vec<Arc<Entry>>) -> Vec<Vec<Arc<Entry>>> {
+    let mut parts: Vec<Vec<Arc<Entry>>> = Vec::with_capacity(1);
+    let mut part_bytes = 0;
+    for entry in entries {
+        let bytes = entry.event.size();
+        match parts.last_mut() {
+            Some(part)
+                if part.len() < MESSAGE_EVENTS_MAX && part_bytes + bytes <= MESSAGE_BYTES_MAX =>
+            {
+                part.push(entry);
+                part_bytes += bytes;
+            }
+            Some(_) | None => {
+                parts.push(vec![entry]);
+                part_bytes = bytes;
+            }
+        }
+    }
+    parts
 }
 
 /// The message's deduplication id: its group and exactly which events it carries. Another tenant's
@@ -166,6 +210,33 @@ to = "lead.updated"
             Err(refusal) => format!("{}: {refusal}", refusal.reason.label()),
         };
         assert_eq!(became, expect, "{kind} from {source}");
+    }
+
+    /// How many events each message of a group gets, given how many bytes of data each has.
+    fn check_parts(data_bytes: &[usize], expect: &[usize]) {
+        let entry = |(n, bytes): (usize, &usize)| {
+            let data = "x".repeat(*bytes);
+            let text = format!(
+                r#"{{"specversion":"1.0","id":"{n}","source":"s","type":"t","tenant":"acme",
+                    "time":"2026-03-01T09:30:00Z","partitionkey":"lead-7","data":"{data}"}}"#
+            );
+            let settings = Settings::compile(SETTINGS, Format::Toml, 1).expect("settings");
+            Arc::new(accept(&settings, None, text.as_bytes(), Timestamp::MAX).expect("an event"))
+        };
+        let entries: Vec<Arc<Entry>> = data_bytes.iter().enumerate().map(entry).collect();
+        let parts = parts(entries.clone());
+        let sizes: Vec<usize> = parts.iter().map(Vec::len).collect();
+        assert_eq!(sizes, expect);
+        assert_eq!(parts.concat(), entries, "in order");
+    }
+
+    #[test]
+    fn a_message_has_limits_of_events_and_of_bytes() {
+        check_parts(&[], &[]);
+        check_parts(&[1; 600], &[256, 256, 88]);
+        check_parts(&[60_000; 7], &[3, 3, 1]);
+        check_parts(&[250_000; 3], &[1, 1, 1]);
+        check_parts(&[10, 250_000, 10, 10], &[1, 1, 2]);
     }
 
     #[test]

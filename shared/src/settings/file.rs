@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 use super::mapping::{ConversionRule, EventType, Field, On, Rule, ValueOf};
 use super::pattern::Pattern;
 use super::pluck::{Pluck, Pointer};
+use super::webhook::Webhook;
 use super::{Format, Policy, SettingsError, Tenant};
 use crate::handlers::Table;
 
@@ -43,7 +44,7 @@ impl TryFrom<u32> for FormatVersion {
     }
 }
 
-#[derive(Deserialize, Clone)]
+#[derive(Deserialize)]
 #[serde(try_from = "TenantTable")]
 pub(super) struct TenantFile {
     pub(super) ids: Vec<SmolStr>,
@@ -53,6 +54,7 @@ pub(super) struct TenantFile {
     partition_key: Option<Pointer>,
     policies: [Policy; Table::COUNT],
     future_seconds_max: u32,
+    webhook: Option<Webhook>,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +71,7 @@ struct TenantTable {
     #[serde(default)]
     tables: BTreeMap<Table, TablePolicy>,
     future_seconds_max: Option<u32>,
+    webhook: Option<Webhook>,
 }
 
 impl TryFrom<TenantTable> for TenantFile {
@@ -97,6 +100,15 @@ impl TryFrom<TenantTable> for TenantFile {
             return Err(
                 "a tenant-wide set has no type to capture from; set it in the rules".into(),
             );
+        }
+        if table.ids.len() > 1
+            && let Some(reference) = table.webhook.as_ref().and_then(Webhook::shared_secret)
+        {
+            return Err(format!(
+                "webhook: tenants share the secret {:?}, so that whoever signs for one could write \
+                 for all; put {{tenant}} into its name, or give each a [[tenant]] of its own",
+                reference.name()
+            ));
         }
         let mut policies = [Policy::default(); Table::COUNT];
         for (name, TablePolicy { policy }) in &table.tables {
@@ -128,6 +140,7 @@ impl TryFrom<TenantTable> for TenantFile {
             future_seconds_max: table
                 .future_seconds_max
                 .unwrap_or(FUTURE_SECONDS_MAX_DEFAULT),
+            webhook: table.webhook,
         })
     }
 }
@@ -321,6 +334,7 @@ impl TenantFile {
             partition_key: self.partition_key.map(|pointer| Pluck::new(&[pointer])),
             policies: self.policies,
             future_ms_max: i64::from(self.future_seconds_max) * 1_000,
+            webhook: self.webhook,
         })
     }
 }

@@ -4,9 +4,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::file::{Expression, Source};
+use super::file::Expression;
 use super::pattern::Pattern;
 use super::pluck::Pluck;
+use super::take::Takes;
 use crate::handlers::Baseline;
 use crate::model::cloud_event::ATTRIBUTE_BYTES_MAX;
 use crate::model::{Amount, Event};
@@ -168,22 +169,7 @@ impl fmt::Display for Field {
 pub(super) struct Rule {
     pub(super) pattern: Pattern,
     to: EventType,
-    pluck: Pluck,
-    set: Vec<(Field, Setter)>,
-}
-
-#[derive(Debug)]
-struct Setter {
-    from: From,
-    lower: bool,
-}
-
-#[derive(Debug)]
-enum From {
-    /// The value at this place of the pluck, and the pointer for messages.
-    Plucked(usize, SmolStr),
-    Capture(usize),
-    Const(SmolStr),
+    set: Takes<Field>,
 }
 
 /// One compiled conversion rule.
@@ -219,37 +205,10 @@ impl Rule {
                 pattern.text()
             ));
         }
-        let mut pointers = Vec::new();
-        let mut setters = Vec::new();
-        for (field, expression) in set {
-            let from = match expression.source {
-                Source::Capture(n) => From::Capture(n),
-                Source::Const(text) => From::Const(text),
-                Source::Pointer(pointer) => {
-                    let text = pointer.text().clone();
-                    let known = pointers
-                        .iter()
-                        .position(|p: &super::pluck::Pointer| p.text() == &text);
-                    let place = known.unwrap_or(pointers.len());
-                    if known.is_none() {
-                        pointers.push(pointer);
-                    }
-                    From::Plucked(place, text)
-                }
-            };
-            setters.push((
-                field,
-                Setter {
-                    from,
-                    lower: expression.lower,
-                },
-            ));
-        }
         Ok(Self {
             pattern,
             to,
-            pluck: Pluck::new(&pointers),
-            set: setters,
+            set: Takes::new(set),
         })
     }
 
@@ -260,14 +219,11 @@ impl Rule {
         captures: &[&str],
         conversions: &[ConversionRule],
     ) -> Result<Mapped, String> {
-        let plucked = self.pluck.all(&event.data);
         let mut fields = Fields::default();
-        for (field, setter) in &self.set {
-            if let Some(value) = setter.value(&plucked, captures) {
-                fields
-                    .set(*field, value)
-                    .map_err(|why| format!("{field}: {why}"))?;
-            }
+        for (field, value) in self.set.values(event.data.json(), captures) {
+            fields
+                .set(field, value)
+                .map_err(|why| format!("{field}: {why}"))?;
         }
         if self.to.is_appointment() && fields.appointment_id.is_none() {
             return Err(format!(
@@ -296,30 +252,10 @@ impl Rule {
     }
 
     fn where_is(&self, field: Field) -> String {
-        let setter = self
-            .set
-            .iter()
-            .find(|(name, _)| *name == field)
-            .map(|(_, setter)| setter);
-        match setter.map(|setter| &setter.from) {
-            Some(From::Plucked(_, pointer)) => format!("the data has no text at {pointer}"),
-            Some(From::Capture(_) | From::Const(_)) | None => "it is empty".to_owned(),
+        match self.set.pointer(field) {
+            Some(pointer) => format!("the data has no text at {pointer}"),
+            None => "it is empty".to_owned(),
         }
-    }
-}
-
-impl Setter {
-    fn value(&self, plucked: &[Option<SmolStr>], captures: &[&str]) -> Option<SmolStr> {
-        let value = match &self.from {
-            From::Plucked(place, _) => plucked.get(*place).cloned().flatten()?,
-            From::Capture(n) => SmolStr::from(*captures.get(n.checked_sub(1)?)?),
-            From::Const(text) => text.clone(),
-        };
-        Some(if self.lower {
-            SmolStr::from(value.to_lowercase())
-        } else {
-            value
-        })
     }
 }
 
@@ -355,7 +291,8 @@ impl ConversionRule {
             None => Ok(None),
             Some(ValueOf::Amount) => Ok(fields.amount),
             Some(ValueOf::Pointer(pluck)) => {
-                pluck.one(&event.data).map(|text| amount(&text)).transpose()
+                let text = event.data.json().and_then(|json| pluck.one(json));
+                text.map(|text| amount(&text)).transpose()
             }
         }
     }

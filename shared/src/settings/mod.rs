@@ -7,6 +7,8 @@ mod file;
 mod mapping;
 mod pattern;
 mod pluck;
+mod take;
+mod webhook;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +17,7 @@ use smol_str::SmolStr;
 pub use mapping::{ConversionHit, EventType, Fields, Mapped, Mapping, Meaning};
 use mapping::{ConversionRule, Rule};
 use pluck::Pluck;
+pub use webhook::{Signing, Webhook, Wrap, WrapAttribute};
 
 use crate::handlers::{Baseline, Table};
 use crate::model::{Event, Group, cloud_event::Refusal};
@@ -77,6 +80,7 @@ pub struct Tenant {
     partition_key: Option<Pluck>,
     policies: [Policy; Table::COUNT],
     future_ms_max: i64,
+    webhook: Option<Webhook>,
 }
 
 impl Settings {
@@ -167,7 +171,7 @@ impl Tenant {
         let named = || {
             self.partition_key
                 .as_ref()
-                .and_then(|pluck| pluck.one(&event.data))
+                .and_then(|pluck| pluck.one(event.data.json()?))
         };
         let key = event
             .partition_key
@@ -200,6 +204,12 @@ impl Tenant {
     #[must_use]
     pub fn future_ms_max(&self) -> i64 {
         self.future_ms_max
+    }
+
+    /// How the tenant's events are taken in over HTTP; `None` where they are not.
+    #[must_use]
+    pub fn webhook(&self) -> Option<&Webhook> {
+        self.webhook.as_ref()
     }
 }
 

@@ -5,9 +5,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 use smol_str::SmolStr;
 
-use crate::model::Payload;
-
-/// A JSON Pointer (RFC 6901) into an event's data.
+/// A JSON Pointer (RFC 6901) into an event's data or a webhook's body.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Pointer {
@@ -48,6 +46,49 @@ impl TryFrom<String> for Pointer {
 impl Pointer {
     pub(super) fn text(&self) -> &SmolStr {
         &self.text
+    }
+
+    /// The value at the pointer as it stands in the JSON text. Of two of one key, the last counts.
+    pub(super) fn raw<'j>(&self, json: &'j str) -> Option<&'j str> {
+        self.steps.iter().try_fold(json, |json, step| {
+            let found = serde_json::Deserializer::from_str(json).deserialize_any(Member(step));
+            found.ok().flatten().map(RawValue::get)
+        })
+    }
+}
+
+/// Finds one member of an object or an array.
+struct Member<'s>(&'s str);
+
+impl<'de> Visitor<'de> for Member<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or an array")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
+            if key == self.0 {
+                found = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        let mut index = 0_usize;
+        while let Some(value) = seq.next_element::<&'de RawValue>()? {
+            if found.is_none() && self.0 == index.to_string() {
+                found = Some(value);
+            }
+            index += 1;
+        }
+        Ok(found)
     }
 }
 
@@ -111,13 +152,11 @@ impl Pluck {
 
     /// The text at each pointer: strings unescaped, numbers and booleans as written, `None` for
     /// `null`, objects, arrays and what is not there.
-    pub(super) fn all(&self, data: &Payload) -> Vec<Option<SmolStr>> {
+    pub(super) fn all(&self, json: &str) -> Vec<Option<SmolStr>> {
         let mut found = vec![None; self.count];
-        if let Payload::Json(text) = data
-            && self.count > 0
-        {
-            let mut json = serde_json::Deserializer::from_str(text);
-            // The text was read as JSON when the event was, so this cannot fail on syntax.
+        if self.count > 0 {
+            let mut json = serde_json::Deserializer::from_str(json);
+            // The text was read as JSON before, so this cannot fail on syntax.
             if (Walk {
                 node: &self.root,
                 found: &mut found,
@@ -132,8 +171,8 @@ impl Pluck {
     }
 
     /// The text at the first pointer.
-    pub(super) fn one(&self, data: &Payload) -> Option<SmolStr> {
-        self.all(data).into_iter().next().flatten()
+    pub(super) fn one(&self, json: &str) -> Option<SmolStr> {
+        self.all(json).into_iter().next().flatten()
     }
 }
 
@@ -256,7 +295,7 @@ mod tests {
             .iter()
             .map(|p| Pointer::try_from((*p).to_owned()).expect("a pointer"))
             .collect();
-        let got = Pluck::new(&pointers).all(&Payload::Json(json.into()));
+        let got = Pluck::new(&pointers).all(json);
         let got: Vec<Option<&str>> = got.iter().map(|value| value.as_deref()).collect();
         assert_eq!(got, expect, "{json}");
     }
@@ -279,6 +318,20 @@ mod tests {
         check(&["/0"], "[1]", &[Some("1")]);
         check(&["/a"], r#"{"a":1,"a":2}"#, &[Some("2")]);
         check(&["/a/b"], r#"{"a":{"b":1},"a":2}"#, &[None]);
+    }
+
+    #[test]
+    fn takes_whole_values() {
+        let raw = |pointer: &str| {
+            Pointer::try_from(pointer.to_owned())
+                .expect("a pointer")
+                .raw(r#"{"a":{"b":[1,{"c" : null}]},"d":"x","d":"y","e/f":{}}"#)
+        };
+        assert_eq!(raw("/a/b"), Some(r#"[1,{"c" : null}]"#));
+        assert_eq!(raw("/a/b/1/c"), Some("null"));
+        assert_eq!(raw("/d"), Some(r#""y""#));
+        assert_eq!(raw("/e~1f"), Some("{}"));
+        assert_eq!((raw("/a/b/2"), raw("/d/x"), raw("/z")), (None, None, None));
     }
 
     #[test]

@@ -215,3 +215,156 @@ fn policies_are_by_table() {
     assert_eq!(acme.policy(Table::RSLead), Policy::Detect);
     assert_eq!(acme.policy(Table::RSAppointment), Policy::Correct);
 }
+
+/// What the settings of tenant acme say about webhooks, given the lines of `[tenant.webhook]`.
+#[track_caller]
+fn check_webhook(lines: &str, expect: &str) {
+    let text = format!("{SMALL}[tenant.webhook]\n{lines}\n");
+    let got = match compile(&text) {
+        Ok(settings) => {
+            let webhook = settings.tenant("acme").and_then(Tenant::webhook);
+            let webhook = webhook.expect("a webhook");
+            let wraps = if webhook.wrap().is_some() {
+                "wraps"
+            } else {
+                ""
+            };
+            match webhook.signing() {
+                Signing::Unsigned => format!("unsigned {wraps}"),
+                Signing::Secrets(all) => {
+                    all.iter().map(|one| format!("{one}; ")).collect::<String>() + wraps
+                }
+            }
+        }
+        Err(error) => error.to_string(),
+    };
+    assert!(got.contains(expect), "{lines}\n gave {got}\n not {expect}");
+}
+
+#[test]
+fn a_webhook_says_who_signs() {
+    check_webhook("unsigned = true", "unsigned ");
+    check_webhook(
+        "secrets = [{ env = \"NEW\" }, { secretsmanager = \"foldback/webhook/acme\" }]",
+        "environment variable \"NEW\"; Secrets Manager secret \"foldback/webhook/acme\"; ",
+    );
+    check_webhook("", "or write unsigned = true to take what anybody sends");
+    check_webhook(
+        "unsigned = false",
+        "name where the secrets are, newest first, for example",
+    );
+    check_webhook("secrets = []", "name where the secrets are");
+    check_webhook(
+        "unsigned = true\nsecrets = [{ env = \"X\" }]",
+        "secrets and unsigned = true contradict each other",
+    );
+    let five = ["{ env = \"X\" }"; 5].join(", ");
+    check_webhook(
+        &format!("secrets = [{five}]"),
+        "5 secrets; at most 4 at once",
+    );
+    for wrong in ["{}", "{ env = \"X\", secretsmanager = \"Y\" }"] {
+        check_webhook(
+            &format!("secrets = [{wrong}]"),
+            "a secret needs exactly one of env and secretsmanager",
+        );
+    }
+    check_webhook(
+        "secrets = [{ env = \"\" }]",
+        "a secret's name has 1 to 512 bytes",
+    );
+    check_webhook("\nsecrets = [{ file = \"x\" }]", "line 11");
+    check_webhook("secrets = [\"X\"]", "invalid type: string");
+    check_webhook("secret = []", "unknown field `secret`");
+}
+
+#[test]
+fn settings_hold_no_secret() {
+    let secret = "[[tenant.map]]\ntype = \"x\"\nto = \"lead.updated\"\n[tenant.webhook]\n\
+                  secrets = [{ env = \"whsec_x\" }]\n[[tenant.map]]";
+    refused(
+        "[[tenant.map]]",
+        secret,
+        &[
+            "line 9",
+            "that is a secret itself, which settings never hold",
+        ],
+    );
+}
+
+#[test]
+fn tenants_share_no_secret() {
+    let shared = |name: &str| {
+        let text = SMALL.replace("[\"acme\"]", "[\"acme\", \"globex\"]");
+        compile(&format!(
+            "{text}[tenant.webhook]\nsecrets = [{{ env = \"{name}\" }}]\n"
+        ))
+    };
+    assert!(shared("SECRET_{tenant}").is_ok());
+    let error = shared("SECRET").expect_err("refused").to_string();
+    assert!(
+        error.contains(
+            "tenants share the secret \"SECRET\", so that whoever signs for one could write for all; \
+             put {tenant} into its name, or give each a [[tenant]] of its own"
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_wrap_says_where_attributes_are() {
+    let wrap = |from: &str, to: &str, expect: &str| {
+        let whole = "unsigned = true\n[tenant.webhook.wrap]\ntype = { pointer = \"/event\" }\n\
+                     id = { pointer = \"/id\" }\nsource = { const = \"//crm\" }\n\
+                     time = { pointer = \"/at\" }\ndata = \"/data\"\neach = \"\"\n";
+        assert!(whole.contains(from), "{from}");
+        check_webhook(&whole.replacen(from, to, 1), expect);
+    };
+    wrap("", "", "unsigned wraps");
+    wrap("each = \"\"", "each = \"/batch\"", "unsigned wraps");
+    wrap(
+        "each = \"\"",
+        "each = \"batch\"",
+        "JSON Pointer \"batch\" does not start with '/'",
+    );
+    wrap("data = \"/data\"", "data = \"\"", "does not start with '/'");
+    wrap("id = { pointer = \"/id\" }", "", "missing field `id`");
+    wrap(
+        "{ pointer = \"/id\" }",
+        "{ const = \"1\" }",
+        "wrap.id: with a const, all events would have",
+    );
+    wrap(
+        "{ pointer = \"/at\" }",
+        "{ const = \"1\" }",
+        "wrap.time: with a const, all events would have",
+    );
+    wrap(
+        "{ pointer = \"/event\" }",
+        "{ capture = 1 }",
+        "wrap.type: there is no type to capture from; give pointer or const",
+    );
+    wrap("data", "datum", "unknown field `datum`");
+    wrap("{ pointer = \"/at\" }", "{ pointer = \"at\" }", "line 15");
+}
+
+#[test]
+fn json_says_the_same_about_webhooks() {
+    let json = r#"{"version": 1, "tenant": [{
+        "ids": ["acme"],
+        "map": [{"type": "call.*", "to": "lead.updated"}],
+        "webhook": {"secrets": [{"env": "X"}], "wrap": {
+            "type": {"pointer": "/e"}, "id": {"pointer": "/i"}, "source": {"const": "s"},
+            "time": {"pointer": "/t"}, "each": "/all"}}}]}"#;
+    let settings = Settings::compile(json, Format::Json, 1).expect("settings");
+    let webhook = settings.tenant("acme").and_then(Tenant::webhook);
+    assert!(webhook.is_some_and(|webhook| webhook.wrap().is_some()));
+    let broken = json.replace("\"env\": \"X\"", "\"env\": \"whsec_x\"");
+    let error = Settings::compile(&broken, Format::Json, 1)
+        .expect_err("refused")
+        .to_string();
+    assert!(
+        error.contains("that is a secret itself") && error.contains("line 4"),
+        "{error}"
+    );
+}

@@ -172,7 +172,9 @@ impl<'a> Bench<'a> {
 /// Journals events, puts them on the queue and takes them off again.
 async fn queued<P: Journal + Queue>(ports: &P, entries: &[Arc<Entry>]) -> Vec<Received> {
     let now = SystemClock.now();
-    let ingested = service::ingest(ports, entries, now).await.expect("ingest");
+    let ingested = service::ingest(ports, entries, service::Duplicates::Skip, now)
+        .await
+        .expect("ingest");
     let received = ports.receive(entries.len(), now).await.expect("receive");
     assert_eq!(ingested.messages, received.len() as u64, "all come at once");
     received

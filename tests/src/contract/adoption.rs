@@ -10,7 +10,9 @@ use shared::ports::Committed::{Conflict, Done};
 use shared::ports::{
     Committed, Journal, LegacyRow, LegacyTables, Partition, Queue, Reading, Tables, Waiting,
 };
-use shared::service::{Adopt, Adopted, Mode, Replay, Scope, ingest, parked_events, process};
+use shared::service::{
+    Adopt, Adopted, Duplicates, Mode, Replay, Scope, ingest, parked_events, process,
+};
 
 use super::{Fixture, LegacyFixture, MARGIN_MS, Still};
 use crate::fixtures::{at, entry, event, group, key, lead, lead_key, settings, trail, write};
@@ -188,7 +190,9 @@ fn happens(fixture: &impl Fixture, group: &Group, minutes: i64, kind: &str) -> A
 
 async fn handled(fixture: &impl Fixture<Ports: AdoptionPorts>, entries: &[Arc<Entry>]) {
     let (ports, now) = (fixture.ports(), fixture.now());
-    ingest(ports, entries, now).await.expect("ingest");
+    ingest(ports, entries, Duplicates::Skip, now)
+        .await
+        .expect("ingest");
     let received = ports.receive(10, now).await.expect("receive");
     let done = process(ports, &Still(now), &settings(), &received).await;
     assert_eq!(done.expect("process").events, entries.len() as u64);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use shared::model::{Class, Entry, Event, Finding};
 use shared::ports::Appended::New;
 use shared::ports::{Committed, Hierarchies, Journal, Partition, Queue, Received, Tables, Waiting};
-use shared::service::{Mode, Parked, Processed, Replay, Replayed, Scope, ingest, process};
+use shared::service::{
+    Duplicates, Mode, Parked, Processed, Replay, Replayed, Scope, ingest, process,
+};
 
 use super::{Fixture, Still};
 use crate::fixtures::{entry, event, group, happened, lead, lead_key, plain, settings, write};
@@ -24,7 +26,7 @@ suite! { $ together_suite, together: AllPorts;
 async fn a_row_that_nothing_accounts_for_is_found(fixture: &mut impl Fixture<Ports: AllPorts>) {
     let orphan = group("acme", "lead-2");
     let arrival = happened(&group("acme", "lead-1"), 0, "lead.created");
-    ingest(fixture.ports(), &[arrival], fixture.now())
+    ingest(fixture.ports(), &[arrival], Duplicates::Skip, fixture.now())
         .await
         .expect("ingest");
     let received = fixture
@@ -51,7 +53,7 @@ async fn a_row_that_nothing_accounts_for_is_found(fixture: &mut impl Fixture<Por
 async fn one_identity_in_two_tenants_reaches_both(fixture: &mut impl Fixture<Ports: AllPorts>) {
     for tenant in ["acme", "globex"] {
         let entries = [plain(&group(tenant, "lead-1"), "1")];
-        let ingested = ingest(fixture.ports(), &entries, fixture.now()).await;
+        let ingested = ingest(fixture.ports(), &entries, Duplicates::Skip, fixture.now()).await;
         assert_eq!(ingested.expect("ingest").appended, [New], "{tenant}");
     }
     let received = fixture
@@ -105,7 +107,7 @@ async fn events_flow_from_ingest_to_rows_once(fixture: &mut impl Fixture<Ports: 
     ];
     for entry in &arrivals {
         let entries = [Arc::clone(entry)];
-        ingest(fixture.ports(), &entries, fixture.now())
+        ingest(fixture.ports(), &entries, Duplicates::Skip, fixture.now())
             .await
             .expect("ingest");
         let received = fixture
@@ -125,9 +127,14 @@ async fn events_flow_from_ingest_to_rows_once(fixture: &mut impl Fixture<Ports: 
             ..event(&group, "x")
         },
     );
-    ingest(fixture.ports(), &[unmapped], fixture.now())
-        .await
-        .expect("ingest");
+    ingest(
+        fixture.ports(),
+        &[unmapped],
+        Duplicates::Skip,
+        fixture.now(),
+    )
+    .await
+    .expect("ingest");
     let received = fixture
         .ports()
         .receive(10, fixture.now())

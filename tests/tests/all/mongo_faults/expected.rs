@@ -14,7 +14,7 @@ use shared::ports::{
     Clock, ConversionPage, ConversionQuery, Error, Hierarchies, HistoryVersion, Journal, Partition,
     Queue, Tables,
 };
-use shared::service::{Mode, Replay, Scope, ingest, parked_events, process};
+use shared::service::{Duplicates, Mode, Replay, Scope, ingest, parked_events, process};
 use shared::settings::Settings;
 use tempfile::TempDir;
 
@@ -32,7 +32,9 @@ impl InOrder {
         let settings = Lives::settings();
         for part in entries(&settings, &lives.in_order).chunks(512) {
             let now = SystemClock.now();
-            ingest(&store, part, now).await.expect("ingest");
+            ingest(&store, part, Duplicates::Skip, now)
+                .await
+                .expect("ingest");
             let received = store.receive(usize::MAX, now).await.expect("receive");
             let done = process(&store, &SystemClock, &settings, &received).await;
             let done = done.expect("process");

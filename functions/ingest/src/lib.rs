@@ -1,0 +1,101 @@
+//! The Lambda function that takes webhooks in, apart from its wiring.
+//!
+//! A function URL and an HTTP API of API Gateway give the same shape of request (payload format 2.0,
+//! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>).
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+
+use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use aws_lambda_events::encodings::Body;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use shared::model::Timestamp;
+use shared::ports::{Error, Journal, Queue, Secrets};
+use shared::service;
+use shared::settings::Settings;
+use shared::webhook::{Problem, ProblemKind, Request, Response};
+
+#[cfg(test)]
+mod tests;
+
+/// Takes in the events of a request and answers it.
+///
+/// What went wrong on this side is logged here; the sender is told no more than whether to try again.
+pub async fn handle<P: Journal + Queue, S: Secrets>(
+    ports: &P,
+    secrets: &S,
+    settings: &Settings,
+    request: &ApiGatewayV2httpRequest,
+    now: Timestamp,
+) -> ApiGatewayV2httpResponse {
+    let Some(body) = body(request) else {
+        let detail = "the body is marked as base64 and is not";
+        return answer(Problem::new(ProblemKind::Unreadable, detail).response());
+    };
+    let read = Request {
+        method: &request.request_context.http.method,
+        path: path(request),
+        headers: &request.headers,
+        body: &body,
+    };
+    let taken = service::take_in(ports, secrets, settings, &read, now).await;
+    let tenant = taken.tenant.as_deref().unwrap_or_default();
+    let status = taken.response.status.as_u16();
+    match &taken.failure {
+        Some(error) => tracing::error!(tenant, status, error = chain(error), "request not taken"),
+        None if taken.response.status.is_success() => {
+            tracing::info!(tenant, status, taken = taken.response.body, "request taken");
+        }
+        None => tracing::warn!(
+            tenant,
+            status,
+            told = taken.response.body,
+            "request refused"
+        ),
+    }
+    answer(taken.response)
+}
+
+/// Answers a request that could not be looked at, because what it takes could not be had.
+#[must_use]
+pub fn failed(error: &Error) -> ApiGatewayV2httpResponse {
+    tracing::error!(error = chain(error), "request not looked at");
+    answer(Problem::from(error).response())
+}
+
+fn body(request: &ApiGatewayV2httpRequest) -> Option<Cow<'_, [u8]>> {
+    let text = request.body.as_deref().unwrap_or_default();
+    if request.is_base64_encoded {
+        return STANDARD.decode(text).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(text.as_bytes()))
+}
+
+/// The path without the stage, which a stage other than `$default` puts before it.
+fn path(request: &ApiGatewayV2httpRequest) -> &str {
+    let path = request.raw_path.as_deref().unwrap_or_default();
+    let stage = request.request_context.stage.as_deref();
+    let below = stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage));
+    below.filter(|rest| rest.starts_with('/')).unwrap_or(path)
+}
+
+fn answer(response: Response) -> ApiGatewayV2httpResponse {
+    let mut answer = ApiGatewayV2httpResponse::default();
+    answer.status_code = i64::from(response.status.as_u16());
+    answer.headers = response.headers;
+    answer.body = Some(Body::Text(response.body));
+    answer
+}
+
+/// An error and what it came from.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = StdError::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,3 @@
+//! The Lambda function that takes webhooks in: wiring only.
+
+fn main() {}
