@@ -9,9 +9,9 @@ pub mod embedded;
 mod joined;
 #[cfg(feature = "mongo")]
 pub mod mongo;
+mod remembered_secrets;
 #[cfg(all(feature = "aws", feature = "mongo"))]
 pub mod stack;
-mod remembered_secrets;
 mod system_clock;
 
 pub use joined::Joined;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use crate::config::{Config, MongoUri};
-use crate::ports::{Error, ErrorKind, SettingsVersions};
+use crate::ports::{Clock, Error, ErrorKind};
+use crate::service::SettingsCache;
 use crate::settings::Settings;
 
+use super::SystemClock;
 use super::aws::{Access, Aws, Names};
 use super::mongo::{Mongo, Retention};
 
@@ -20,6 +22,7 @@ pub struct Stack {
     /// Events and messages.
     pub aws: Aws,
     mongo: OnceCell<Mongo>,
+    settings: SettingsCache,
 }
 
 impl Stack {
@@ -46,6 +49,7 @@ impl Stack {
         };
         Self {
             aws: Aws::new(&access.config(), names),
+            settings: SettingsCache::new(config.settings_ms),
             config,
             mongo: OnceCell::new(),
         }
@@ -71,18 +75,16 @@ impl Stack {
             .await
     }
 
-    /// The settings in force.
+    /// The settings in force, as [`SettingsCache`] holds them.
     ///
     /// # Errors
     /// The store failed, or there are none.
     pub async fn settings(&self) -> Result<Arc<Settings>, Error> {
-        let doing = "read the settings in force";
-        let Some(stored) = self.aws.latest().await? else {
-            let why = "none were put yet: foldback settings put FILE --target aws --stack NAME";
-            return Err(Error::new(ErrorKind::Reject, doing, why));
-        };
-        let compiled = Settings::compile(&stored.text, stored.format, stored.version);
-        let settings = compiled.map_err(|why| Error::new(ErrorKind::Corrupt, doing, why))?;
-        Ok(Arc::new(settings))
+        self.settings.get(&self.aws, SystemClock.now()).await
+    }
+
+    /// The stored version of the settings that cannot be put in force, and why, once: to be logged.
+    pub fn refused_settings(&self) -> Option<(u32, String)> {
+        self.settings.refused()
     }
 }

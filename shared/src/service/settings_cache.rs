@@ -144,7 +144,7 @@ impl State {
                 }
                 let doing = format!("compile the stored settings, version {}", stored.version);
                 let good = self.good.as_ref().map(|good| Arc::clone(&good.settings));
-                good.ok_or_else(|| Error::new(ErrorKind::Reject, doing, error))
+                good.ok_or_else(|| Error::new(ErrorKind::Corrupt, doing, error))
             }
         }
     }

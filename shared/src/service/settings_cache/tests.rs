@@ -141,7 +141,7 @@ fn the_first_settings_of_a_process_must_compile() {
     put(&fake, WRONG);
     for ms in [0, 1] {
         let (got, looks) = get(&cache, &fake, ms);
-        let expect = "Reject: compile the stored settings, version 1: ";
+        let expect = "Corrupt: compile the stored settings, version 1: ";
         assert!(got.starts_with(expect), "{got}");
         assert_eq!(looks, 1);
     }
