@@ -89,7 +89,8 @@ async fn texts_come_back_as_they_were(fixture: &mut impl Fixture<Ports: Settings
     }
     let sizes = [16_383, 16_384, 16_385, 100_000];
     for (version, size) in (4..).zip(sizes) {
-        check(fixture, &"é".repeat(size / 2), Format::Toml, version).await;
+        let text = format!("é{}", "x".repeat(size - 2));
+        check(fixture, &text, Format::Toml, version).await;
     }
 }
 
