@@ -4,7 +4,6 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>).
 
 use std::borrow::Cow;
-use std::error::Error as StdError;
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::encodings::Body;
@@ -43,7 +42,7 @@ pub async fn handle<P: Journal + Queue, S: Secrets>(
     let tenant = taken.tenant.as_deref().unwrap_or_default();
     let status = taken.response.status.as_u16();
     match &taken.failure {
-        Some(error) => tracing::error!(tenant, status, error = chain(error), "request not taken"),
+        Some(error) => tracing::error!(tenant, status, error = error.chain(), "request not taken"),
         None if taken.response.status.is_success() => {
             tracing::info!(tenant, status, taken = taken.response.body, "request taken");
         }
@@ -60,7 +59,7 @@ pub async fn handle<P: Journal + Queue, S: Secrets>(
 /// Answers a request that could not be looked at, because what it takes could not be had.
 #[must_use]
 pub fn failed(error: &Error) -> ApiGatewayV2httpResponse {
-    tracing::error!(error = chain(error), "request not looked at");
+    tracing::error!(error = error.chain(), "request not looked at");
     answer(Problem::from(error).response())
 }
 
@@ -86,16 +85,4 @@ fn answer(response: Response) -> ApiGatewayV2httpResponse {
     answer.headers = response.headers;
     answer.body = Some(Body::Text(response.body));
     answer
-}
-
-/// An error and what it came from.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = StdError::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

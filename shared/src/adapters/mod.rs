@@ -10,7 +10,7 @@ mod joined;
 #[cfg(feature = "mongo")]
 pub mod mongo;
 mod remembered_secrets;
-#[cfg(all(feature = "aws", feature = "mongo"))]
+#[cfg(feature = "aws")]
 pub mod stack;
 mod system_clock;
 

@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "mongo")]
 use tokio::sync::OnceCell;
 
-use crate::config::{Config, MongoUri};
-use crate::ports::{Clock, Error, ErrorKind};
+use crate::config::Config;
+#[cfg(feature = "mongo")]
+use crate::config::MongoUri;
+#[cfg(feature = "mongo")]
+use crate::ports::ErrorKind;
+use crate::ports::{Clock, Error};
 use crate::service::SettingsCache;
 use crate::settings::Settings;
 
 use super::SystemClock;
 use super::aws::{Access, Aws, Names};
+#[cfg(feature = "mongo")]
 use super::mongo::{Mongo, Retention};
 
 /// What a function works with. Nothing is asked before it is needed: a function is up before its stores
@@ -21,6 +27,7 @@ pub struct Stack {
     pub config: Config,
     /// Events and messages.
     pub aws: Aws,
+    #[cfg(feature = "mongo")]
     mongo: OnceCell<Mongo>,
     settings: SettingsCache,
 }
@@ -51,6 +58,7 @@ impl Stack {
             aws: Aws::new(&access.config(), names),
             settings: SettingsCache::new(config.settings_ms),
             config,
+            #[cfg(feature = "mongo")]
             mongo: OnceCell::new(),
         }
     }
@@ -59,12 +67,15 @@ impl Stack {
     ///
     /// # Errors
     /// The connection string cannot be read, or no server answers.
+    #[cfg(feature = "mongo")]
     pub async fn tables(&self) -> Result<&Mongo, Error> {
         self.mongo
             .get_or_try_init(|| async {
                 let uri = match &self.config.mongodb {
                     Some(MongoUri::Plain(uri)) => uri.clone(),
-                    Some(MongoUri::Secret(id)) => self.aws.secret_text(id).await?,
+                    Some(MongoUri::Secret(id)) => {
+                        self.aws.secret_text(id).await?.reveal().to_owned()
+                    }
                     None => {
                         let why = "neither FOLDBACK_MONGODB_SECRET nor FOLDBACK_MONGODB is set";
                         return Err(Error::new(ErrorKind::Reject, "connect to MongoDB", why));

@@ -8,8 +8,9 @@ mod ministack;
 mod proxy;
 mod python;
 mod secantus;
+pub mod stack;
 
-pub use aws_call::aws_call;
+pub use aws_call::{aws_call, post};
 pub use ministack::{Ministack, Policies};
 pub use proxy::{Proxy, holds};
 pub use secantus::{Durability, Secantus, User, free_port, uri};

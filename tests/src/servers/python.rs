@@ -53,7 +53,23 @@ pub(super) fn script(environment: &Path, text: &str, args: &[&str]) {
     must_run(Command::new(python).args(["-c", text]).args(args));
 }
 
-fn must_run(command: &mut Command) {
+/// A program of an environment, to be started.
+pub(super) fn command(environment: &Path, program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(environment.join("bin").join(program));
+    command.args(args);
+    command
+}
+
+/// What a program of an environment prints.
+///
+/// # Panics
+/// It fails.
+pub(super) fn output(environment: &Path, program: &str, args: &[&str]) -> String {
+    let said = must_run(&mut command(environment, program, args));
+    String::from_utf8(said).expect("UTF-8")
+}
+
+fn must_run(command: &mut Command) -> Vec<u8> {
     let output = command.output().unwrap_or_else(|error| {
         panic!("{command:?} cannot be started: {error}; the tests need Python 3 with venv and pip")
     });
@@ -62,6 +78,7 @@ fn must_run(command: &mut Command) {
         "{command:?} failed:\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    output.stdout
 }
 
 /// A server process that does not outlive this one.

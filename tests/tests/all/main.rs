@@ -11,3 +11,4 @@ mod mongo;
 mod mongo_adoption;
 mod mongo_faults;
 mod mongo_indexes;
+mod template;

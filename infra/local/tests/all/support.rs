@@ -232,18 +232,7 @@ impl Dataset {
     /// Asserts that the tables are the expected ones, byte for byte, and that a replay agrees.
     #[track_caller]
     pub(crate) fn check(&self, foldback: &Foldback) {
-        for (table, expected) in &self.expected {
-            let got = foldback.ok(&["export", table]);
-            let differs = got
-                .lines()
-                .zip(expected.lines())
-                .find(|(got, want)| got != want);
-            let rows = (got.lines().count(), expected.lines().count());
-            assert!(
-                got == *expected,
-                "{table}: {rows:?} rows, first difference {differs:#?}"
-            );
-        }
+        self.check_tables(&foldback.tables());
         let replay = foldback.ends(&["replay", "--json"]);
         assert_eq!(
             (replay.status, replay.stdout.as_str()),
@@ -251,6 +240,23 @@ impl Dataset {
             "{}",
             replay.stderr
         );
+    }
+
+    /// Asserts that the tables are the expected ones, byte for byte.
+    #[track_caller]
+    pub(crate) fn check_tables(&self, tables: &BTreeMap<&'static str, String>) {
+        for (table, expected) in &self.expected {
+            let got = tables.get(table).expect("a table");
+            let differs = got
+                .lines()
+                .zip(expected.lines())
+                .find(|(got, want)| got != want);
+            let rows = (got.lines().count(), expected.lines().count());
+            assert!(
+                got == expected,
+                "{table}: {rows:?} rows, first difference {differs:#?}"
+            );
+        }
     }
 
     /// All events of the first leads, in order, and the rows of the expected tables that are theirs.

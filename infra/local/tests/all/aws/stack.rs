@@ -1,0 +1,262 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use foldback_tests::servers::stack::{Stack, ask};
+use foldback_tests::servers::{Durability, Ministack, Policies, Secantus, aws_call, post};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use shared::adapters::SystemClock;
+use shared::adapters::aws::{Access, Aws, Names};
+use shared::adapters::mongo::{Mongo, Retention};
+use shared::handlers::Table;
+use shared::model::Depth;
+use shared::ports::{Clock, Queue, Reports, SettingsVersions};
+use shared::settings::Format;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::support::TABLES;
+
+/// The functions, by the names of their binaries.
+pub(crate) const FUNCTIONS: [&str; 4] = ["ingest", "process", "replay", "report"];
+/// What all tenants sign with; the key is these bytes in base64.
+const KEY: &[u8] = b"a key that nobody else should know";
+const DATABASE: &str = "foldback";
+const PATIENCE: Duration = Duration::from_secs(240);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// A stack in an emulator, and what a test needs to talk to it.
+pub(crate) struct Deployed {
+    pub(crate) ministack: Ministack,
+    pub(crate) outputs: BTreeMap<String, String>,
+    pub(crate) aws: Aws,
+    pub(crate) runtime: Runtime,
+    mongo: Secantus,
+    _zips: TempDir,
+}
+
+impl Deployed {
+    /// Deploys the functions' binaries, with these settings in force and a secret for each tenant.
+    pub(crate) fn new(
+        settings: &str,
+        tenants: &BTreeSet<String>,
+        parameters: &[(&str, &str)],
+    ) -> Self {
+        let zips = tempfile::tempdir().expect("a directory");
+        let mongo = Secantus::start(Durability::Relaxed);
+        let ministack = Ministack::start(Policies::Enforced);
+        let paths: Vec<_> = FUNCTIONS
+            .iter()
+            .map(|name| (*name, zip(zips.path(), name)))
+            .collect();
+        let paths: Vec<_> = paths
+            .iter()
+            .map(|(name, path)| (*name, path.as_path()))
+            .collect();
+        let uri = mongo.uri(DATABASE);
+        let own = [("MongoUri", uri.as_str())];
+        let stack = Stack::deploy(&ministack, &paths, &[&own[..], parameters].concat());
+        let secret = format!("whsec_{}", STANDARD.encode(KEY));
+        for tenant in tenants {
+            let name = format!("foldback/webhook/{tenant}");
+            let input = json!({ "Name": name, "SecretString": secret });
+            let _made = aws_call(&ministack.endpoint(), "secretsmanager.CreateSecret", &input);
+        }
+        let outputs = stack.outputs().clone();
+        let output = |name: &str| outputs.get(name).expect(name).clone();
+        let names = Names {
+            journal_table: output("JournalTable"),
+            state_table: output("StateTable"),
+            queue_url: output("QueueUrl"),
+            dlq_url: output("DlqUrl"),
+            receives_max: 5,
+        };
+        let (endpoint, keys) = (Some(ministack.endpoint()), ("test", "test"));
+        let access = Access::with_keys("us-east-1", endpoint, keys, None);
+        let deployed = Self {
+            aws: Aws::new(&access.config(), names),
+            runtime: Runtime::new().expect("a runtime"),
+            outputs,
+            ministack,
+            mongo,
+            _zips: zips,
+        };
+        deployed.put_settings(settings);
+        deployed
+    }
+
+    /// Puts settings in force.
+    pub(crate) fn put_settings(&self, text: &str) {
+        let put = self.aws.put(text, Format::Toml, SystemClock.now());
+        self.runtime.block_on(put).expect("settings");
+    }
+
+    /// The rows' database.
+    pub(crate) fn mongo_uri(&self) -> String {
+        self.mongo.uri(DATABASE)
+    }
+
+    /// Posts events to the function `ingest` as a tenant's signed webhook, all in one request.
+    pub(crate) fn webhook(&self, tenant: &str, events: &[&str]) -> (u16, Value) {
+        let body = format!("[{}]", events.join(","));
+        let seconds = (SystemClock.now().ms() / 1_000).to_string();
+        let mut mac = Hmac::<Sha256>::new_from_slice(KEY).expect("a key");
+        mac.update(format!("msg_1.{seconds}.{body}").as_bytes());
+        let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+        let headers = [
+            ("Content-Type", "application/cloudevents-batch+json"),
+            ("webhook-id", "msg_1"),
+            ("webhook-timestamp", &seconds),
+            ("webhook-signature", &signature),
+        ];
+        let url = self.outputs.get("IngestUrl").expect("a URL");
+        let id = url
+            .strip_prefix("https://")
+            .and_then(|rest| rest.split('.').next());
+        let path = format!("/_aws/lambda-url/{}/events/{tenant}", id.expect("an id"));
+        let (status, body) = post(&self.ministack.endpoint(), &path, &headers, &body);
+        (
+            status,
+            serde_json::from_str(&body).unwrap_or(Value::String(body)),
+        )
+    }
+
+    /// Calls a function and returns what it answers.
+    pub(crate) fn invoke(&self, output: &str, payload: &Value) -> Value {
+        let function = self.outputs.get(output).expect(output);
+        let script = format!(
+            "import boto3, json, sys\n\
+             lam = boto3.session.Session('test', 'test', region_name='us-east-1')\n\
+             lam = lam.client('lambda', endpoint_url=sys.argv[1])\n\
+             answer = lam.invoke(FunctionName={function:?}, Payload={:?})\n\
+             print(answer['Payload'].read().decode())",
+            payload.to_string()
+        );
+        ask(&self.ministack, &script)
+    }
+
+    /// Waits until this is so.
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test waits for other processes"
+        )]
+        let start = Instant::now();
+        while !holds(self) {
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{what}: {:?}\n{}",
+                self.depth(),
+                self.ministack.log()
+            );
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a test waits for other processes"
+            )]
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Waits until no message waits or is in flight.
+    #[track_caller]
+    pub(crate) fn until_drained(&self) {
+        self.until("the queue is drained", |deployed| {
+            let Depth {
+                visible, in_flight, ..
+            } = deployed.depth();
+            visible + in_flight == 0
+        });
+    }
+
+    pub(crate) fn depth(&self) -> Depth {
+        let depth = self.aws.depth(SystemClock.now());
+        self.runtime.block_on(depth).expect("depth")
+    }
+
+    /// Every table in its canonical form.
+    pub(crate) fn tables(&self) -> BTreeMap<&'static str, String> {
+        self.runtime.block_on(async {
+            let rows = Mongo::open(&self.mongo_uri(), Retention::default()).await;
+            let rows = rows.expect("the rows");
+            let mut tables = BTreeMap::new();
+            for name in TABLES {
+                let table = Table::ALL.into_iter().find(|table| table.name() == name);
+                let mut text = String::new();
+                let take = |row: &str| {
+                    text.push_str(row);
+                    text.push('\n');
+                    Ok::<_, shared::ports::Error>(())
+                };
+                let export = rows.export(table.expect("a table"), None, take);
+                export.await.expect("export");
+                tables.insert(name, text);
+            }
+            tables
+        })
+    }
+
+    /// The replay runs that are kept, the newest first.
+    pub(crate) fn runs(&self) -> Vec<Value> {
+        self.runtime.block_on(async {
+            let rows = Mongo::open(&self.mongo_uri(), Retention::default()).await;
+            let runs = rows.expect("the rows").runs(100).await.expect("runs");
+            runs.iter().map(|(_, run)| json!(run)).collect()
+        })
+    }
+
+    /// The processes that run a function at the moment.
+    pub(crate) fn processes(&self, function: &str) -> Vec<u32> {
+        let mut found = Vec::new();
+        let own = std::fs::read_dir("/proc").expect("processes");
+        for process in own.flatten() {
+            let Some(id) = process
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
+            let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+            let environment = String::from_utf8_lossy(&environment).into_owned();
+            let says = |text: String| environment.split('\0').any(|one| one == text);
+            let name = self.outputs.get(function).expect(function);
+            if says(format!("AWS_LAMBDA_FUNCTION_NAME={name}"))
+                && environment.contains(&self.ministack.endpoint())
+            {
+                found.push(id);
+            }
+        }
+        found
+    }
+}
+
+/// A function's binary as Lambda takes it: a zip that holds `bootstrap`.
+fn zip(directory: &Path, function: &str) -> PathBuf {
+    let binary = Path::new(env!("CARGO_BIN_EXE_foldback")).with_file_name(function);
+    assert!(
+        binary.exists(),
+        "{} is missing: cargo test --workspace builds it",
+        binary.display()
+    );
+    let path = directory.join(format!("{function}.zip"));
+    let script = "import sys, zipfile\n\
+                  info = zipfile.ZipInfo('bootstrap')\n\
+                  info.external_attr = 0o100755 << 16\n\
+                  info.compress_type = zipfile.ZIP_DEFLATED\n\
+                  with zipfile.ZipFile(sys.argv[1], 'w') as zip, open(sys.argv[2], 'rb') as code:\n\
+                  \x20   zip.writestr(info, code.read(), compresslevel=1)";
+    let zipped = Command::new("python3")
+        .args(["-c", script])
+        .arg(&path)
+        .arg(&binary)
+        .status()
+        .expect("python3");
+    assert!(zipped.success());
+    path
+}
