@@ -47,6 +47,13 @@ pub async fn handle(
 
 async fn apart(stack: &Stack, delivery: &Delivery<'_>) -> Result<Apart, Error> {
     let settings = stack.settings().await?;
+    if let Some((version, why)) = stack.refused_settings() {
+        tracing::error!(
+            version,
+            why,
+            "the stored settings do not compile; the last good ones stay in force"
+        );
+    }
     let ports = Joined {
         events: delivery,
         tables: stack.tables().await?,

@@ -5,8 +5,8 @@ use crate::handlers::Table;
 use crate::model::{ActionHierarchy, Entry, Finding, Group, ReplayRun, Report, Timestamp};
 use crate::ports::{
     Added, Appended, Committed, ConversionPage, ConversionQuery, Depth, Error, Hierarchies,
-    HistoryVersion, Journal, LegacyRow, LegacyTables, Letter, Message, Partition, Queue, Reading,
-    Receipt, Received, Reports, Tables, Waiting,
+    HistoryVersion, Journal, Lease, LegacyRow, LegacyTables, Letter, LockKey, Locks, Message,
+    Partition, Queue, Reading, Receipt, Received, Reports, Tables, Waiting,
 };
 
 /// All ports over two stores: events and messages in one, rows and hierarchies in the other.
@@ -15,7 +15,7 @@ use crate::ports::{
 /// the two brings the messages again, to rows that hold their events.
 #[derive(Debug)]
 pub struct Joined<'a, E, T> {
-    /// Journal and queue.
+    /// Journal, queue and locks.
     pub events: &'a E,
     /// Rows and finished hierarchies.
     pub tables: &'a T,
@@ -71,6 +71,31 @@ impl<E: Queue, T: Send + Sync> Queue for Joined<'_, E, T> {
 
     async fn depth(&self, now: Timestamp) -> Result<Depth, Error> {
         self.events.depth(now).await
+    }
+}
+
+impl<E: Locks, T: Send + Sync> Locks for Joined<'_, E, T> {
+    async fn acquire(
+        &self,
+        key: &LockKey,
+        owner: &str,
+        lease_ms: i64,
+        now: Timestamp,
+    ) -> Result<Option<Lease>, Error> {
+        self.events.acquire(key, owner, lease_ms, now).await
+    }
+
+    async fn renew(
+        &self,
+        lease: &Lease,
+        lease_ms: i64,
+        now: Timestamp,
+    ) -> Result<Option<Lease>, Error> {
+        self.events.renew(lease, lease_ms, now).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), Error> {
+        self.events.release(lease).await
     }
 }
 

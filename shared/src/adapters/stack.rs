@@ -8,9 +8,13 @@ use tokio::sync::OnceCell;
 use crate::config::Config;
 #[cfg(feature = "mongo")]
 use crate::config::MongoUri;
-use crate::ports::{Error, ErrorKind, SettingsVersions};
+#[cfg(feature = "mongo")]
+use crate::ports::ErrorKind;
+use crate::ports::{Clock, Error};
+use crate::service::SettingsCache;
 use crate::settings::Settings;
 
+use super::SystemClock;
 use super::aws::{Access, Aws, Names};
 #[cfg(feature = "mongo")]
 use super::mongo::{Mongo, Retention};
@@ -25,6 +29,7 @@ pub struct Stack {
     pub aws: Aws,
     #[cfg(feature = "mongo")]
     mongo: OnceCell<Mongo>,
+    settings: SettingsCache,
 }
 
 impl Stack {
@@ -51,6 +56,7 @@ impl Stack {
         };
         Self {
             aws: Aws::new(&access.config(), names),
+            settings: SettingsCache::new(config.settings_ms),
             config,
             #[cfg(feature = "mongo")]
             mongo: OnceCell::new(),
@@ -80,18 +86,16 @@ impl Stack {
             .await
     }
 
-    /// The settings in force.
+    /// The settings in force, as [`SettingsCache`] holds them.
     ///
     /// # Errors
     /// The store failed, or there are none.
     pub async fn settings(&self) -> Result<Arc<Settings>, Error> {
-        let doing = "read the settings in force";
-        let Some(stored) = self.aws.latest().await? else {
-            let why = "none were put yet: foldback settings put FILE --target aws --stack NAME";
-            return Err(Error::new(ErrorKind::Reject, doing, why));
-        };
-        let compiled = Settings::compile(&stored.text, stored.format, stored.version);
-        let settings = compiled.map_err(|why| Error::new(ErrorKind::Corrupt, doing, why))?;
-        Ok(Arc::new(settings))
+        self.settings.get(&self.aws, SystemClock.now()).await
+    }
+
+    /// The stored version of the settings that cannot be put in force, and why, once: to be logged.
+    pub fn refused_settings(&self) -> Option<(u32, String)> {
+        self.settings.refused()
     }
 }

@@ -1,5 +1,5 @@
-//! Ingest, webhooks, process, replay, report and adopt over the ports. I/O orchestration; the rules are in
-//! [`flow`](crate::flow).
+//! Ingest, webhooks, process, replay, report and adopt over the ports, and the settings that they go by.
+//! I/O orchestration; the rules are in [`flow`](crate::flow).
 
 mod adopt;
 mod apart;
@@ -7,6 +7,7 @@ mod ingest;
 mod process;
 mod replay;
 mod report;
+mod settings_cache;
 mod webhook;
 
 pub use adopt::{Adopt, Adopted, Refused};
@@ -15,4 +16,5 @@ pub use ingest::{Duplicates, Ingested, accept, ingest};
 pub use process::{Processed, process};
 pub use replay::{Mode, Pages, Parked, Place, Replay, Replayed, Scope, parked_events};
 pub use report::report;
+pub use settings_cache::SettingsCache;
 pub use webhook::{TakenIn, take_in};

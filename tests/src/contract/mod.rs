@@ -12,6 +12,7 @@
 
 use std::future::Future;
 
+use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use shared::handlers::Table;
 use shared::model::Timestamp;
@@ -58,11 +59,13 @@ pub mod hierarchies;
 pub mod identities;
 pub mod indexes;
 pub mod journal;
+pub mod locks;
 pub mod queue;
 pub mod queue_deduplication;
 pub mod queue_failures;
 pub mod rejects;
 pub mod reports;
+pub mod settings_versions;
 pub mod tables;
 pub mod tables_history;
 pub mod tables_reading;
@@ -119,6 +122,14 @@ impl Clock for Still {
     fn now(&self) -> Timestamp {
         self.0
     }
+}
+
+/// Does all of it at once; the answers come in the order given.
+async fn at_once<T>(work: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    stream::iter(work.collect::<Vec<_>>())
+        .buffered(usize::MAX)
+        .collect()
+        .await
 }
 
 /// More than a clock may be off by.

@@ -88,6 +88,13 @@ pub(crate) fn connect(server: &Ministack, names: Names) -> Aws {
     Aws::new(&access.config(), names)
 }
 
+impl OnAws {
+    /// Where the emulator listens.
+    pub(crate) fn endpoint(&self) -> String {
+        self.server.endpoint()
+    }
+}
+
 impl Fixture for OnAws {
     type Ports = Aws;
 
@@ -154,4 +161,12 @@ mod queue_deduplication {
 
 mod queue_failures {
     foldback_tests::queue_failures_suite!(super::OnAws);
+}
+
+mod settings_versions {
+    foldback_tests::settings_versions_suite!(super::OnAws);
+}
+
+mod locks {
+    foldback_tests::locks_suite!(super::OnAws);
 }

@@ -91,6 +91,14 @@ mod queue_failures {
     foldback_tests::queue_failures_suite!(super::OneMachine);
 }
 
+mod settings_versions {
+    foldback_tests::settings_versions_suite!(super::OneMachine);
+}
+
+mod locks {
+    foldback_tests::locks_suite!(super::OneMachine);
+}
+
 mod waiting {
     foldback_tests::waiting_suite!(super::OneMachine);
 }

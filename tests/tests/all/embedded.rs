@@ -9,8 +9,11 @@ use foldback_tests::fixtures::{
 };
 use pollster::block_on;
 use shared::adapters::embedded::{Embedded, FILE_NAME, QueueLimits};
+use shared::model::Timestamp;
 use shared::ports::Appended::{Duplicate, New};
-use shared::ports::{Added, ErrorKind, Journal, Partition, Queue, Reading, Tables};
+use shared::ports::{
+    Added, ErrorKind, Journal, Lease, LockKey, Locks, Partition, Queue, Reading, Tables,
+};
 
 fn open(directory: &Path) -> Embedded {
     Embedded::open(directory, QueueLimits::default()).expect("open")
@@ -194,4 +197,32 @@ fn what_a_dead_owner_had_received_comes_again_and_the_receive_is_given_back() {
     }
     let store = open(directory.path());
     assert_eq!(block_on(store.depth(at(0))).expect("depth").dead, 0);
+}
+
+/// A lock that nobody has used for long goes, and its fences still grow.
+#[test]
+fn old_locks_are_forgotten() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let acquire = |name: &str, now: Timestamp| {
+        let key = LockKey {
+            tenant: "acme".into(),
+            name: name.into(),
+        };
+        let acquired = block_on(store.acquire(&key, "one", 1_000, now));
+        acquired.expect("acquire").expect("a lease")
+    };
+    let database = rusqlite::Connection::open(directory.path().join(FILE_NAME)).expect("the file");
+    let count = || -> i64 {
+        let count = database.query_row("SELECT count(*) FROM locks", [], |row| row.get(0));
+        count.expect("a count")
+    };
+    let old = acquire("old", at(0));
+    acquire("not so old", at(60));
+    acquire("young", at(24 * 60));
+    assert_eq!(count(), 3);
+    let over = old.until.plus_ms(Lease::KEPT_MS);
+    acquire("young", over.max(at(24 * 60 + 60)));
+    assert_eq!(count(), 2, "the oldest is gone");
+    assert!(acquire("old", over).fence > old.fence);
 }

@@ -2,6 +2,7 @@
 
 mod adoption;
 mod aws;
+mod aws_state;
 mod contract;
 mod embedded;
 mod embedded_indexes;

@@ -10,9 +10,12 @@ use shared::flow::{Addition, Change, FieldPath, How, Number, RowKey};
 use shared::handlers::Table;
 use shared::model::{ActionId, EventHash, Group, Order, Stamps, Timestamp};
 use shared::ports::Added::{Done, Held};
-use shared::ports::{Added, Reports, Tables};
+use shared::ports::{Added, LockKey, Locks, Reports, Tables};
 
 use crate::support::{Foldback, lock};
+
+/// The format that this version writes.
+const PRESENT: u32 = 3;
 
 fn path(format: u32) -> PathBuf {
     let name = format!("../../tests/fixtures/store-format-{format}.db.gz");
@@ -77,7 +80,7 @@ fn format_1_reads_and_goes_on() {
 
 /// Reading changes nothing, whatever is asked; the first process that writes brings the file up.
 #[test]
-fn format_1_is_read_as_it_is_and_brought_to_format_2() {
+fn format_1_is_read_as_it_is_and_brought_to_the_present_one() {
     let foldback = kept(1);
     let tables = foldback.tables();
     let writer = lock(&foldback);
@@ -86,7 +89,7 @@ fn format_1_is_read_as_it_is_and_brought_to_format_2() {
     assert_eq!(format(&foldback), 1);
     drop(writer);
     foldback.ok(&["report"]);
-    assert_eq!(format(&foldback), 2);
+    assert_eq!(format(&foldback), PRESENT);
     assert_eq!(foldback.tables(), tables);
     check(&foldback, 115);
     assert_eq!(foldback.ends(&["replay", "--mode", "update"]).status, 1);
@@ -94,6 +97,7 @@ fn format_1_is_read_as_it_is_and_brought_to_format_2() {
     assert!(report.contains("lastRun"), "{report}");
     assert_eq!(add(&foldback), [Done, Done]);
     assert_eq!(add(&foldback), [Held, Held]);
+    assert_eq!(locked(&foldback, "another"), [Some(1), Some(1)]);
     goes_on(&foldback);
 }
 
@@ -107,18 +111,50 @@ fn format_1_gets_the_indexes_that_it_lacks() {
     assert_eq!(foldback.ends(&["indexes"]).status, 1);
     assert_eq!(format(&foldback), 1);
     foldback.ok(&["report"]);
-    assert_eq!(format(&foldback), 2);
+    assert_eq!(format(&foldback), PRESENT);
     let told = foldback.ok(&["indexes"]);
     assert!(told.contains("Reports::runs"), "{told}");
 }
 
-/// This one also holds a run of replay that mended a lead, a report, and additions to a lead of a
-/// tenant that the settings do not know.
 #[test]
 fn format_2_reads_and_goes_on() {
     let foldback = kept(2);
     assert_eq!(format(&foldback), 2);
     check(&foldback, 116);
+    check_reports_and_additions(&foldback);
+    goes_on(&foldback);
+}
+
+#[test]
+fn format_2_is_read_as_it_is_and_brought_to_the_present_one() {
+    let foldback = kept(2);
+    let tables = foldback.tables();
+    foldback.ok(&["indexes"]);
+    assert_eq!(format(&foldback), 2);
+    assert_eq!(locked(&foldback, "another"), [Some(1), Some(1)]);
+    assert_eq!(format(&foldback), PRESENT);
+    let told = foldback.ok(&["indexes"]);
+    assert!(told.contains("Locks::acquire"), "{told}");
+    assert_eq!(foldback.tables(), tables);
+    check(&foldback, 116);
+    check_reports_and_additions(&foldback);
+    goes_on(&foldback);
+}
+
+/// This one also holds a lock that is held, and one that was released.
+#[test]
+fn format_3_reads_and_goes_on() {
+    let foldback = kept(3);
+    assert_eq!(format(&foldback), 3);
+    check(&foldback, 116);
+    check_reports_and_additions(&foldback);
+    assert_eq!(locked(&foldback, "another"), [None, Some(2)]);
+    goes_on(&foldback);
+}
+
+/// A kept store since format 2 also holds a run of replay that mended a lead, a report, and additions to
+/// a lead of a tenant that the settings do not know.
+fn check_reports_and_additions(foldback: &Foldback) {
     let store = Embedded::open_to_read(&foldback.data()).expect("open");
     let runs = block_on(store.runs(10)).expect("runs");
     let [(number, run)] = runs.as_slice() else {
@@ -135,26 +171,44 @@ fn format_2_reads_and_goes_on() {
     let added = foldback.ok(&["export", "RSLead", "--tenant", "kept"]);
     let expect = r#"{"amount":0.3,"events":2,"leadId":"lead-1","tenant":"kept"}"#;
     assert_eq!(added.trim(), expect);
-    assert_eq!(add(&foldback), [Held, Held]);
+    assert_eq!(add(foldback), [Held, Held]);
     assert_eq!(
         foldback.ok(&["export", "RSLead", "--tenant", "kept"]),
         added
     );
-    goes_on(&foldback);
 }
 
 #[test]
 fn a_format_that_is_yet_to_come_is_refused() {
-    let foldback = kept(2);
-    let newer = foldback.database().execute_batch("PRAGMA user_version = 3");
+    let foldback = kept(PRESENT);
+    let newer = foldback.database().execute_batch("PRAGMA user_version = 4");
     newer.expect("written");
     for command in ["replay", "run", "report"] {
         let ended = foldback.ends(&[command]);
         assert_eq!(ended.status, 2, "{command}");
-        let told = "it is format 3; this version reads formats 1 to 2";
+        let told = "it is format 4; this version reads formats 1 to 3";
         assert!(ended.stderr.contains(told), "{command}: {}", ended.stderr);
     }
-    assert_eq!(format(&foldback), 3);
+    assert_eq!(format(&foldback), 4);
+}
+
+/// Acquires two locks for a moment long past, and releases the second. Fences are those of leases that were
+/// got.
+fn locked(foldback: &Foldback, owner: &str) -> [Option<u64>; 2] {
+    let store = Embedded::open(&foldback.data(), QueueLimits::default()).expect("open");
+    let past = Timestamp::from_ms(0);
+    let lease = |name: &str| {
+        let key = LockKey {
+            tenant: "kept".into(),
+            name: name.into(),
+        };
+        block_on(store.acquire(&key, owner, 1_000, past)).expect("acquire")
+    };
+    let leases = ["lead-1", "lead-2"].map(lease);
+    if let [_, Some(second)] = &leases {
+        block_on(store.release(second)).expect("release");
+    }
+    leases.map(|lease| lease.map(|lease| lease.fence))
 }
 
 /// Two additions to one lead.
@@ -223,6 +277,7 @@ fn make() {
     foldback.ends(&["replay", "--mode", "update"]);
     foldback.ok(&["report"]);
     assert_eq!(add(&foldback), [Done, Done]);
+    assert_eq!(locked(&foldback, "one"), [Some(1), Some(1)]);
     let database = fs::read(foldback.data().join("foldback.db")).expect("the store");
     let file = fs::File::create(path(format(&foldback))).expect("a file");
     let mut packed = flate2::write::GzEncoder::new(file, flate2::Compression::best());

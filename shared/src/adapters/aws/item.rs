@@ -1,5 +1,6 @@
 //! Items of DynamoDB: keys and the few types of attributes that are used.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::primitives::Blob;
@@ -31,6 +32,10 @@ pub(super) fn bytes(bytes: impl Into<Vec<u8>>) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }
 
+pub(super) fn number(number: impl Into<i128>) -> AttributeValue {
+    AttributeValue::N(number.into().to_string())
+}
+
 /// A text of an item that must be there.
 pub(super) fn text_of<'i>(item: &'i Item, name: &str) -> Result<&'i str, Error> {
     let text = item.get(name).and_then(|value| value.as_s().ok());
@@ -41,6 +46,13 @@ pub(super) fn text_of<'i>(item: &'i Item, name: &str) -> Result<&'i str, Error> 
 pub(super) fn bytes_of<'i>(item: &'i Item, name: &str) -> Result<&'i [u8], Error> {
     let bytes = item.get(name).and_then(|value| value.as_b().ok());
     bytes.map(Blob::as_ref).ok_or_else(|| missing(name))
+}
+
+/// A number of an item that must be there.
+pub(super) fn number_of<T: FromStr>(item: &Item, name: &str) -> Result<T, Error> {
+    let number = item.get(name).and_then(|value| value.as_n().ok());
+    let number = number.and_then(|number| number.parse().ok());
+    number.ok_or_else(|| missing(name))
 }
 
 fn missing(name: &str) -> Error {

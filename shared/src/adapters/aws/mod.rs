@@ -13,6 +13,7 @@ mod groups;
 mod identities;
 mod item;
 mod journal;
+mod locks;
 mod pause;
 mod queue;
 mod runs;

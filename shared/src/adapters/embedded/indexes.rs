@@ -72,7 +72,7 @@ impl Indexes for Embedded {
 }
 
 /// The queries of each file of this module, with the format of the store that first has their tables.
-const QUERIES_SINCE: [(i32, &[&Query]); 15] = [
+const QUERIES_SINCE: [(i32, &[&Query]); 16] = [
     (1, super::conversions::QUERIES),
     (1, super::dead_letters::QUERIES),
     (1, super::export::QUERIES),
@@ -88,6 +88,7 @@ const QUERIES_SINCE: [(i32, &[&Query]); 15] = [
     (1, super::write::QUERIES),
     (2, super::additions::QUERIES),
     (2, super::reports::QUERIES),
+    (3, super::locks::QUERIES),
 ];
 
 /// Every query that this store runs over a file of that format.

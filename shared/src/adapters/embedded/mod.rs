@@ -16,6 +16,7 @@ mod hierarchies;
 mod indexes;
 mod inspect;
 mod journal;
+mod locks;
 mod query;
 mod queue;
 mod rejects;
@@ -78,6 +79,8 @@ struct Inner {
     known_groups: BTreeMap<Group, i64>,
     /// When expired deduplication ids are forgotten again.
     forget_from: Timestamp,
+    /// When old locks are forgotten again.
+    forget_locks_from: Timestamp,
 }
 
 impl Embedded {
@@ -134,6 +137,7 @@ impl Embedded {
             in_unit: false,
             known_groups: BTreeMap::new(),
             forget_from: Timestamp::MIN,
+            forget_locks_from: Timestamp::MIN,
         };
         let directory = directory.to_path_buf();
         Self {

@@ -8,7 +8,7 @@ use crate::ports::{Error, ErrorKind};
 use super::{failed, indexes};
 
 /// The format of the file. A later version reads older ones; an older one refuses later ones.
-pub(super) const FORMAT: i32 = 2;
+pub(super) const FORMAT: i32 = 3;
 /// Marks the file as ours for `file(1)` and for us: "Fold".
 const APPLICATION_ID: i32 = 0x466f_6c64;
 
@@ -83,6 +83,17 @@ const TABLES_2: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE reports (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL) STRICT;
 ";
+/// What format 3 adds.
+const TABLES_3: &str = "
+    -- Locks that were acquired. One that was released has no holder and keeps its fence.
+    CREATE TABLE locks (
+        tenant TEXT NOT NULL, name TEXT NOT NULL, fence INTEGER NOT NULL, holder TEXT,
+        held_until INTEGER NOT NULL, forget_from INTEGER NOT NULL,
+        PRIMARY KEY (tenant, name)
+    ) STRICT, WITHOUT ROWID;
+";
+/// The tables, by the format that first had them.
+const TABLES: [(i32, &str); 3] = [(1, TABLES_1), (2, TABLES_2), (3, TABLES_3)];
 
 /// What every connection has in common.
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
@@ -104,19 +115,24 @@ pub(super) fn tune_to_read(connection: &Connection) -> rusqlite::Result<()> {
 pub(super) fn prepare(connection: &Connection, directory: &Path) -> Result<(), Error> {
     let doing = format!("open the store in {}", directory.display());
     let objects = tune_to_write(connection).map_err(failed(&doing))?;
-    let missing = if objects == 0 {
-        format!("PRAGMA application_id = {APPLICATION_ID}; {TABLES_1} {TABLES_2}")
-    } else if check(connection, directory)? < FORMAT {
-        TABLES_2.to_owned()
-    } else {
-        return Ok(());
+    let format = match objects {
+        0 => 0,
+        _some => check(connection, directory)?,
     };
+    if format == FORMAT {
+        return Ok(());
+    }
+    let missing: String = TABLES
+        .into_iter()
+        .filter_map(|(since, tables)| (since > format).then_some(tables))
+        .collect();
     let indexes: String = indexes::declared(FORMAT)
         .map(|index| index.sql_where_missing() + "; ")
         .collect();
     connection
         .execute_batch(&format!(
-            "BEGIN IMMEDIATE; {missing} {indexes} PRAGMA user_version = {FORMAT}; COMMIT;"
+            "BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; {missing} {indexes} \
+             PRAGMA user_version = {FORMAT}; COMMIT;"
         ))
         .map_err(failed(&doing))
 }

@@ -5,7 +5,7 @@ use crate::ports::{Error, SettingsVersions};
 use crate::settings::{Format, StoredSettings};
 
 use super::query::{Need, queries};
-use super::{Embedded, Failure};
+use super::{Embedded, Failure, Inner};
 
 queries! {
     LATEST_SETTINGS {
@@ -38,26 +38,7 @@ impl Embedded {
     /// # Errors
     /// The store failed.
     pub fn settings(&self) -> Result<Option<StoredSettings>, Error> {
-        self.look(|inner| {
-            let latest = inner
-                .database
-                .prepare(&LATEST_SETTINGS)?
-                .query_row([], |row| {
-                    let format: String = row.get(1)?;
-                    let format = if format == "json" {
-                        Format::Json
-                    } else {
-                        Format::Toml
-                    };
-                    Ok(StoredSettings {
-                        version: row.get(0)?,
-                        format,
-                        text: row.get(2)?,
-                    })
-                })
-                .optional()?;
-            Ok::<_, Failure>(latest)
-        })
+        self.look(|inner| inner.settings())
     }
 
     /// Puts a settings text in force, under a new version where it differs from the last one, and
@@ -66,24 +47,42 @@ impl Embedded {
     /// # Errors
     /// The store failed.
     pub fn put_settings(&self, text: &str, format: Format, now: Timestamp) -> Result<u32, Error> {
-        let latest = self.settings()?;
-        if let Some(latest) = &latest
-            && latest.text == text
-            && latest.format == format
-        {
-            return Ok(latest.version);
-        }
-        let version = latest.map_or(1, |latest| latest.version + 1);
-        let name = match format {
-            Format::Toml => "toml",
-            Format::Json => "json",
-        };
         self.unit(|inner| {
-            inner
-                .database
-                .prepare(&PUT_SETTINGS)?
-                .execute(params![version, now.ms(), name, text])
-        })?;
-        Ok(version)
+            let latest = inner.settings()?;
+            if let Some(latest) = &latest
+                && latest.text == text
+                && latest.format == format
+            {
+                return Ok(latest.version);
+            }
+            let version = latest.map_or(1, |latest| latest.version + 1);
+            let name = match format {
+                Format::Toml => "toml",
+                Format::Json => "json",
+            };
+            let mut insert = inner.database.prepare(&PUT_SETTINGS)?;
+            insert.execute(params![version, now.ms(), name, text])?;
+            Ok::<_, Failure>(version)
+        })
+    }
+}
+
+impl Inner {
+    fn settings(&self) -> rusqlite::Result<Option<StoredSettings>> {
+        let mut select = self.database.prepare(&LATEST_SETTINGS)?;
+        let latest = select.query_row([], |row| {
+            let format: String = row.get(1)?;
+            let format = if format == "json" {
+                Format::Json
+            } else {
+                Format::Toml
+            };
+            Ok(StoredSettings {
+                version: row.get(0)?,
+                format,
+                text: row.get(2)?,
+            })
+        });
+        latest.optional()
     }
 }
