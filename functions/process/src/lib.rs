@@ -36,6 +36,12 @@ pub async fn handle(
         Ok(Err(error)) => tracing::error!(error = error.chain(), "the batch comes again"),
         Err(_elapsed) => tracing::warn!("out of time; what is not done comes again"),
     }
+    if let Err(error) = delivery.release_failed(SystemClock.now()).await {
+        tracing::warn!(
+            error = error.chain(),
+            "failed messages stay hidden for longer"
+        );
+    }
     let mut response = SqsBatchResponse::default();
     for id in delivery.failed() {
         let mut failure = BatchItemFailure::default();
@@ -107,6 +113,7 @@ fn delivered(message: SqsMessage) -> Delivered {
         receives: receives.unwrap_or(1),
         sent: Timestamp::from_ms(sent),
         id: message.message_id.unwrap_or_default(),
+        receipt: message.receipt_handle.unwrap_or_default(),
         body: message.body.unwrap_or_default(),
     }
 }

@@ -20,8 +20,9 @@ pub struct Apart {
     pub spent: u64,
 }
 
-/// Handles received messages so that what fails in one group is no other's failure: all groups at once,
-/// and where that fails, each by itself. A message that was received `receives_max` times is parked with
+/// Handles received messages so that what fails in one group is no other's failure.
+///
+/// All groups are handled at once and, where that fails, each by itself. A message that was received `receives_max` times is parked with
 /// the reason, since SQS would move it to the dead-letter queue without one.
 pub async fn process_apart<P>(
     ports: &P,

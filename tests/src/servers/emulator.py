@@ -1,4 +1,5 @@
-"""Starts ministack: port, whether policies are enforced, and a file that says how far its clock is ahead.
+"""Starts ministack: port, whether policies are enforced, and a file that says by how many
+milliseconds its clock is ahead.
 
 It counts what it is asked, by operation: GET /_asked says how many requests there were, how many bytes they
 had, and how many write and read units of DynamoDB they would cost.
@@ -15,7 +16,7 @@ import time
 port, auth, clock = sys.argv[1:]
 ahead = mmap.mmap(os.open(clock, os.O_RDWR), 8)
 real = time.time
-time.time = lambda: real() + struct.unpack("<d", ahead[:8])[0]
+time.time = lambda: real() + struct.unpack("<d", ahead[:8])[0] / 1000
 os.environ.update(
     GATEWAY_PORT=port,
     BIND_HOST="127.0.0.1",

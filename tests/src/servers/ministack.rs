@@ -2,6 +2,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -13,7 +14,7 @@ use super::python::{Kept, environment};
 const PACKAGES: [&str; 2] = ["ministack==1.5.33", "aws-sam-translator==1.115.0"];
 const STARTS: u32 = 600;
 const START_PAUSE: Duration = Duration::from_millis(50);
-/// Starts it with a clock that goes ahead of the machine's by what a file says, in seconds.
+/// Starts it with a clock that goes ahead of the machine's by what a file says, in milliseconds.
 const START: &str = include_str!("emulator.py");
 
 /// Whether the emulator asks who somebody is and what they may do.
@@ -31,7 +32,7 @@ pub struct Ministack {
     _server: Kept,
     port: u16,
     clock: File,
-    ahead_ms: i64,
+    ahead_ms: AtomicI64,
     environment: PathBuf,
     directory: TempDir,
 }
@@ -63,7 +64,7 @@ impl Ministack {
                     _server: server,
                     port,
                     clock,
-                    ahead_ms: 0,
+                    ahead_ms: AtomicI64::new(0),
                     environment,
                     directory,
                 };
@@ -88,10 +89,10 @@ impl Ministack {
     ///
     /// # Panics
     /// The file of the clock cannot be written.
-    pub fn pass(&mut self, ms: i64) {
-        self.ahead_ms += ms;
+    pub fn pass(&self, ms: i64) {
+        let ahead_ms = self.ahead_ms.fetch_add(ms, Ordering::Relaxed) + ms;
         #[expect(clippy::cast_precision_loss, reason = "days, to the millisecond")]
-        let ahead = self.ahead_ms as f64 / 1_000.0;
+        let ahead = ahead_ms as f64;
         self.clock
             .write_all_at(&ahead.to_le_bytes(), 0)
             .expect("the clock");
@@ -100,7 +101,7 @@ impl Ministack {
     /// How far its clock is ahead of the machine's, in milliseconds.
     #[must_use]
     pub fn ahead_ms(&self) -> i64 {
-        self.ahead_ms
+        self.ahead_ms.load(Ordering::Relaxed)
     }
 
     /// The Python environment it runs in; it has boto3 and the SAM translator.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use foldback_tests::contract::Fixture;
 use foldback_tests::servers::{Ministack, Policies, aws_call};
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::adapters::SystemClock;
 use shared::adapters::aws::{Access, Aws, Names};
 use shared::model::Timestamp;
@@ -34,29 +34,27 @@ pub(crate) struct OnAws {
 /// Makes the queues and tables of a stack, as the template has them.
 pub(crate) fn set_up(server: &Ministack, visibility_ms: i64, receives_max: u32) -> Names {
     let endpoint = server.endpoint();
-    let fifo = |name: &str, more: serde_json::Value| {
+    let fifo = |name: &str, redrive: Option<String>| {
         let mut attributes = json!({
             "FifoQueue": "true",
             "DeduplicationScope": "messageGroup",
             "FifoThroughputLimit": "perMessageGroupId",
             "VisibilityTimeout": (visibility_ms / 1_000).to_string(),
         });
-        for (name, value) in more.as_object().expect("an object") {
-            attributes[name] = value.clone();
+        if let (Some(policy), Some(all)) = (redrive, attributes.as_object_mut()) {
+            all.insert("RedrivePolicy".to_owned(), policy.into());
         }
         let input = json!({ "QueueName": name, "Attributes": attributes });
         let made = aws_call(&endpoint, "AmazonSQS.CreateQueue", &input);
-        made["QueueUrl"].as_str().expect("a URL").to_owned()
+        let url = made.get("QueueUrl").and_then(Value::as_str);
+        url.expect("a URL").to_owned()
     };
-    let dlq_url = fifo("actions-dlq.fifo", json!({}));
+    let dlq_url = fifo("actions-dlq.fifo", None);
     let input = json!({ "QueueUrl": dlq_url, "AttributeNames": ["QueueArn"] });
     let asked = aws_call(&endpoint, "AmazonSQS.GetQueueAttributes", &input);
-    let target = asked["Attributes"]["QueueArn"].clone();
+    let target = asked.pointer("/Attributes/QueueArn").expect("an ARN");
     let redrive = json!({ "deadLetterTargetArn": target, "maxReceiveCount": receives_max });
-    let queue_url = fifo(
-        "actions.fifo",
-        json!({ "RedrivePolicy": redrive.to_string() }),
-    );
+    let queue_url = fifo("actions.fifo", Some(redrive.to_string()));
     for table in ["journal", "state"] {
         let input = json!({
             "TableName": table,

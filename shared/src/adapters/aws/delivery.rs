@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use smol_str::SmolStr;
@@ -10,11 +10,17 @@ use crate::ports::{
 
 use super::{Aws, body, chain};
 
+/// The longest pause before a message's second try; it doubles with each.
+const FIRST_PAUSE_MS: i64 = 1_000;
+const LONGEST_PAUSE_MS: i64 = 120_000;
+
 /// A message as Lambda hands it to a function.
 #[derive(Debug, Clone)]
 pub struct Delivered {
     /// Its id, by which the function answers.
     pub id: String,
+    /// The handle of this receive.
+    pub receipt: String,
     /// What it says.
     pub body: String,
     /// How often it has been received, this time included.
@@ -29,7 +35,8 @@ pub struct Delivered {
 pub struct Delivery<'a> {
     aws: &'a Aws,
     received: Vec<Received>,
-    all: Vec<SmolStr>,
+    /// The handles of this receive, by the messages' ids.
+    all: BTreeMap<SmolStr, Receipt>,
     done: Mutex<BTreeSet<SmolStr>>,
 }
 
@@ -40,7 +47,9 @@ impl<'a> Delivery<'a> {
     /// # Errors
     /// The dead-letter queue failed.
     pub async fn new(aws: &'a Aws, batch: Vec<Delivered>) -> Result<Self, Error> {
-        let all = batch.iter().map(|one| SmolStr::from(&one.id)).collect();
+        let handle =
+            |one: &Delivered| (SmolStr::from(&one.id), Receipt(SmolStr::from(&one.receipt)));
+        let all = batch.iter().map(handle).collect();
         let mut received = Vec::with_capacity(batch.len());
         let mut done = BTreeSet::new();
         let mut unreadable = Vec::new();
@@ -79,8 +88,33 @@ impl<'a> Delivery<'a> {
     #[must_use]
     pub fn failed(&self) -> Vec<SmolStr> {
         let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = self.all.iter();
+        let all = self.all.keys();
         all.filter(|id| !done.contains(*id)).cloned().collect()
+    }
+
+    /// Lets those that are not done come again sooner than the visibility timeout ends: each group after
+    /// a pause that doubles with its receives, with full jitter.
+    ///
+    /// # Errors
+    /// The queue failed; they come when the visibility timeout ends.
+    pub async fn release_failed(&self, now: Timestamp) -> Result<(), Error> {
+        let failed: BTreeSet<SmolStr> = self.failed().into_iter().collect();
+        let mut groups: BTreeMap<&Group, (u32, Vec<Receipt>)> = BTreeMap::new();
+        for one in &self.received {
+            if failed.contains(&one.receipt.0) {
+                let (receives, receipts) = groups.entry(&one.message.group).or_default();
+                *receives = one.receives.max(*receives);
+                receipts.push(one.receipt.clone());
+            }
+        }
+        for (receives, receipts) in groups.values() {
+            let longest_ms = FIRST_PAUSE_MS
+                .saturating_mul(1 << receives.min(&16))
+                .min(LONGEST_PAUSE_MS);
+            self.hide_until(receipts, now.plus_ms(fastrand::i64(0..=longest_ms)))
+                .await?;
+        }
+        Ok(())
     }
 }
 
@@ -99,9 +133,10 @@ impl Queue for Delivery<'_> {
         Ok(())
     }
 
-    /// Lambda alone has the receipts; what it is not told is done comes again when it is visible.
-    async fn hide_until(&self, _receipts: &[Receipt], _at: Timestamp) -> Result<(), Error> {
-        Ok(())
+    async fn hide_until(&self, receipts: &[Receipt], at: Timestamp) -> Result<(), Error> {
+        let handles = receipts.iter().filter_map(|one| self.all.get(&one.0));
+        let handles: Vec<Receipt> = handles.cloned().collect();
+        self.aws.hide_until(&handles, at).await
     }
 
     async fn park(&self, letters: &[(Message, String)], now: Timestamp) -> Result<(), Error> {

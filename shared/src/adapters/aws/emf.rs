@@ -5,11 +5,12 @@ use crate::model::Timestamp;
 /// The namespace of all metrics.
 const NAMESPACE: &str = "Foldback";
 
-/// A metric: its name, CloudWatch's name of its unit, its value.
+/// A metric: its name, its unit as `CloudWatch` calls it, its value.
 pub type Metric = (&'static str, &'static str, f64);
 
-/// A line of log that CloudWatch makes metrics of, in its embedded metric format
-/// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
+/// A line of log that `CloudWatch` makes metrics of.
+///
+/// In its embedded metric format (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
 /// Every metric stands without dimensions; with `dimension`, a name and a value, by that too.
 #[must_use]
 pub fn metrics_line(now: Timestamp, metrics: &[Metric], dimension: Option<(&str, &str)>) -> String {

@@ -2,8 +2,9 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use serde_json::{Value, json};
+use shared::adapters::SystemClock;
 use shared::model::cloud_event;
-use shared::ports::Queue;
+use shared::ports::{Clock, Queue};
 
 use super::stack::Deployed;
 use crate::support::{Dataset, Disorder};
@@ -71,6 +72,7 @@ fn tables_end_up_right_whatever_happens_to_the_functions() {
     let mut lines = [dataset.lines.clone(), again].concat();
     disorder.shuffle(&mut lines);
     let parameters = [
+        ("ReplaySchedule", "at(2099-01-01T00:00:00)"),
         ("GraceSeconds", "1"),
         ("SettingsSeconds", "1"),
         ("ReplayPartitions", "4"),
@@ -154,9 +156,8 @@ fn heal(deployed: &Deployed, dataset: &Dataset) {
     let letters = deployed.aws.dead_letters(0, 100);
     let letters = deployed.runtime.block_on(letters).expect("letters");
     let poison = letters.iter().find(|one| !one.message.entries.is_empty());
-    let redriven = deployed
-        .aws
-        .redrive(&[poison.expect("the poison").id], poison.expect("it").at);
+    let chosen = [poison.expect("the poison").id];
+    let redriven = deployed.aws.redrive(&chosen, SystemClock.now());
     assert_eq!(deployed.runtime.block_on(redriven).expect("redrive"), 1);
     deployed.until_drained();
     deployed.until("the row is there", |deployed| {

@@ -29,6 +29,9 @@ const KEY: &[u8] = b"a key that nobody else should know";
 const DATABASE: &str = "foldback";
 const PATIENCE: Duration = Duration::from_secs(240);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+const STANDSTILL_LOOKS: u32 = 40;
+/// The visibility timeout of the template's queue of actions.
+const VISIBILITY_MS: i64 = 360_000;
 
 /// A stack in an emulator, and what a test needs to talk to it.
 pub(crate) struct Deployed {
@@ -166,11 +169,16 @@ impl Deployed {
     /// Waits until no message waits or is in flight.
     #[track_caller]
     pub(crate) fn until_drained(&self) {
+        let mut before = (Depth::default(), 0);
         self.until("the queue is drained", |deployed| {
-            let Depth {
-                visible, in_flight, ..
-            } = deployed.depth();
-            visible + in_flight == 0
+            let depth = deployed.depth();
+            let same = if depth == before.0 { before.1 + 1 } else { 0 };
+            before = (depth, same);
+            if same == STANDSTILL_LOOKS {
+                // What a killed function had in hand stays hidden for minutes.
+                deployed.ministack.pass(VISIBILITY_MS);
+            }
+            depth.visible + depth.in_flight == 0
         });
     }
 
