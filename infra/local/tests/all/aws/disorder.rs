@@ -56,7 +56,7 @@ fn send(deployed: &Deployed, lines: &[String]) {
             .collect();
         for events in own.chunks(REQUEST_EVENTS) {
             let (status, answer) = deployed.webhook(&tenant_id, events);
-            assert_eq!(status, 202, "{answer}");
+            assert_eq!(status, 202, "{answer}\n{}", deployed.logs());
         }
     }
 }

@@ -143,6 +143,20 @@ impl Deployed {
         ask(&self.ministack, &script)
     }
 
+    /// What the functions have logged.
+    pub(crate) fn logs(&self) -> String {
+        let script = "import boto3, json, sys\n\
+            logs = boto3.session.Session('test', 'test', region_name='us-east-1')\n\
+            logs = logs.client('logs', endpoint_url=sys.argv[1])\n\
+            lines = []\n\
+            for group in logs.describe_log_groups()['logGroups']:\n\
+            \x20   for event in logs.filter_log_events(logGroupName=group['logGroupName'])['events']:\n\
+            \x20       lines.append(event['message'].strip())\n\
+            print(json.dumps('\\n'.join(lines[-40:])))";
+        let said = ask(&self.ministack, script);
+        said.as_str().unwrap_or_default().to_owned()
+    }
+
     /// Waits until this is so.
     #[track_caller]
     pub(crate) fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
@@ -156,7 +170,7 @@ impl Deployed {
                 start.elapsed() < PATIENCE,
                 "{what}: {:?}\n{}",
                 self.depth(),
-                self.ministack.log()
+                self.logs()
             );
             #[expect(
                 clippy::disallowed_methods,
