@@ -386,7 +386,11 @@ async fn letters_that_are_gone_are_not_discarded(fixture: &mut impl Fixture<Port
     let dead = numbers(fixture).await;
     assert_eq!(redrive(fixture, from_ref(&dead[0])).await, 1);
     assert_eq!(discard(fixture, &dead[..1]).await, 0, "it was sent back");
-    assert_eq!(discard(fixture, &[dead[1], dead[1]]).await, 1, "named twice");
+    assert_eq!(
+        discard(fixture, &[dead[1], dead[1]]).await,
+        1,
+        "named twice"
+    );
     assert_eq!(discard(fixture, from_ref(&dead[1])).await, 0);
     assert_eq!(numbers(fixture).await, [dead[2]]);
     assert_eq!(drain(fixture, 1).await, ["1"]);

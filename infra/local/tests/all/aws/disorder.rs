@@ -151,9 +151,9 @@ fn heal(deployed: &Deployed, dataset: &Dataset) {
     let letters = deployed.aws.dead_letters(0, 100);
     let letters = deployed.runtime.block_on(letters).expect("letters");
     let poison = letters.iter().find(|one| !one.message.entries.is_empty());
-    let redriven = deployed
-        .aws
-        .redrive(&[poison.expect("the poison").id], poison.expect("it").at);
+    let poison = poison.expect("the poison");
+    let chosen = [poison.id];
+    let redriven = deployed.aws.redrive(&chosen, poison.at);
     assert_eq!(deployed.runtime.block_on(redriven).expect("redrive"), 1);
     deployed.until_drained();
     deployed.until("the row is there", |deployed| {
