@@ -52,7 +52,12 @@ async fn apart(stack: &Stack, delivery: &Delivery<'_>) -> Result<Apart, Error> {
         tables: stack.tables().await?,
     };
     let (received, spent) = (delivery.received(), stack.config.receives_max);
-    Ok(process_apart(&ports, &SystemClock, &settings, received, spent).await)
+    let apart = process_apart(&ports, &SystemClock, &settings, received, spent).await;
+    // A statistic: the batch is done all the same.
+    if let Err(error) = stack.aws.tally(&apart.processed, SystemClock.now()).await {
+        tracing::warn!(error = error.chain(), "not counted");
+    }
+    Ok(apart)
 }
 
 /// Writes to the log what a person, or an alarm, should know.

@@ -8,6 +8,9 @@ use shared::model::Report;
 use shared::ports::{Clock, Error, Indexes, Reports};
 use shared::service;
 
+/// How far back the report looks at what was processed.
+const TRAFFIC_MS: i64 = 24 * 3_600_000;
+
 /// Makes a report, keeps it with the rows, and answers with it.
 ///
 /// # Errors
@@ -22,7 +25,9 @@ pub async fn handle(stack: &Stack) -> Result<Value, Error> {
         tables: rows,
     };
     let indexes = Some(json!(indexes));
-    let report = service::report(&ports, counts.collect(), indexes, SystemClock.now()).await?;
+    let now = SystemClock.now();
+    let mut report = service::report(&ports, counts.collect(), indexes, now).await?;
+    report.traffic = stack.aws.traffic(now.plus_ms(-TRAFFIC_MS)).await?;
     rows.keep_report(&report).await?;
     tell(&report);
     Ok(json!(report))

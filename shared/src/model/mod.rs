@@ -24,7 +24,7 @@ pub use fingerprint::{EventHash, Fingerprint};
 pub use index_check::{DerivedIndex, Fault, IndexCheck, MissingIndex, QueryPlan, UnusedIndex};
 pub use order::{Order, Sequence};
 pub use reject::{Reject, RejectReason};
-pub use report::{Depth, ReplayRun, Report};
+pub use report::{Depth, ReplayRun, Report, RunInShort, Traffic};
 pub use secret::{Secret, SecretRef};
 pub use timestamp::{Timestamp, TimestampError};
 pub use trail::{Held, Stamps, Trail};

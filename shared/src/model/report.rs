@@ -58,11 +58,72 @@ pub struct Report {
     /// The run of replay kept last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_run: Option<ReplayRun>,
+    /// The runs of replay kept last, the newest first: whether findings come or go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trend: Vec<RunInShort>,
+    /// What was processed, by the hour, the oldest first; where that is counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<Traffic>,
     /// What the check of the indexes came to; `None` where none was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub indexes: Option<serde_json::Value>,
     /// What else a person should know, a sentence each.
     pub notes: Vec<String>,
+}
+
+/// A run of replay, as a trend shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunInShort {
+    /// When it ended.
+    pub finished: Timestamp,
+    /// What it did about differences.
+    pub mode: SmolStr,
+    /// What it looked at.
+    pub scope: String,
+    /// Rows compared.
+    pub rows: u64,
+    /// Differences found.
+    pub findings: u64,
+    /// Differences mended.
+    pub mended: u64,
+}
+
+impl From<&ReplayRun> for RunInShort {
+    fn from(run: &ReplayRun) -> Self {
+        Self {
+            finished: run.finished,
+            mode: run.mode.clone(),
+            scope: run.scope.clone(),
+            rows: run.rows,
+            findings: run.findings,
+            mended: run.mended,
+        }
+    }
+}
+
+/// What was processed in an hour. What came twice is counted twice.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Traffic {
+    /// The hour in UTC, such as `2026-03-01T09`.
+    pub hour: SmolStr,
+    /// Events taken in by their rows.
+    pub events: u64,
+    /// Events that their rows held already.
+    pub held: u64,
+    /// Events that no rule maps.
+    pub unmapped: u64,
+    /// Events that were parked.
+    pub parked: u64,
+    /// Events that came late.
+    pub late: u64,
+    /// Of these, later than a minute.
+    pub late_minutes: u64,
+    /// Later than an hour.
+    pub late_hours: u64,
+    /// Later than a day.
+    pub late_days: u64,
 }
 
 /// How many messages a queue holds.

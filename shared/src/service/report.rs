@@ -2,13 +2,15 @@ use std::collections::BTreeMap;
 
 use smol_str::SmolStr;
 
-use crate::model::{Report, Timestamp};
+use crate::model::{Report, RunInShort, Timestamp};
 use crate::ports::{Error, Queue, Reports};
 
 /// The most dead letters that are looked at.
 const LETTERS_MAX: usize = 1_000;
 /// The most reasons of dead letters that are told.
 const REASONS_MAX: usize = 8;
+/// How many runs of replay a trend has.
+const TREND_RUNS: usize = 14;
 
 /// Makes a report of how things stand. It is not kept yet.
 ///
@@ -24,7 +26,12 @@ pub async fn report<P: Queue + Reports>(
     now: Timestamp,
 ) -> Result<Report, Error> {
     let queue = ports.depth(now).await?;
-    let last_run = ports.runs(1).await?.pop().map(|(_number, run)| run);
+    let mut runs = ports.runs(TREND_RUNS).await?.into_iter();
+    let last_run = runs.next().map(|(_number, run)| run);
+    let shown = last_run
+        .iter()
+        .chain(runs.as_slice().iter().map(|(_, run)| run));
+    let trend = shown.map(RunInShort::from).collect();
     let mut notes = Vec::new();
     if queue.dead > 0 {
         notes.extend(dead_letters(ports, queue.dead).await?);
@@ -37,6 +44,8 @@ pub async fn report<P: Queue + Reports>(
         rows,
         queue,
         last_run,
+        trend,
+        traffic: Vec::new(),
         indexes,
         notes,
     })

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 use shared::handlers::Table;
-use shared::model::{Class, Depth, FieldChange, Finding, ReplayRun, Report, Timestamp};
+use shared::model::{
+    Class, Depth, FieldChange, Finding, ReplayRun, Report, RunInShort, Timestamp, Traffic,
+};
 use shared::ports::Reports;
 
 use super::Fixture;
@@ -102,6 +104,8 @@ fn report(minutes: i64) -> Report {
             dead: 3,
         },
         last_run: None,
+        trend: vec![],
+        traffic: vec![],
         indexes: None,
         notes: vec![],
     }
@@ -229,6 +233,13 @@ async fn reports_come_back_as_they_were(fixture: &mut impl Fixture<Ports: Report
             .map(|table| (table.name().into(), table.index() as u64))
             .collect(),
         last_run: Some(run_of(3, &every_shape())),
+        trend: vec![RunInShort::from(&run_of(3, &every_shape())); 2],
+        traffic: vec![Traffic {
+            hour: "2026-03-01T09".into(),
+            events: 1 << 53,
+            late_days: 3,
+            ..Traffic::default()
+        }],
         indexes: Some(json!({
             "unused": ["conversions.sale.lastAt_1", NASTY],
             "RSLead": {"reads per write": 1.5, "a.b": null, "whole": true, "none": {}},

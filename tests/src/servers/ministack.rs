@@ -14,20 +14,7 @@ const PACKAGES: [&str; 2] = ["ministack==1.5.33", "aws-sam-translator==1.115.0"]
 const STARTS: u32 = 600;
 const START_PAUSE: Duration = Duration::from_millis(50);
 /// Starts it with a clock that goes ahead of the machine's by what a file says, in seconds.
-const START: &str = "
-import mmap, os, struct, sys, time
-port, auth, clock = sys.argv[1:]
-ahead = mmap.mmap(os.open(clock, os.O_RDWR), 8)
-real = time.time
-time.time = lambda: real() + struct.unpack('<d', ahead[:8])[0]
-os.environ.update(
-    GATEWAY_PORT=port, BIND_HOST='127.0.0.1', MINISTACK_HOST='127.0.0.1',
-    AWS_ENDPOINT_URL='http://127.0.0.1:' + port, AUTH=auth, LOG_LEVEL='WARNING',
-)
-sys.argv = ['ministack']
-from ministack.app import main
-main()
-";
+const START: &str = include_str!("emulator.py");
 
 /// Whether the emulator asks who somebody is and what they may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,6 +18,7 @@ mod queue;
 mod runs;
 mod secrets;
 mod settings_versions;
+mod tally;
 
 use std::collections::BTreeSet;
 use std::error::Error as StdError;

@@ -36,6 +36,9 @@ fn from_environment(name: &str) -> Result<Secret, Error> {
     )]
     let text = std::env::var(name);
     let doing = format!("read a secret from the environment variable {name}");
-    text.map(Secret::new)
-        .map_err(|error| Error::new(ErrorKind::Reject, doing, error))
+    // The error of a text that is not UTF-8 would show the text.
+    text.map(Secret::new).map_err(|_may_hold_it| {
+        let why = "it is not set, or is not UTF-8";
+        Error::new(ErrorKind::Reject, doing, why)
+    })
 }

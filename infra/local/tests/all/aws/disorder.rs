@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -11,7 +12,8 @@ const LEADS: usize = 120;
 /// How many events a request carries.
 const REQUEST_EVENTS: usize = 100;
 /// What every tenant's settings say about webhooks.
-const WEBHOOK: &str = r#"webhook = { secrets = [{ secretsmanager = "foldback/webhook/all" }] }"#;
+const WEBHOOK: &str =
+    r#"webhook = { secrets = [{ secretsmanager = "foldback/webhook/{tenant}" }] }"#;
 /// A rule whose amount no event can have.
 const WRONG: &str = "
 [[tenant.map]]
@@ -73,7 +75,8 @@ fn tables_end_up_right_whatever_happens_to_the_functions() {
         ("SettingsSeconds", "1"),
         ("ReplayPartitions", "4"),
     ];
-    let deployed = Deployed::new(&settings(&dataset, WRONG), &parameters);
+    let tenants: BTreeSet<String> = lines.iter().map(|line| tenant(line)).collect();
+    let deployed = Deployed::new(&settings(&dataset, WRONG), &tenants, &parameters);
 
     let (first, second) = lines.split_at(lines.len() / 2);
     send(&deployed, first);

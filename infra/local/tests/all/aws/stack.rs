@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -41,8 +41,12 @@ pub(crate) struct Deployed {
 }
 
 impl Deployed {
-    /// Deploys the functions' binaries, with these settings in force.
-    pub(crate) fn new(settings: &str, parameters: &[(&str, &str)]) -> Self {
+    /// Deploys the functions' binaries, with these settings in force and a secret for each tenant.
+    pub(crate) fn new(
+        settings: &str,
+        tenants: &BTreeSet<String>,
+        parameters: &[(&str, &str)],
+    ) -> Self {
         let zips = tempfile::tempdir().expect("a directory");
         let mongo = Secantus::start(Durability::Relaxed);
         let ministack = Ministack::start(Policies::Enforced);
@@ -58,8 +62,11 @@ impl Deployed {
         let own = [("MongoUri", uri.as_str())];
         let stack = Stack::deploy(&ministack, &paths, &[&own[..], parameters].concat());
         let secret = format!("whsec_{}", STANDARD.encode(KEY));
-        let input = json!({ "Name": "foldback/webhook/all", "SecretString": secret });
-        let _made = aws_call(&ministack.endpoint(), "secretsmanager.CreateSecret", &input);
+        for tenant in tenants {
+            let name = format!("foldback/webhook/{tenant}");
+            let input = json!({ "Name": name, "SecretString": secret });
+            let _made = aws_call(&ministack.endpoint(), "secretsmanager.CreateSecret", &input);
+        }
         let outputs = stack.outputs().clone();
         let output = |name: &str| outputs.get(name).expect(name).clone();
         let names = Names {
