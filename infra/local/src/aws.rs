@@ -163,7 +163,7 @@ async fn access(args: &AwsArgs) -> Result<Access, Failure> {
             .credentials_provider(own.build());
     }
     let config = loader.load().await;
-    let credentials = credentials(config.credentials_provider()).await?;
+    let credentials = credentials(config.credentials_provider(), profile.as_deref()).await?;
     Ok(Access {
         region: region.to_string(),
         endpoint: config.endpoint_url().map(str::to_owned),
@@ -174,16 +174,21 @@ async fn access(args: &AwsArgs) -> Result<Access, Failure> {
 /// The credentials, tried out: all that follows would fail without them, and less clearly.
 async fn credentials(
     found: Option<SharedCredentialsProvider>,
+    profile: Option<&str>,
 ) -> Result<SharedCredentialsProvider, Failure> {
+    let none = match profile {
+        Some(profile) => format!("no AWS credentials in the profile {profile:?}"),
+        None => "no AWS credentials".to_owned(),
+    };
     let advice = "log in (`aws sso login`), give --profile, or set AWS_PROFILE or AWS_ACCESS_KEY_ID \
                   and AWS_SECRET_ACCESS_KEY";
     let Some(found) = found else {
-        return Err(Failure::Input(format!("no AWS credentials: {advice}")));
+        return Err(Failure::Input(format!("{none}: {advice}")));
     };
     match found.provide_credentials().await {
         Ok(_usable) => Ok(found),
         Err(error) => {
-            let why = Error::new(ErrorKind::Reject, "no AWS credentials", error).chain();
+            let why = Error::new(ErrorKind::Reject, none, error).chain();
             Err(Failure::Input(format!("{why}; {advice}")))
         }
     }
