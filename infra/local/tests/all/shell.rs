@@ -397,7 +397,7 @@ fn dead_letters_are_thrown_away_by_number_or_all() {
     assert_eq!(foldback.ends(&["dlq", "discard", "1", "--all"]).status, 2);
     let one = foldback.ends(&["dlq", "discard", "2"]);
     assert_eq!(one.status, 0, "{}", one.stderr);
-    assert_eq!(one.stdout, "2  acme/lead-2  p-2  X_PRICED\n");
+    assert_eq!(one.stdout, "2  acme#lead-2  p-2  X_PRICED\n");
     assert_eq!(foldback.ends(&["dlq", "discard", "2"]).status, 1, "gone");
     let rest = foldback.ok(&["dlq", "discard", "--all"]);
     assert_eq!(rest.lines().count(), 2, "{rest}");
