@@ -293,7 +293,7 @@ fn dead_letters_are_listed_sent_back_and_thrown_away() {
         "gone"
     );
 
-    let mended = SETTINGS.replace("{ pointer = \"/price\" }", "{ const = 5 }");
+    let mended = SETTINGS.replace("{ pointer = \"/price\" }", "{ const = \"5\" }");
     let mended_file = standing.file("mended.toml", &mended);
     let redrive = ["dlq", "redrive", &number("p-2"), "--settings", &mended_file];
     let redriven = standing.ends(&redrive);
