@@ -194,7 +194,7 @@ async fn credentials(
     }
 }
 
-/// What CloudFormation says of a stack that is there.
+/// What `CloudFormation` says of a stack that is there.
 async fn describe(name: &str, access: &Access) -> Result<Description, Failure> {
     let region = access.region.clone();
     let client = Client::new(&access.clone().config());

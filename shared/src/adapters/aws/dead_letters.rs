@@ -30,7 +30,7 @@ impl Aws {
         let receipts: Vec<Receipt> = all.iter().map(|(_, raw)| receipt(raw)).collect();
         let letters = all.into_iter().filter(|(id, _)| *id > after).take(limit);
         let spent = self.names.receives_max;
-        let letters = letters.map(|(id, raw)| letter(id, raw, spent)).collect();
+        let letters = letters.map(|(id, raw)| letter(id, &raw, spent)).collect();
         self.hide_in(&self.names.dlq_url, &receipts, 0).await?;
         Ok(letters)
     }
@@ -107,18 +107,18 @@ impl Aws {
     }
 }
 
-fn letter(id: u128, raw: SqsMessage, spent: u32) -> Letter {
+fn letter(id: u128, raw: &SqsMessage, spent: u32) -> Letter {
     let reason = raw.message_attributes().and_then(|all| all.get(REASON));
     let parked = reason
         .and_then(|value| value.string_value())
         .map(str::to_owned);
     // What SQS counts is how often letters were looked at.
     let receives = if parked.is_some() { 1 } else { spent };
-    let at = sent(&raw);
+    let at = sent(raw);
     let text = raw.body().unwrap_or_default();
     let (message, unread) = match body::decode(text) {
         Ok(message) => (message, None),
-        Err(why) => (nobodys(&raw), Some(super::chain(&why))),
+        Err(why) => (nobodys(raw), Some(super::chain(&why))),
     };
     let reason = parked
         .or(unread)

@@ -81,7 +81,13 @@ impl Standing {
         let outputs = ask(&ministack, TEMPLATE);
         let input = json!({ "Name": "foldback/mongodb", "SecretString": mongo.uri("rows") });
         let _made = aws_call(&ministack.endpoint(), "secretsmanager.CreateSecret", &input);
-        let output = |name: &str| outputs[name].as_str().expect(name).to_owned();
+        let output = |name: &str| {
+            outputs
+                .get(name)
+                .and_then(Value::as_str)
+                .expect(name)
+                .to_owned()
+        };
         let names = Names {
             journal_table: output("JournalTable"),
             state_table: output("StateTable"),
