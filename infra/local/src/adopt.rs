@@ -43,6 +43,8 @@ pub(crate) struct AdoptArgs {
 }
 
 pub(crate) fn run(args: &AdoptArgs) -> Result<Status, Failure> {
+    let instead = "adopt before the events of these rows go there";
+    args.data.must_be_local("adopt", instead)?;
     let source = args
         .settings
         .as_deref()
@@ -56,7 +58,7 @@ pub(crate) fn run(args: &AdoptArgs) -> Result<Status, Failure> {
                 .to_owned(),
         ));
     };
-    let settings = settings::put_in_force(stores.local(), read.as_ref(), SystemClock.now())?;
+    let settings = settings::put_in_force(stores.events(), read.as_ref(), SystemClock.now())?;
     let tables: Vec<Table> = args
         .tables
         .iter()
@@ -64,7 +66,7 @@ pub(crate) fn run(args: &AdoptArgs) -> Result<Status, Failure> {
         .collect();
     let adopt = Adopt {
         ports: &Joined {
-            events: stores.local(),
+            events: stores.events(),
             tables: mongo,
         },
         clock: &SystemClock,

@@ -1,15 +1,16 @@
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use shared::model::Timestamp;
 use smol_str::SmolStr;
 
+use crate::aws::AwsArgs;
 use crate::error::{Failure, Status};
 use crate::stores::Uri;
 
 /// Event processing whose tables end up right whatever order the events came in.
 ///
-/// Everything is kept in one data directory. Data goes to standard output, talk to standard error.
+/// Everything is kept in one data directory, or in a stack on AWS. Data goes to standard output, talk to standard error.
 /// Exit status: 0 done and clean, 1 done and something was found, 2 wrong input or usage, 3 the store
 /// failed.
 #[derive(Debug, Parser)]
@@ -22,7 +23,8 @@ Examples:
   foldback run                                  # the shipped sample: disordered, doubled, damaged
   foldback run events.jsonl.gz --settings s.toml
   foldback replay                               # prove the tables right
-  foldback export RSLead | head -3"
+  foldback export RSLead | head -3
+  foldback dlq list --target aws --stack foldback"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -40,18 +42,34 @@ enum Command {
     Rejects(crate::rejects::RejectsArgs),
     Indexes(crate::indexes::IndexesArgs),
     Dlq(crate::dlq::DlqArgs),
+    Settings(crate::settings::SettingsArgs),
     Report(crate::report::ReportArgs),
     Generate(crate::generate::GenerateArgs),
+}
+
+/// Which kind of place the data is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Target {
+    /// A data directory of this machine.
+    Local,
+    /// A stack on AWS.
+    Aws,
 }
 
 /// Where the data is.
 #[derive(Debug, Args)]
 pub(crate) struct Data {
+    /// Work on a data directory of this machine, or on the stores of a stack on AWS.
+    #[arg(long, value_enum, default_value_t = Target::Local)]
+    target: Target,
+    #[command(flatten)]
+    pub(crate) aws: AwsArgs,
     /// The data directory.
     #[arg(long = "data", value_name = "DIR", default_value = "foldback-data")]
     pub(crate) directory: PathBuf,
     /// Keep the rows in MongoDB (8.0 or later) instead: a connection string with the name of a
-    /// database, `mongodb://host/name`. It may hold a password; better give it in the environment.
+    /// database, `mongodb://host/name`. It may hold a password; better give it in the environment. On
+    /// AWS rows always are in MongoDB; there the stack's secret is read where this is not given.
     #[arg(
         long,
         value_name = "URI",
@@ -59,6 +77,28 @@ pub(crate) struct Data {
         hide_env_values = true
     )]
     pub(crate) mongodb: Option<Uri>,
+}
+
+impl Data {
+    /// Where it is.
+    pub(crate) fn target(&self) -> Result<Target, Failure> {
+        match (self.target, self.aws.given()) {
+            (Target::Local, Some(option)) => Err(Failure::Input(format!(
+                "{option} says which stack on AWS; it goes with --target aws"
+            ))),
+            (target, _) => Ok(target),
+        }
+    }
+
+    /// Refuses a stack on AWS, for a command that is for one machine; `instead` says what does it there.
+    pub(crate) fn must_be_local(&self, command: &str, instead: &str) -> Result<(), Failure> {
+        match self.target()? {
+            Target::Local => Ok(()),
+            Target::Aws => Err(Failure::Input(format!(
+                "`foldback {command}` works on a data directory of this machine, not on AWS: {instead}"
+            ))),
+        }
+    }
 }
 
 /// Which tenant.
@@ -100,6 +140,7 @@ impl Cli {
             Command::Rejects(args) => crate::rejects::run(args),
             Command::Indexes(args) => crate::indexes::run(args),
             Command::Dlq(args) => crate::dlq::run(args),
+            Command::Settings(args) => crate::settings::run(args),
             Command::Report(args) => crate::report::run(args),
             Command::Generate(args) => crate::generate::run(args),
         }

@@ -1,9 +1,11 @@
 //! `foldback`: the command line, and the host of all handlers on one machine.
 
 mod adopt;
+mod aws;
 mod cli;
 mod dlq;
 mod error;
+mod events;
 mod export;
 mod generate;
 mod handover;

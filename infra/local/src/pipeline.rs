@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use hdrhistogram::Histogram;
-use shared::adapters::SystemClock;
+use shared::adapters::embedded::Embedded;
+use shared::adapters::{Joined, SystemClock};
 use shared::model::{Entry, Reject, RejectReason};
 use shared::ports::{Appended, Clock, Error, ErrorKind, Queue, Received, Rejects};
 use shared::service::{self, Duplicates, Processed};
@@ -75,6 +76,7 @@ pub(crate) fn run(
     let totals = Totals::new()?;
     let mut host = Host {
         stores,
+        local: stores.local()?,
         settings: intake.settings,
         inputs: intake.inputs,
         totals,
@@ -109,6 +111,7 @@ struct Unit {
 
 struct Host<'a> {
     stores: &'a Stores,
+    local: &'a Embedded,
     settings: &'a Settings,
     inputs: &'a [Input],
     totals: Totals,
@@ -150,7 +153,7 @@ impl Host<'_> {
     fn unit(&self, received: &[Received], batch: &Batch) -> Result<Unit, Failure> {
         let mut attempt = 1;
         loop {
-            let store = self.stores.local();
+            let store = self.local;
             let done = store.begin().and_then(|()| {
                 let work = self.work(received, batch);
                 let done = self.stores.wait(work).and_then(|unit| {
@@ -173,8 +176,11 @@ impl Host<'_> {
 
     async fn work(&self, received: &[Received], batch: &Batch) -> Result<Unit, Error> {
         let mut unit = Unit::default();
-        let (store, tables) = (self.stores.local(), self.stores.tables());
-        let ports = self.stores.ports(&tables);
+        let (store, tables) = (self.local, self.stores.tables());
+        let ports = Joined {
+            events: store,
+            tables: &tables,
+        };
         for part in received.chunks(PART_MESSAGES) {
             let part = service::process(&ports, &SystemClock, self.settings, part).await?;
             unit.processed.add(part);

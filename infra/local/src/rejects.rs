@@ -26,6 +26,8 @@ pub(crate) struct RejectsArgs {
 const PAGE: usize = 1_000;
 
 pub(crate) fn run(args: &RejectsArgs) -> Result<Status, Failure> {
+    let instead = "there whoever sends an event is told at once why it is refused";
+    args.data.must_be_local("rejects", instead)?;
     let store = Embedded::open_to_read(&args.data.directory)?;
     let mut out = anstream::stdout().lock();
     let mut after = 0;

@@ -5,12 +5,13 @@ use clap::{Args, ValueEnum};
 use shared::adapters::SystemClock;
 use shared::model::{Finding, Group};
 use shared::ports::{Partition, Reports, Tables};
-use shared::service::{Mode, Replay, Replayed, Scope, parked_events};
+use shared::service::{Mode, Parked, Replay, Replayed, Scope, parked_events};
 use shared::settings::Settings;
 use smol_str::SmolStr;
 
 use crate::cli::{Data, OneTenant};
 use crate::error::{Failure, Status};
+use crate::events::HostEvents;
 use crate::progress::Progress;
 use crate::settings;
 use crate::stopwatch::Stopwatch;
@@ -30,7 +31,8 @@ Examples:
   foldback replay
   foldback replay --mode changes --id lead-1007
   foldback replay --mode update --tenant acme
-  foldback replay --partition 1/4 --json | jq .class")]
+  foldback replay --partition 1/4 --json | jq .class
+  foldback replay --target aws --stack foldback --mode changes")]
 pub(crate) struct ReplayArgs {
     /// What to do about differences.
     #[arg(long, value_enum, default_value_t = ReplayMode::Report)]
@@ -45,10 +47,17 @@ pub(crate) struct ReplayArgs {
     /// Only partition K of N by hash of the group, K from 1.
     #[arg(long, value_name = "K/N", value_parser = partition)]
     partition: Option<Partition>,
+    /// Events that are younger may be under way still, and are no findings. By default 0, and on AWS
+    /// what the stack's own replays go by (900 unless it was deployed otherwise).
+    #[arg(long, value_name = "SECONDS")]
+    grace: Option<u32>,
     /// One JSON object a finding.
     #[arg(long)]
     json: bool,
 }
+
+/// How many parts are replayed side by side on AWS, at least.
+const AT_ONCE_ON_AWS: u64 = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum ReplayMode {
@@ -85,23 +94,68 @@ fn partition(text: &str) -> Result<Partition, String> {
     })
 }
 
+/// What a replay goes by, whatever its scope.
+struct Terms<'a> {
+    settings: &'a Settings,
+    parked: Parked,
+    grace_ms: i64,
+    mode: Mode,
+}
+
+impl<'a> Terms<'a> {
+    /// Dead letters are looked at once: on AWS, who looks hides them from others for a moment.
+    fn new(
+        stores: &Stores,
+        settings: &'a Settings,
+        grace_seconds: Option<u32>,
+        mode: Mode,
+    ) -> Result<Self, Failure> {
+        let grace_seconds = match (grace_seconds, stores.events()) {
+            (Some(seconds), _) => i64::from(seconds),
+            (None, HostEvents::Local(_)) => 0,
+            (None, HostEvents::Aws(stack)) => i64::from(stack.grace_seconds),
+        };
+        Ok(Self {
+            settings,
+            parked: stores.wait(parked_events(stores.events()))?,
+            grace_ms: grace_seconds * 1_000,
+            mode,
+        })
+    }
+
+    fn replay<'r, P>(&'r self, ports: &'r P) -> Replay<'r, P, SystemClock> {
+        Replay {
+            ports,
+            clock: &SystemClock,
+            settings: self.settings,
+            parked: &self.parked,
+            grace_ms: self.grace_ms,
+        }
+    }
+}
+
 /// Replays everything in `report` mode, for a run's verdict.
 pub(crate) fn verify(stores: &Stores, settings: &Settings) -> Result<Verdict, Failure> {
     let whole = Scope::Partition(Partition::WHOLE, None);
     let found = Found::begin(ReplayMode::Report.name(), &whole);
-    read_only(stores, settings, Partition::WHOLE, None, found)
+    let terms = Terms::new(stores, settings, None, Mode::Report)?;
+    side_by_side(stores, &terms, (Partition::WHOLE, None), found)
 }
 
-/// Replays a partition, of one tenant or of all, on all cores, each part over a connection of its own.
-fn read_only(
+/// Replays a partition, of one tenant or of all, its parts side by side, each over a connection of its
+/// own: on all cores, and more of them where it is the network that is waited for.
+fn side_by_side(
     stores: &Stores,
-    settings: &Settings,
-    whole: Partition,
-    tenant: Option<&SmolStr>,
+    terms: &Terms<'_>,
+    (whole, tenant): (Partition, Option<&SmolStr>),
     found: Found,
 ) -> Result<Verdict, Failure> {
     let started = Stopwatch::start();
     let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
+    let threads = match stores.events() {
+        HostEvents::Local(_) => threads,
+        HostEvents::Aws(_) => threads.max(AT_ONCE_ON_AWS),
+    };
     let found = Mutex::new(found);
     let found_so_far = || found.lock().unwrap_or_else(PoisonError::into_inner);
     let part = |index: u64| -> Result<(), Failure> {
@@ -113,16 +167,9 @@ fn read_only(
             count: whole.count * threads,
         };
         let scope = Scope::Partition(partition, tenant.cloned());
-        let parked = stores.wait(parked_events(&ports))?;
-        let replay = Replay {
-            ports: &ports,
-            clock: &SystemClock,
-            settings,
-            parked: &parked,
-            grace_ms: 0,
-        };
+        let replay = terms.replay(&ports);
         let take = |finding| found_so_far().take(finding);
-        let replayed = stores.wait(replay.run(&scope, Mode::Report, take, |_so_far| {}))?;
+        let replayed = stores.wait(replay.run(&scope, terms.mode, take, |_so_far| {}))?;
         found_so_far().replayed.add(&replayed);
         Ok(())
     };
@@ -145,7 +192,7 @@ fn read_only(
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<Status, Failure> {
     let reader = Stores::open_to_read(&args.data)?;
-    let settings = settings::in_force(reader.local())?;
+    let settings = settings::in_force(reader.events())?;
     let tenant = args.tenant.tenant.as_ref();
     if let Some(id) = tenant.filter(|id| settings.tenant(id).is_none()) {
         return Err(Failure::Input(format!(
@@ -157,23 +204,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Status, Failure> {
         Some(id) => Scope::Groups(groups_of(&reader, tenant, id)?),
         None => Scope::Partition(whole, tenant.cloned()),
     };
-    let found = Found::begin(args.mode.name(), &scope);
-    let verdict = match args.mode {
-        ReplayMode::Report | ReplayMode::Changes => {
-            let verdict = match &scope {
-                Scope::Partition(whole, tenant) => {
-                    read_only(&reader, &settings, *whole, tenant.as_ref(), found)?
-                }
-                Scope::Groups(_) => serial(&reader, &settings, &scope, Mode::Report, found)?,
-            };
-            keep(&reader, &verdict)?;
-            verdict
-        }
-        ReplayMode::Update => {
-            let writer = reader.into_writing()?;
-            serial(&writer, &settings, &scope, Mode::Update, found)?
-        }
-    };
+    let verdict = replay(args, reader, &settings, &scope)?;
     let listing = match (args.json, args.mode) {
         (true, ReplayMode::Report | ReplayMode::Changes | ReplayMode::Update) => Listing::Json,
         (false, ReplayMode::Report) => Listing::Reasons,
@@ -183,7 +214,39 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<Status, Failure> {
     Ok(verdict.status())
 }
 
-/// Keeps a run that only read, where that takes no lock.
+fn replay(
+    args: &ReplayArgs,
+    mut stores: Stores,
+    settings: &Settings,
+    scope: &Scope,
+) -> Result<Verdict, Failure> {
+    let found = Found::begin(args.mode.name(), scope);
+    let mode = match args.mode {
+        ReplayMode::Report | ReplayMode::Changes => Mode::Report,
+        ReplayMode::Update => {
+            stores = stores.into_writing()?;
+            Mode::Update
+        }
+    };
+    let terms = Terms::new(&stores, settings, args.grace, mode)?;
+    // A data directory has one writer, whose unit of work spans a page of groups.
+    let alone = match (mode, stores.events()) {
+        (Mode::Update, HostEvents::Local(_)) => true,
+        (Mode::Update, HostEvents::Aws(_)) | (Mode::Report, _) => false,
+    };
+    let verdict = match scope {
+        Scope::Partition(whole, tenant) if !alone => {
+            side_by_side(&stores, &terms, (*whole, tenant.as_ref()), found)?
+        }
+        Scope::Partition(..) | Scope::Groups(_) => serial(&stores, &terms, scope, found)?,
+    };
+    if !alone {
+        keep(&stores, &verdict)?;
+    }
+    Ok(verdict)
+}
+
+/// Keeps a run where that takes no lock.
 fn keep(stores: &Stores, verdict: &Verdict) -> Result<(), Failure> {
     match stores.tables() {
         HostTables::Local(_) => {}
@@ -194,44 +257,42 @@ fn keep(stores: &Stores, verdict: &Verdict) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Replays one group after another; an update of a data directory is kept with its last commit.
 fn serial(
     stores: &Stores,
-    settings: &Settings,
+    terms: &Terms<'_>,
     scope: &Scope,
-    mode: Mode,
     mut found: Found,
 ) -> Result<Verdict, Failure> {
     let started = Stopwatch::start();
-    let (store, tables) = (stores.local(), stores.tables());
+    let (events, tables) = (stores.events(), stores.tables());
     let mut progress = Progress::new("replaying", "groups", None);
+    let mends = terms.mode == Mode::Update;
     // An update makes a page of groups durable with one commit.
     let mut committed = Ok(());
     let show = |so_far: &Replayed| {
         progress.set(so_far.groups, None, so_far.groups);
-        if mode == Mode::Update && committed.is_ok() {
-            committed = store.commit().and_then(|()| store.begin());
+        if mends && committed.is_ok() {
+            committed = events.commit().and_then(|()| events.begin());
         }
     };
-    if mode == Mode::Update {
-        store.begin()?;
+    if mends {
+        events.begin()?;
     }
     let ports = stores.ports(&tables);
-    let parked = stores.wait(parked_events(&ports))?;
-    let replay = Replay {
-        ports: &ports,
-        clock: &SystemClock,
-        settings,
-        parked: &parked,
-        grace_ms: 0,
-    };
-    let replayed = stores.wait(replay.run(scope, mode, |finding| found.take(finding), show));
+    let replay = terms.replay(&ports);
+    let take = |finding| found.take(finding);
+    let replayed = stores.wait(replay.run(scope, terms.mode, take, show));
     progress.finish();
     committed?;
     found.replayed = replayed?;
     let verdict = found.verdict(started.elapsed());
-    if mode == Mode::Update {
-        stores.wait(tables.keep_run(&verdict.run, &verdict.findings))?;
-        store.commit()?;
+    match events {
+        HostEvents::Local(local) if mends => {
+            stores.wait(tables.keep_run(&verdict.run, &verdict.findings))?;
+            local.commit()?;
+        }
+        HostEvents::Local(_) | HostEvents::Aws(_) => {}
     }
     Ok(verdict)
 }
@@ -251,15 +312,19 @@ pub(crate) fn groups_of(
             tenant: tenant.clone(),
             key: id.clone(),
         });
-    } else {
-        groups.extend(stores.local().groups_named(id)?);
+    } else if let HostEvents::Local(store) = stores.events() {
+        groups.extend(store.groups_named(id)?);
     }
     groups.sort();
     groups.dedup();
     if groups.is_empty() {
-        return Err(Failure::Input(format!(
-            "no lead or appointment {id:?} is known"
-        )));
+        return Err(Failure::Input(match stores.events() {
+            HostEvents::Local(_) => format!("no lead or appointment {id:?} is known"),
+            HostEvents::Aws(_) => format!(
+                "no lead or appointment {id:?} has rows; with --tenant ID it is looked for in the \
+                 journal too"
+            ),
+        }));
     }
     Ok(groups)
 }

@@ -68,7 +68,7 @@ fn keep(stores: Stores, report: &Report) -> Result<bool, Failure> {
         stores.wait(store.keep_report(report))?;
         return Ok(true);
     }
-    let directory = stores.local().directory().to_path_buf();
+    let directory = stores.local()?.directory().to_path_buf();
     drop(stores);
     match Embedded::open(&directory, QueueLimits::default()) {
         Ok(store) => {

@@ -53,6 +53,8 @@ pub(crate) const BATCH_MAX: u64 = 16_384;
 const SAMPLE_BATCH: u64 = 256;
 
 pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
+    let instead = "there the function `ingest` takes events in, at the stack's IngestUrl";
+    args.data.must_be_local("run", instead)?;
     let inputs = Input::named(&args.files);
     let source = match &args.settings {
         Some(path) => Source::File(path),
@@ -64,7 +66,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     }
     let read = settings::read(source)?;
     let stores = Stores::open(&args.data)?;
-    let settings = settings::put_in_force(stores.local(), read.as_ref(), SystemClock.now())?;
+    let settings = settings::put_in_force(stores.events(), read.as_ref(), SystemClock.now())?;
     let sample = inputs == [Input::Sample];
     let intake = Intake {
         settings: &settings,
@@ -88,7 +90,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     } else {
         Some(replay::verify(&stores, &settings)?)
     };
-    let depth = stores.wait(stores.local().depth(SystemClock.now()))?;
+    let depth = stores.wait(stores.events().depth(SystemClock.now()))?;
     let rows = stores.wait(stores.tables().row_counts())?;
     summary::Summary {
         totals: &totals,

@@ -66,7 +66,7 @@ struct View<'e> {
 
 pub(crate) fn run(args: &ShowArgs) -> Result<Status, Failure> {
     let stores = Stores::open_to_read(&args.data)?;
-    let (store, tables) = (stores.local(), stores.tables());
+    let (store, tables) = (stores.events(), stores.tables());
     let settings = settings::in_force(store)?;
     let groups = groups_of(&stores, args.tenant.tenant.as_ref(), &args.id)?;
     let mut out = anstream::stdout().lock();

@@ -17,3 +17,12 @@ impl Stopwatch {
         self.0.elapsed()
     }
 }
+
+/// Waits, for what another machine does by itself after a known time.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a person waits with it; no runtime is blocked"
+)]
+pub(crate) fn pause(seconds: u64) {
+    std::thread::sleep(Duration::from_secs(seconds));
+}

@@ -1,5 +1,5 @@
-//! Where a command's data is: events, messages and settings in the data directory; rows there too, or
-//! in MongoDB.
+//! Where a command's data is: events, messages and settings in the data directory or in a stack on AWS;
+//! rows in the data directory too, or in MongoDB.
 
 use std::fmt;
 use std::fs;
@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shared::adapters::Joined;
-use shared::adapters::embedded::{Embedded, QueueLimits};
+use shared::adapters::embedded::Embedded;
 use shared::adapters::mongo::{Mongo, Retention};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::aws::Stack;
 use crate::cli::Data;
 use crate::error::Failure;
+use crate::events::HostEvents;
 use crate::tables::HostTables;
 
 /// Says, in the data directory, where its rows are.
@@ -49,7 +51,7 @@ struct Mark {
 /// A data directory's stores, open.
 #[derive(Debug)]
 pub(crate) struct Stores {
-    local: Embedded,
+    events: HostEvents,
     remote: Option<Remote>,
 }
 
@@ -74,11 +76,13 @@ impl Stores {
     /// Opens them for writing; what MongoDB lacks of collections and indexes is made.
     pub(crate) fn open(data: &Data) -> Result<Self, Failure> {
         let known = fs::exists(&data.directory).unwrap_or(false);
-        let local = Embedded::open(&data.directory, QueueLimits::default())?;
-        let used = known && local.settings()?.is_some();
-        let remote = remote(data, used)?;
-        let stores = Self { local, remote }.prepared()?;
-        if let Some(remote) = &stores.remote {
+        let events = HostEvents::open(data)?;
+        let remote = match &events {
+            HostEvents::Local(local) => remote(data, known && local.settings()?.is_some())?,
+            HostEvents::Aws(stack) => Some(remote_of(stack, data)?),
+        };
+        let stores = Self { events, remote }.prepared()?;
+        if let (HostEvents::Local(_), Some(remote)) = (&stores.events, &stores.remote) {
             put_mark(&data.directory, remote.store.database())?;
         }
         Ok(stores)
@@ -93,15 +97,18 @@ impl Stores {
 
     /// Opens them for reading, as they are; another process may write meanwhile.
     pub(crate) fn open_to_read(data: &Data) -> Result<Self, Failure> {
-        let local = Embedded::open_to_read(&data.directory)?;
-        let remote = remote(data, true)?;
-        Ok(Self { local, remote })
+        let events = HostEvents::open_to_read(data)?;
+        let remote = match &events {
+            HostEvents::Local(_) => remote(data, true)?,
+            HostEvents::Aws(stack) => Some(remote_of(stack, data)?),
+        };
+        Ok(Self { events, remote })
     }
 
     /// The same stores once more, to be read by another thread.
     pub(crate) fn again(&self) -> Result<Self, Failure> {
         Ok(Self {
-            local: Embedded::open_to_read(self.local.directory())?,
+            events: self.events.again()?,
             remote: self.remote.clone(),
         })
     }
@@ -113,51 +120,63 @@ impl Stores {
 
     /// The same, for writing, and still as they are.
     pub(crate) fn into_mending(self) -> Result<Self, Failure> {
-        let Self { local, remote } = self;
-        let directory = local.directory().to_path_buf();
-        drop(local);
+        let Self { events, remote } = self;
         Ok(Self {
-            local: Embedded::open(&directory, QueueLimits::default())?,
+            events: events.into_writing()?,
             remote,
         })
     }
 
+    /// Events, messages and settings.
+    pub(crate) fn events(&self) -> &HostEvents {
+        &self.events
+    }
+
     /// What is in the data directory.
-    pub(crate) fn local(&self) -> &Embedded {
-        &self.local
+    pub(crate) fn local(&self) -> Result<&Embedded, Failure> {
+        match &self.events {
+            HostEvents::Local(store) => Ok(store),
+            HostEvents::Aws(_) => Err(Failure::Input(
+                "this is done in a data directory of this machine only".to_owned(),
+            )),
+        }
     }
 
     /// The rows.
     pub(crate) fn tables(&self) -> HostTables<'_> {
-        match &self.remote {
-            Some(remote) => HostTables::Remote(&remote.store),
-            None => HostTables::Local(&self.local),
+        match (&self.remote, &self.events) {
+            (Some(remote), _) => HostTables::Remote(&remote.store),
+            (None, HostEvents::Local(store)) => HostTables::Local(store),
+            (None, HostEvents::Aws(_)) => unreachable!("what opens a stack opens its rows"),
         }
     }
 
     /// Each store there is.
     pub(crate) fn each(&self) -> Vec<Part<'_>> {
-        let directory = self.local.directory().display();
-        let events = Part {
-            name: "events",
-            heading: format!("Events and messages, in {directory}"),
-            store: HostTables::Local(&self.local),
+        let events = match &self.events {
+            HostEvents::Local(local) => Some(Part {
+                name: "events",
+                heading: format!("Events and messages, in {}", local.directory().display()),
+                store: HostTables::Local(local),
+            }),
+            // There every read is by key: nothing is to be explained, and no index can be missing.
+            HostEvents::Aws(_) => None,
         };
         let rows = self.remote.as_ref().map(|remote| Part {
             name: "rows",
             heading: format!("Rows, in MongoDB, database {}", remote.store.database()),
             store: HostTables::Remote(&remote.store),
         });
-        rows.into_iter().chain([events]).collect()
+        rows.into_iter().chain(events).collect()
     }
 
     /// All ports, given those of [`Stores::tables`].
     pub(crate) fn ports<'a>(
         &'a self,
         tables: &'a HostTables<'a>,
-    ) -> Joined<'a, Embedded, HostTables<'a>> {
+    ) -> Joined<'a, HostEvents, HostTables<'a>> {
         Joined {
-            events: &self.local,
+            events: &self.events,
             tables,
         }
     }
@@ -166,9 +185,44 @@ impl Stores {
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         match &self.remote {
             Some(remote) => remote.runtime.block_on(work),
-            None => pollster::block_on(work),
+            None => self.events.wait(work),
         }
     }
+}
+
+/// What asynchronous clients run in.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::File {
+            what: "start the runtime of asynchronous clients".to_owned(),
+            source,
+        })
+}
+
+/// MongoDB, where the rows of a stack are: as the command line says, else as the stack's secret does.
+fn remote_of(stack: &Stack, data: &Data) -> Result<Remote, Failure> {
+    let runtime = Arc::clone(&stack.runtime);
+    let store = runtime.block_on(Box::pin(async {
+        let uri = match (&data.mongodb, &stack.mongo_secret) {
+            (Some(uri), _) => uri.clone(),
+            (None, Some(secret)) => {
+                let text = stack.aws.secret_text(secret).await?;
+                Uri(text.reveal().to_owned())
+            }
+            (None, None) => {
+                return Err(Failure::Input(format!(
+                    "the stack {:?} was deployed without a secret for MongoDB; give --mongodb URI \
+                     or set FOLDBACK_MONGODB",
+                    stack.name
+                )));
+            }
+        };
+        Ok(Mongo::open(&uri.0, Retention::default()).await?)
+    }))?;
+    Ok(Remote { runtime, store })
 }
 
 /// MongoDB, where the rows of a data directory are there: those of one that is `used` stay where
@@ -191,14 +245,7 @@ fn remote(data: &Data, used: bool) -> Result<Option<Remote>, Failure> {
         }
         (Some(uri), mark) => (uri, mark),
     };
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|source| Failure::File {
-            what: "start the runtime of MongoDB's driver".to_owned(),
-            source,
-        })?;
+    let runtime = runtime()?;
     let store = runtime.block_on(Mongo::open(&uri.0, Retention::default()))?;
     if let Some(mark) = mark
         && mark.database != store.database()

@@ -69,6 +69,10 @@ impl<E: Queue, T: Send + Sync> Queue for Joined<'_, E, T> {
         self.events.redrive(letters, now).await
     }
 
+    async fn discard(&self, letters: &[u128]) -> Result<u64, Error> {
+        self.events.discard(letters).await
+    }
+
     async fn depth(&self, now: Timestamp) -> Result<Depth, Error> {
         self.events.depth(now).await
     }

@@ -60,6 +60,9 @@ pub trait Queue: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = Result<u64, Error>> + Send;
 
+    /// Deletes dead letters for good and says how many there were; those that are gone are passed over.
+    fn discard(&self, letters: &[u128]) -> impl Future<Output = Result<u64, Error>> + Send;
+
     /// How many messages there are.
     fn depth(&self, now: Timestamp) -> impl Future<Output = Result<Depth, Error>> + Send;
 }

@@ -123,6 +123,23 @@ impl Settings {
     pub fn tenant(&self, id: &str) -> Option<&Tenant> {
         self.tenants.get(id).map(std::sync::Arc::as_ref)
     }
+
+    /// What the settings come to, a line a tenant, in the order of their ids.
+    pub fn summary(&self) -> impl Iterator<Item = String> {
+        self.tenants.iter().map(|(id, tenant)| {
+            let counted = |count: usize, what: &str| match count {
+                1 => format!("1 {what}"),
+                count => format!("{count} {what}s"),
+            };
+            let (rules, conversions) = (tenant.rules.len(), tenant.conversions.len());
+            let webhook = tenant.webhook.as_ref().map_or("", |_| ", webhook");
+            format!(
+                "{id}: {}, {}{webhook}",
+                counted(rules, "rule"),
+                counted(conversions, "conversion")
+            )
+        })
+    }
 }
 
 impl Tenant {

@@ -28,6 +28,8 @@ suite! { $ queue_failures_suite, queue_failures: Queue;
     a_redriven_letter_can_be_spent_again,
     letters_that_are_gone_are_passed_over,
     redriven_letters_of_a_group_keep_their_order,
+    discarded_letters_are_gone,
+    letters_that_are_gone_are_not_discarded,
 }
 
 fn lead() -> Group {
@@ -48,6 +50,17 @@ async fn park(fixture: &impl Fixture<Ports: Queue>, message: &Message, reason: &
 async fn redrive(fixture: &impl Fixture<Ports: Queue>, letters: &[u128]) -> u64 {
     let redriven = fixture.ports().redrive(letters, fixture.now()).await;
     redriven.expect("redrive")
+}
+
+async fn discard(fixture: &impl Fixture<Ports: Queue>, letters: &[u128]) -> u64 {
+    let discarded = fixture.ports().discard(letters).await;
+    discarded.expect("discard")
+}
+
+/// The numbers of all dead letters.
+async fn numbers(fixture: &impl Fixture<Ports: Queue>) -> Vec<u128> {
+    let dead = letters(fixture, 0, 10).await;
+    dead.iter().map(|letter| letter.id).collect()
 }
 
 /// Receives one message and leaves it until it is visible again, so many times.
@@ -342,4 +355,43 @@ async fn redriven_letters_of_a_group_keep_their_order(fixture: &mut impl Fixture
         .collect();
     assert_eq!(redrive(fixture, &dead).await, 3);
     assert_eq!(drain(fixture, 1).await, ["sent before", "1", "2", "3"]);
+}
+
+async fn discarded_letters_are_gone<F: Fixture<Ports: Queue>>(fixture: &mut F) {
+    send(fixture, &messages(&lead(), &["poison", "2"])).await;
+    fail(fixture, "poison", F::RECEIVES_MAX).await;
+    assert_eq!(drain(fixture, 1).await, ["2"]);
+    for (deduplication_id, id) in [(11, "a"), (12, "b")] {
+        park(fixture, &message(&lead(), deduplication_id, &[id]), "why").await;
+    }
+    let dead = numbers(fixture).await;
+    assert_eq!(dead.len(), 3);
+    assert_eq!(discard(fixture, &[dead[0], dead[2]]).await, 2);
+    assert_eq!(numbers(fixture).await, [dead[1]], "the other one stays");
+    assert_eq!(redrive(fixture, &[dead[0], dead[2]]).await, 0);
+    assert_eq!(counts(fixture).await, (0, 0, 1));
+    fixture.reopen().await;
+    assert_eq!(numbers(fixture).await, [dead[1]], "for good");
+    assert_eq!(receive(fixture, 10).await, []);
+    assert_eq!(redrive(fixture, &[dead[1]]).await, 1);
+    assert_eq!(drain(fixture, 1).await, ["a"]);
+}
+
+async fn letters_that_are_gone_are_not_discarded(fixture: &mut impl Fixture<Ports: Queue>) {
+    assert_eq!(discard(fixture, &[]).await, 0);
+    assert_eq!(discard(fixture, &[1, u128::MAX]).await, 0);
+    for (deduplication_id, id) in [(1, "1"), (2, "2"), (3, "3")] {
+        park(fixture, &message(&lead(), deduplication_id, &[id]), "why").await;
+    }
+    let dead = numbers(fixture).await;
+    assert_eq!(redrive(fixture, from_ref(&dead[0])).await, 1);
+    assert_eq!(discard(fixture, &dead[..1]).await, 0, "it was sent back");
+    assert_eq!(
+        discard(fixture, &[dead[1], dead[1]]).await,
+        1,
+        "named twice"
+    );
+    assert_eq!(discard(fixture, from_ref(&dead[1])).await, 0);
+    assert_eq!(numbers(fixture).await, [dead[2]]);
+    assert_eq!(drain(fixture, 1).await, ["1"]);
 }

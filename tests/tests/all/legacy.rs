@@ -310,6 +310,9 @@ impl Queue for Beside {
     async fn redrive(&self, letters: &[u128], now: Timestamp) -> Result<u64, Error> {
         self.inner.redrive(letters, now).await
     }
+    async fn discard(&self, letters: &[u128]) -> Result<u64, Error> {
+        self.inner.discard(letters).await
+    }
     async fn depth(&self, now: Timestamp) -> Result<Depth, Error> {
         self.inner.depth(now).await
     }

@@ -333,6 +333,10 @@ impl Queue for Failing {
         self.inner.redrive(letters, now).await
     }
 
+    async fn discard(&self, letters: &[u128]) -> Result<u64, Error> {
+        self.inner.discard(letters).await
+    }
+
     async fn depth(&self, now: Timestamp) -> Result<Depth, Error> {
         self.inner.depth(now).await
     }

@@ -332,3 +332,74 @@ fn a_replay_of_a_part_looks_at_that_part() {
     assert!(ended.stderr.contains("1 rows mended"), "{}", ended.stderr);
     assert_eq!(count(&[]), all - 1);
 }
+
+const MINIMAL: &str = r#"version = 1
+[[tenant]]
+ids = ["acme"]
+[[tenant.map]]
+type = "X_PRICED"
+to = "lead.updated"
+set = { amount = { pointer = "/price" } }
+"#;
+
+#[test]
+fn settings_are_checked_put_and_shown() {
+    let foldback = Foldback::new();
+    let file = foldback.file("settings.toml", MINIMAL);
+    let check = |file: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_foldback"));
+        let output = command.args(["settings", "check", file]).output();
+        let output = output.expect("the binary starts");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let (status, said, _) = check(&file);
+    assert_eq!(
+        (status, said.as_str()),
+        (Some(0), "acme: 1 rule, 0 conversions\n")
+    );
+    let wrong = foldback.file("wrong.toml", &MINIMAL.replace("lead.updated", "lead.upd"));
+    let (status, said, why) = check(&wrong);
+    assert_eq!((status, said.as_str()), (Some(2), ""));
+    assert!(
+        why.contains("wrong.toml") && why.contains("lead.upd"),
+        "{why}"
+    );
+
+    assert_eq!(foldback.ok(&["settings", "put", &file]), "1\n");
+    assert_eq!(foldback.ends(&["settings", "put", &wrong]).status, 2);
+    assert_eq!(foldback.ok(&["settings", "show"]), MINIMAL);
+    let longer = foldback.file("longer.toml", &format!("{MINIMAL}\n"));
+    assert_eq!(foldback.ok(&["settings", "put", &longer]), "2\n");
+}
+
+#[test]
+fn dead_letters_are_thrown_away_by_number_or_all() {
+    let foldback = Foldback::new();
+    let settings = foldback.file("settings.toml", MINIMAL);
+    let lines: Vec<String> = (1..=3)
+        .map(|n| {
+            format!(
+                r#"{{"specversion":"1.0","id":"p-{n}","source":"//crm","type":"X_PRICED",
+                "time":"2026-03-01T09:30:00Z","partitionkey":"lead-{n}","data":{{"price":"x"}}}}"#
+            )
+            .replace('\n', " ")
+        })
+        .collect();
+    let file = foldback.file("events.jsonl", &lines.join("\n"));
+    let run = ["run", &file, "--settings", &settings, "--tenant", "acme"];
+    assert_eq!(foldback.ends(&run).status, 1);
+    assert_eq!(foldback.ends(&["dlq", "discard"]).status, 2, "which?");
+    assert_eq!(foldback.ends(&["dlq", "discard", "1", "--all"]).status, 2);
+    let one = foldback.ends(&["dlq", "discard", "2"]);
+    assert_eq!(one.status, 0, "{}", one.stderr);
+    assert_eq!(one.stdout, "2  acme#lead-2  p-2  X_PRICED\n");
+    assert_eq!(foldback.ends(&["dlq", "discard", "2"]).status, 1, "gone");
+    let rest = foldback.ok(&["dlq", "discard", "--all"]);
+    assert_eq!(rest.lines().count(), 2, "{rest}");
+    assert_eq!(foldback.ends(&["dlq", "list"]).status, 0);
+}

@@ -72,10 +72,7 @@ impl Aws {
     }
 
     /// Deletes letters for good and says how many there were.
-    ///
-    /// # Errors
-    /// The queue failed.
-    pub async fn discard(&self, ids: &[u128]) -> Result<u64, Error> {
+    pub(super) async fn discard_letters(&self, ids: &[u128]) -> Result<u64, Error> {
         let ids: BTreeSet<u128> = ids.iter().copied().collect();
         let all = self.take_letters().await?;
         let (chosen, others): (Vec<_>, Vec<_>) =

@@ -151,6 +151,10 @@ impl Queue for Delivery<'_> {
         self.aws.redrive(letters, now).await
     }
 
+    async fn discard(&self, letters: &[u128]) -> Result<u64, Error> {
+        self.aws.discard(letters).await
+    }
+
     async fn depth(&self, now: Timestamp) -> Result<Depth, Error> {
         self.aws.depth(now).await
     }

@@ -31,7 +31,7 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::config::{BehaviorVersion, SharedCredentialsProvider};
+use aws_sdk_sqs::config::{BehaviorVersion, SharedCredentialsProvider, SharedHttpClient};
 use aws_smithy_http_client::{Builder, tls};
 use aws_types::SdkConfig;
 use aws_types::region::Region;
@@ -117,6 +117,13 @@ impl Aws {
     }
 }
 
+/// What requests to AWS go through; whoever asks for credentials takes the same.
+#[must_use]
+pub fn http_client() -> SharedHttpClient {
+    let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    Builder::new().tls_provider(tls).build_https()
+}
+
 /// Who asks AWS, and where.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -148,7 +155,6 @@ impl Access {
     /// The configuration of the SDK's clients: one HTTP client, short timeouts, few attempts.
     #[must_use]
     pub fn config(self) -> SdkConfig {
-        let tls = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
@@ -157,7 +163,7 @@ impl Access {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(self.region))
             .credentials_provider(self.credentials)
-            .http_client(Builder::new().tls_provider(tls).build_https())
+            .http_client(http_client())
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
             .timeout_config(timeouts);
         config.set_endpoint_url(self.endpoint);

@@ -106,6 +106,10 @@ impl Queue for Aws {
         self.redrive_letters(letters).await
     }
 
+    async fn discard(&self, letters: &[u128]) -> Result<u64, Error> {
+        self.discard_letters(letters).await
+    }
+
     async fn depth(&self, _now: Timestamp) -> Result<Depth, Error> {
         let (visible, in_flight) = self.counts(&self.names.queue_url).await?;
         let (dead, looked_at) = self.counts(&self.names.dlq_url).await?;

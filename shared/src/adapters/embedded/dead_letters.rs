@@ -28,6 +28,11 @@ queries! {
         needs: [Need::Key("dead_letters")],
         sql: "DELETE FROM dead_letters WHERE id = ? RETURNING gid, deduplication, body",
     }
+    DISCARD {
+        name: "Queue::discard",
+        needs: [Need::Key("dead_letters")],
+        sql: "DELETE FROM dead_letters WHERE id = ?",
+    }
     COUNT_DEAD {
         name: "Queue::depth, dead",
         needs: [Need::WholePass("dead_letters")],
@@ -99,5 +104,11 @@ impl Inner {
         };
         self.enqueue(gid, &deduplication, now, &body)?;
         Ok(true)
+    }
+
+    /// Deletes one dead letter for good; `false` where it is gone.
+    pub(super) fn discard(&self, letter: u128) -> rusqlite::Result<bool> {
+        let deleted = self.database.prepare(&DISCARD)?.execute([bind(letter)])?;
+        Ok(deleted == 1)
     }
 }

@@ -164,6 +164,16 @@ impl Queue for Embedded {
         })
     }
 
+    async fn discard(&self, letters: &[u128]) -> Result<u64, Error> {
+        self.unit(|inner| {
+            let mut discarded = 0;
+            for letter in letters {
+                discarded += u64::from(inner.discard(*letter)?);
+            }
+            Ok::<_, Failure>(discarded)
+        })
+    }
+
     async fn depth(&self, now: Timestamp) -> Result<Depth, Error> {
         self.look(|inner| {
             let count = |query: &Query, bound: &[&dyn rusqlite::ToSql]| {

@@ -82,7 +82,7 @@ fn tables_end_up_right_whatever_happens_to_the_functions() {
 
     let (first, second) = lines.split_at(lines.len() / 2);
     send(&deployed, first);
-    let (status, answer) = deployed.webhook(&tenant(&lines[0]), &[POISON]);
+    let (status, answer) = deployed.webhook(&tenant(lines.first().expect("an event")), &[POISON]);
     assert_eq!(status, 202, "{answer}");
     let killed = kill_while_it_works(&deployed);
     send(&deployed, second);
@@ -95,21 +95,22 @@ fn tables_end_up_right_whatever_happens_to_the_functions() {
     let mut reasons: Vec<&str> = letters.iter().map(|one| one.reason.as_str()).collect();
     reasons.sort_unstable();
     assert_eq!(reasons.len(), 2, "{reasons:#?}");
-    assert!(reasons[0].starts_with("amount: "), "{reasons:#?}");
-    assert!(
-        reasons[1].starts_with("not a message of Foldback"),
-        "{reasons:#?}"
-    );
+    let begins = ["amount: ", "not a message of Foldback"];
+    let as_expected = reasons
+        .iter()
+        .zip(begins)
+        .all(|(one, begin)| one.starts_with(begin));
+    assert!(as_expected, "{reasons:#?}");
     dataset.check_tables(&deployed.tables());
     check_replay(&deployed, 0);
 
     heal(&deployed, &dataset);
     let report = deployed.invoke("ReportFunction", &json!({}));
     assert_eq!(
-        report["queue"],
-        json!({ "visible": 0, "inFlight": 0, "dead": 1 })
+        report.get("queue"),
+        Some(&json!({ "visible": 0, "inFlight": 0, "dead": 1 }))
     );
-    assert!(report["lastRun"]["finished"].is_string(), "{report}");
+    assert!(report.pointer("/lastRun/finished").is_some(), "{report}");
 }
 
 /// Kills what runs the function `process` with `kill -9` while messages are in flight; says how many.
@@ -140,19 +141,24 @@ fn say_something_unreadable(deployed: &Deployed) {
 fn check_replay(deployed: &Deployed, findings: u64) -> Value {
     let before = deployed.runs();
     let began = deployed.invoke("ReplayFunction", &json!({ "mode": "report" }));
-    assert_eq!(began["partitions"], 4, "{began}");
+    assert_eq!(began.get("partitions"), Some(&json!(4)), "{began}");
     deployed.until("the replay is done", |deployed| {
         deployed.runs().len() > before.len()
     });
     let run = deployed.runs().remove(0);
-    assert_eq!(run["findings"], findings, "{run}");
+    assert_eq!(run.get("findings"), Some(&json!(findings)), "{run}");
     run
 }
 
 /// With the rule mended, the letter goes back and its row follows.
 fn heal(deployed: &Deployed, dataset: &Dataset) {
-    assert!(!deployed.tables()["RSLead"].contains("poisoned"));
+    assert!(!poisoned(deployed));
     deployed.put_settings(&settings(dataset, RIGHT));
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "functions may go on with the old ones for a second"
+    )]
+    std::thread::sleep(std::time::Duration::from_secs(2));
     let letters = deployed.aws.dead_letters(0, 100);
     let letters = deployed.runtime.block_on(letters).expect("letters");
     let poison = letters.iter().find(|one| !one.message.entries.is_empty());
@@ -160,7 +166,12 @@ fn heal(deployed: &Deployed, dataset: &Dataset) {
     let redriven = deployed.aws.redrive(&chosen, SystemClock.now());
     assert_eq!(deployed.runtime.block_on(redriven).expect("redrive"), 1);
     deployed.until_drained();
-    deployed.until("the row is there", |deployed| {
-        deployed.tables()["RSLead"].contains("poisoned")
-    });
+    deployed.until("the row is there", |deployed| poisoned(deployed));
+}
+
+/// Whether the poisoned lead has a row.
+fn poisoned(deployed: &Deployed) -> bool {
+    let tables = deployed.tables();
+    let leads = tables.get("RSLead");
+    leads.is_some_and(|leads| leads.contains("poisoned"))
 }
