@@ -13,7 +13,9 @@ use shared::service::{Apart, process_apart};
 /// Kept back of the time that is left, to answer in.
 const MARGIN_MS: i64 = 1_000;
 
-/// Handles a batch and names the messages that are to come again. `deadline_ms` is when the function is
+/// Handles a batch and names the messages that are to come again.
+///
+/// `deadline_ms` is when the function is
 /// stopped, in milliseconds since 1970: what is not done before that comes again too, and finds what was
 /// written.
 ///

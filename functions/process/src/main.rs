@@ -12,13 +12,13 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         let (batch, context) = event.into_parts();
         foldback_process::handle(stack, batch, context.deadline)
             .await
-            .map_err(diagnostic)
+            .map_err(|error| diagnostic(&error))
     };
     run(service_fn(handle)).await
 }
 
 /// A failure as Lambda and the log show it: what was being done, and every cause.
-fn diagnostic(error: Error) -> Diagnostic {
+fn diagnostic(error: &Error) -> Diagnostic {
     Diagnostic {
         error_type: format!("{:?}", error.kind()),
         error_message: error.chain(),

@@ -15,8 +15,9 @@ use shared::ports::{Error, ErrorKind};
 
 pub use request::Request;
 
-/// Does what is asked and answers with JSON: to a request, what came of it; to partitions, which of them
-/// are to come again. `deadline_ms` is when the function is stopped, in milliseconds since 1970.
+/// Does what is asked and answers with JSON.
+///
+/// To a request, what came of it; to partitions, which of them are to come again. `deadline_ms` is when the function is stopped, in milliseconds since 1970.
 ///
 /// # Errors
 /// The request is wrong, or a store failed.

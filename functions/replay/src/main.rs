@@ -13,13 +13,13 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         let (input, context) = event.into_parts();
         foldback_replay::handle(stack, input, context.deadline)
             .await
-            .map_err(diagnostic)
+            .map_err(|error| diagnostic(&error))
     };
     run(service_fn(handle)).await
 }
 
 /// A failure as Lambda and the log show it: what was being done, and every cause.
-fn diagnostic(error: Error) -> Diagnostic {
+fn diagnostic(error: &Error) -> Diagnostic {
     Diagnostic {
         error_type: format!("{:?}", error.kind()),
         error_message: error.chain(),

@@ -33,7 +33,7 @@ pub async fn handle(stack: &Stack) -> Result<Value, Error> {
     Ok(json!(report))
 }
 
-/// Writes the metrics to the log, for CloudWatch to read them there.
+/// Writes the metrics to the log, for `CloudWatch` to read them there.
 fn tell(report: &Report) {
     let count = |number: u64| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
     let metrics = [

@@ -9,13 +9,15 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     tracing::init_default_subscriber();
     let stack = &Stack::from_env()?;
     let handle = async |_schedule: LambdaEvent<serde_json::Value>| {
-        foldback_report::handle(stack).await.map_err(diagnostic)
+        foldback_report::handle(stack)
+            .await
+            .map_err(|error| diagnostic(&error))
     };
     run(service_fn(handle)).await
 }
 
 /// A failure as Lambda and the log show it: what was being done, and every cause.
-fn diagnostic(error: Error) -> Diagnostic {
+fn diagnostic(error: &Error) -> Diagnostic {
     Diagnostic {
         error_type: format!("{:?}", error.kind()),
         error_message: error.chain(),

@@ -157,16 +157,21 @@ fn format_3_reads_and_goes_on() {
 fn check_reports_and_additions(foldback: &Foldback) {
     let store = Embedded::open_to_read(&foldback.data()).expect("open");
     let runs = block_on(store.runs(10)).expect("runs");
-    let [(number, run)] = runs.as_slice() else {
-        panic!("{runs:?}");
-    };
+    assert_eq!(runs.len(), 1);
+    let (number, run) = runs.first().expect("a run");
     assert_eq!((run.findings, run.mended, run.faults), (1, 1, 1));
     let found = block_on(store.findings(*number, 0, 10)).expect("findings");
-    assert_eq!(found[0].1.id, "lead-1001");
-    assert_eq!(found[0].1.changes[0].field, "stage");
+    let (_, found) = found.first().expect("a finding");
+    assert_eq!(found.id, "lead-1001");
+    let changed = found.changes.first().expect("a change");
+    assert_eq!(changed.field, "stage");
     let reports = block_on(store.reports(10)).expect("reports");
-    assert_eq!(reports[0].last_run.as_ref(), Some(run));
-    assert_eq!((reports[0].rows["RSLead"], reports[0].queue.dead), (115, 1));
+    let report = reports.first().expect("a report");
+    assert_eq!(report.last_run.as_ref(), Some(run));
+    assert_eq!(
+        (report.rows.get("RSLead"), report.queue.dead),
+        (Some(&115), 1)
+    );
     drop(store);
     let added = foldback.ok(&["export", "RSLead", "--tenant", "kept"]);
     let expect = r#"{"amount":0.3,"events":2,"leadId":"lead-1","tenant":"kept"}"#;

@@ -166,7 +166,7 @@ fn heal(deployed: &Deployed, dataset: &Dataset) {
     let redriven = deployed.aws.redrive(&chosen, SystemClock.now());
     assert_eq!(deployed.runtime.block_on(redriven).expect("redrive"), 1);
     deployed.until_drained();
-    deployed.until("the row is there", |deployed| poisoned(deployed));
+    deployed.until("the row is there", poisoned);
 }
 
 /// Whether the poisoned lead has a row.
