@@ -84,6 +84,9 @@ pub trait Fixture: Sized {
     const VISIBILITY_MS: i64;
     /// After so many receives a message goes to the dead-letter queue, as the queue is set up; at least 3.
     const RECEIVES_MAX: u32;
+    /// Whether a message that was received too often says when it became a dead letter. SQS does; an
+    /// emulator may say when it was first sent.
+    const LETTERS_SAY_WHEN: bool = true;
 
     /// Empty ports.
     fn fresh() -> impl Future<Output = Self>;

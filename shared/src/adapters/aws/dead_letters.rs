@@ -18,6 +18,8 @@ use super::{Aws, body};
 const LOOK_SECONDS: i32 = 60;
 /// The most letters that are looked at. SQS lets 120,000 messages of a FIFO queue be in flight.
 const LETTERS_MAX: usize = 20_000;
+/// How many bits of a letter's number are the message's own.
+const OWN_BITS: u32 = 20;
 
 impl Aws {
     /// The letters after number `after`, at most `limit`.
@@ -97,9 +99,6 @@ impl Aws {
             if page.is_empty() {
                 break;
             }
-            let number = |raw: &SqsMessage| {
-                attribute(raw, &MessageSystemAttributeName::SequenceNumber).unwrap_or(0)
-            };
             letters.extend(page.into_iter().map(|raw| (number(&raw), raw)));
         }
         letters.sort_by_key(|(id, _)| *id);
@@ -145,4 +144,13 @@ fn nobodys(raw: &SqsMessage) -> Message {
         deduplication_id: 0,
         entries: Vec::new(),
     }
+}
+
+/// A letter's number: SQS's, in its order, and after it some digits of the message's id. SQS numbers the
+/// messages of a group, so two groups may have the same.
+fn number(raw: &SqsMessage) -> u128 {
+    let sequence = attribute(raw, &MessageSystemAttributeName::SequenceNumber);
+    let sequence: u128 = sequence.unwrap_or(0).min(u128::MAX >> OWN_BITS);
+    let own = EventHash::of("", raw.message_id().unwrap_or_default());
+    sequence << OWN_BITS | u128::from(own.short() >> (u64::BITS - OWN_BITS))
 }

@@ -10,9 +10,11 @@ use crate::ports::{
 
 use super::{Aws, body, chain};
 
-/// The longest pause before a message's second try; it doubles with each.
-const FIRST_PAUSE_MS: i64 = 1_000;
-const LONGEST_PAUSE_MS: i64 = 120_000;
+/// The least pause before a message's second try; it doubles with each. Five tries so take more than a
+/// minute: a worker that was killed leaves a transaction open, and `MongoDB` ends it after
+/// `transactionLifetimeLimitSeconds`, by default 60; until then its rows can be written by nobody.
+const FIRST_PAUSE_MS: i64 = 5_000;
+const LONGEST_PAUSE_MS: i64 = 300_000;
 
 /// A message as Lambda hands it to a function.
 #[derive(Debug, Clone)]
@@ -93,7 +95,7 @@ impl<'a> Delivery<'a> {
     }
 
     /// Lets those that are not done come again sooner than the visibility timeout ends: each group after
-    /// a pause that doubles with its receives, with full jitter.
+    /// a pause that doubles with its receives, and up to as much again.
     ///
     /// # Errors
     /// The queue failed; they come when the visibility timeout ends.
@@ -108,11 +110,12 @@ impl<'a> Delivery<'a> {
             }
         }
         for (receives, receipts) in groups.values() {
-            let longest_ms = FIRST_PAUSE_MS
-                .saturating_mul(1 << receives.min(&16))
+            let doublings = receives.saturating_sub(1).min(16);
+            let least_ms = FIRST_PAUSE_MS
+                .saturating_mul(1 << doublings)
                 .min(LONGEST_PAUSE_MS);
-            self.hide_until(receipts, now.plus_ms(fastrand::i64(0..=longest_ms)))
-                .await?;
+            let pause_ms = fastrand::i64(least_ms..=2 * least_ms);
+            self.hide_until(receipts, now.plus_ms(pause_ms)).await?;
         }
         Ok(())
     }
