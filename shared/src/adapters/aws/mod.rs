@@ -2,7 +2,7 @@
 //!
 //! Nothing here keeps state that another process could not read: a function may end at any moment.
 //! Throttling and what passes by itself is [`Retry`](crate::ports::ErrorKind::Retry), after the SDK's own
-//! attempts and, for the rest of a partial batch, those of [`pause`]. Rows are not here but in MongoDB.
+//! attempts and, for the rest of a partial batch, some of our own. Rows are not here but in MongoDB.
 
 mod body;
 mod dead_letters;
