@@ -133,7 +133,9 @@ impl Cost {
         let (mut sqs, mut write, mut read) = (0.0, 0.0, 0.0);
         for (operation, asked) in &self.asked {
             let name = operation.replace("DynamoDB_20120810", "DynamoDB");
-            if name.ends_with("CreateQueue") || name.contains("CreateTable") || name.contains("Get")
+            if name.ends_with("CreateQueue")
+                || name.contains("CreateTable")
+                || name.ends_with("GetQueueAttributes")
             {
                 continue;
             }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// What the function in Node.js needs, pinned.
 const PACKAGES: [&str; 3] = [
     "@aws-sdk/client-sqs@3.1169.0",
-    "@aws-sdk/client-dynamodb@3.1169.0",
+    "@aws-sdk/client-dynamodb@3.1164.0",
     "mongodb@7.9.0",
 ];
 /// A function that does the same before its first poll: loads its libraries, makes its clients, asks.
