@@ -116,6 +116,8 @@ impl Feed {
             let start = now();
             let apart = process_apart(&ports, &SystemClock, settings, &received, 5).await;
             assert_eq!(apart.failures.len(), 0, "{:?}", apart.failures);
+            let counted = aws.tally(&apart.processed, SystemClock.now()).await;
+            counted.expect("counted");
             cost.batches += 1;
             cost.process_time += start.elapsed();
         }
@@ -226,13 +228,15 @@ fn connect(server: &Ministack) -> Aws {
     };
     let key = |name: &str, kind: &str| json!({ "AttributeName": name, "KeyType": kind });
     let text = |name: &str| json!({ "AttributeName": name, "AttributeType": "S" });
-    let input = json!({
-        "TableName": "journal",
-        "BillingMode": "PAY_PER_REQUEST",
-        "AttributeDefinitions": [text("pk"), text("sk")],
-        "KeySchema": [key("pk", "HASH"), key("sk", "RANGE")],
-    });
-    let _made = aws_call(&endpoint, "DynamoDB_20120810.CreateTable", &input);
+    for table in ["journal", "state"] {
+        let input = json!({
+            "TableName": table,
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [text("pk"), text("sk")],
+            "KeySchema": [key("pk", "HASH"), key("sk", "RANGE")],
+        });
+        let _made = aws_call(&endpoint, "DynamoDB_20120810.CreateTable", &input);
+    }
     let access = Access::with_keys("us-east-1", Some(endpoint.clone()), ("test", "test"), None);
     let names = Names {
         journal_table: "journal".to_owned(),
