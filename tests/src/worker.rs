@@ -73,11 +73,14 @@ pub fn messages_of(entries: &[Arc<Entry>], rng: &mut Rng) -> Vec<Message> {
 
 impl Worker<'_> {
     /// Handles messages until the queue is empty. What fails comes again at once. `progress` is told
-    /// how many messages each batch finished.
+    /// how many messages each batch finished, or why it comes again.
     ///
     /// # Errors
     /// A port failed for good.
-    pub async fn drain(&self, mut progress: impl FnMut(u64)) -> Result<Worked, Error> {
+    pub async fn drain(
+        &self,
+        mut progress: impl FnMut(Result<u64, &Error>),
+    ) -> Result<Worked, Error> {
         let ports = Joined {
             events: self.events,
             tables: self.rows,
@@ -94,12 +97,13 @@ impl Worker<'_> {
             let processed = process(&ports, &SystemClock, self.settings, &received).await;
             let again: Vec<Receipt> = match processed {
                 Ok(processed) => {
-                    progress(processed.messages);
+                    progress(Ok(processed.messages));
                     let failed = processed.failed.clone();
                     worked.processed.add(processed);
                     failed
                 }
                 Err(error) if error.kind() == ErrorKind::Retry => {
+                    progress(Err(&error));
                     worked.retries += 1;
                     if worked.retries > RETRIES_MAX {
                         return Err(error);

@@ -98,7 +98,8 @@ pub struct Receipt(pub SmolStr);
 /// A message in the dead-letter queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letter {
-    /// Its number there: greater than that of any letter before it. SQS numbers by 128 bits.
+    /// Its number there: greater than that of any letter of its group before it. Letters of different groups
+    /// may be numbered in another order than they came. SQS numbers by 128 bits.
     pub id: u128,
     /// The message.
     pub message: Message,

@@ -368,16 +368,21 @@ async fn discarded_letters_are_gone<F: Fixture<Ports: Queue>>(fixture: &mut F) {
     for (deduplication_id, id) in [(11, "a"), (12, "b")] {
         park(fixture, &message(&lead(), deduplication_id, &[id]), "why").await;
     }
-    let dead = numbers(fixture).await;
+    let dead = letters(fixture, 0, 10).await;
     assert_eq!(dead.len(), 3);
-    assert_eq!(discard(fixture, &[dead[0], dead[2]]).await, 2);
-    assert_eq!(numbers(fixture).await, [dead[1]], "the other one stays");
-    assert_eq!(redrive(fixture, &[dead[0], dead[2]]).await, 0);
+    // Letters of one group alone have an order; where the queue numbers them, "a" may come first.
+    let is_kept = |letter: &Letter| letter.message.entries.iter().all(|one| one.event.id == "a");
+    let (kept, gone): (Vec<Letter>, Vec<Letter>) = dead.into_iter().partition(is_kept);
+    let kept: Vec<u128> = kept.iter().map(|letter| letter.id).collect();
+    let gone: Vec<u128> = gone.iter().map(|letter| letter.id).collect();
+    assert_eq!(discard(fixture, &gone).await, 2);
+    assert_eq!(numbers(fixture).await, kept, "the other one stays");
+    assert_eq!(redrive(fixture, &gone).await, 0);
     assert_eq!(counts(fixture).await, (0, 0, 1));
     fixture.reopen().await;
-    assert_eq!(numbers(fixture).await, [dead[1]], "for good");
+    assert_eq!(numbers(fixture).await, kept, "for good");
     assert_eq!(receive(fixture, 10).await, []);
-    assert_eq!(redrive(fixture, &[dead[1]]).await, 1);
+    assert_eq!(redrive(fixture, &kept).await, 1);
     assert_eq!(drain(fixture, 1).await, ["a"]);
 }
 

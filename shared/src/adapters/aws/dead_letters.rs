@@ -21,6 +21,13 @@ const LETTERS_MAX: usize = 20_000;
 /// How many bits of a letter's number are the message's own.
 const OWN_BITS: u32 = 20;
 
+/// Letters as they were received, by their numbers.
+type Letters = Vec<(u128, SqsMessage)>;
+
+fn receipts(letters: &[(u128, SqsMessage)]) -> Vec<Receipt> {
+    letters.iter().map(|(_, raw)| receipt(raw)).collect()
+}
+
 impl Aws {
     /// The letters after number `after`, at most `limit`.
     pub(super) async fn look_at_letters(
@@ -29,7 +36,7 @@ impl Aws {
         limit: usize,
     ) -> Result<Vec<Letter>, Error> {
         let all = self.take_letters().await?;
-        let receipts: Vec<Receipt> = all.iter().map(|(_, raw)| receipt(raw)).collect();
+        let receipts = receipts(&all);
         let letters = all.into_iter().filter(|(id, _)| *id > after).take(limit);
         let spent = self.names.receives_max;
         let letters = letters.map(|(id, raw)| letter(id, &raw, spent)).collect();
@@ -40,13 +47,7 @@ impl Aws {
     /// Sends letters back to the queue, under ids of their own: a redrive is a new send by intent, but one
     /// that died before the letter was deleted is not to be a second.
     pub(super) async fn redrive_letters(&self, ids: &[u128]) -> Result<u64, Error> {
-        let ids: BTreeSet<u128> = ids.iter().copied().collect();
-        let all = self.take_letters().await?;
-        let (chosen, others): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|(id, _)| ids.contains(id));
-        let receipts = |letters: &[(u128, SqsMessage)]| -> Vec<Receipt> {
-            letters.iter().map(|(_, raw)| receipt(raw)).collect()
-        };
+        let (chosen, others) = self.choose_letters(ids).await?;
         let mut moved = 0;
         for (id, raw) in &chosen {
             let text = raw.body().unwrap_or_default();
@@ -75,23 +76,24 @@ impl Aws {
 
     /// Deletes letters for good and says how many there were.
     pub(super) async fn discard_letters(&self, ids: &[u128]) -> Result<u64, Error> {
-        let ids: BTreeSet<u128> = ids.iter().copied().collect();
-        let all = self.take_letters().await?;
-        let (chosen, others): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|(id, _)| ids.contains(id));
-        let receipts = |letters: Vec<(u128, SqsMessage)>| -> Vec<Receipt> {
-            letters.iter().map(|(_, raw)| receipt(raw)).collect()
-        };
-        let chosen = receipts(chosen);
+        let (chosen, others) = self.choose_letters(ids).await?;
+        let chosen = receipts(&chosen);
         self.delete_from(&self.names.dlq_url, &chosen).await?;
-        self.hide_in(&self.names.dlq_url, &receipts(others), 0)
+        self.hide_in(&self.names.dlq_url, &receipts(&others), 0)
             .await?;
         Ok(chosen.len() as u64)
     }
 
+    /// All letters, those of these numbers apart; they are hidden until they are released.
+    async fn choose_letters(&self, ids: &[u128]) -> Result<(Letters, Letters), Error> {
+        let ids: BTreeSet<u128> = ids.iter().copied().collect();
+        let all = self.take_letters().await?;
+        Ok(all.into_iter().partition(|(id, _)| ids.contains(id)))
+    }
+
     /// All letters, in the order of their numbers; they are hidden until they are released.
-    async fn take_letters(&self) -> Result<Vec<(u128, SqsMessage)>, Error> {
-        let mut letters: Vec<(u128, SqsMessage)> = Vec::new();
+    async fn take_letters(&self) -> Result<Letters, Error> {
+        let mut letters = Letters::new();
         while letters.len() < LETTERS_MAX {
             let page = self
                 .receive_from(&self.names.dlq_url, BATCH_MAX, Some(LOOK_SECONDS))

@@ -302,30 +302,24 @@ impl Aws {
     async fn send_batch(
         &self,
         queue: &str,
-        mut batch: Vec<Outgoing>,
+        batch: Vec<Outgoing>,
         doing: &str,
     ) -> Result<(), Error> {
-        for attempt in 0..ATTEMPTS_MAX {
+        to_the_last(doing, batch, |batch| {
             let entries = batch.iter().enumerate();
             let entries = entries.map(|(place, one)| one.entry(place));
             let entries = entries.collect::<Result<Vec<_>, Error>>()?;
             let request = self.sqs.send_message_batch().queue_url(queue);
-            let sent = request.set_entries(Some(entries)).send().await;
-            let left = sent.map_err(failed(doing))?.failed;
-            if let Some(refused) = left.iter().find(|one| one.sender_fault) {
-                return Err(Error::new(
-                    ErrorKind::Reject,
-                    doing.to_owned(),
-                    said(refused),
-                ));
-            }
-            batch = keep(batch, &left);
-            if batch.is_empty() {
-                return Ok(());
-            }
-            pause(attempt).await;
-        }
-        Err(unfinished(doing, batch.len()))
+            let request = request.set_entries(Some(entries));
+            Ok(async move {
+                let left = request.send().await.map_err(failed(doing))?.failed;
+                match left.iter().find(|one| one.sender_fault) {
+                    Some(refused) => Err(Error::new(ErrorKind::Reject, doing, said(refused))),
+                    None => Ok(left),
+                }
+            })
+        })
+        .await
     }
 
     /// Up to `limit` messages of a queue; hidden for so many seconds, else as the queue is set up.
@@ -358,9 +352,9 @@ impl Aws {
         Ok(())
     }
 
-    async fn delete_batch(&self, queue: &str, mut batch: Vec<Receipt>) -> Result<(), Error> {
+    async fn delete_batch(&self, queue: &str, batch: Vec<Receipt>) -> Result<(), Error> {
         let doing = "delete messages from SQS";
-        for attempt in 0..ATTEMPTS_MAX {
+        to_the_last(doing, batch, |batch| {
             let entries = batch.iter().enumerate().map(|(place, receipt)| {
                 DeleteMessageBatchRequestEntry::builder()
                     .id(place.to_string())
@@ -370,14 +364,10 @@ impl Aws {
             });
             let entries = entries.collect::<Result<Vec<_>, Error>>()?;
             let request = self.sqs.delete_message_batch().queue_url(queue);
-            let sent = request.set_entries(Some(entries)).send().await;
-            batch = keep(batch, &passing(sent.map_err(failed(doing))?.failed));
-            if batch.is_empty() {
-                return Ok(());
-            }
-            pause(attempt).await;
-        }
-        Err(unfinished(doing, batch.len()))
+            let request = request.set_entries(Some(entries));
+            Ok(async move { Ok(passing(request.send().await.map_err(failed(doing))?.failed)) })
+        })
+        .await
     }
 
     /// Hides received messages for so many seconds from now; 0 shows them.
@@ -398,11 +388,11 @@ impl Aws {
     async fn hide_batch(
         &self,
         queue: &str,
-        mut batch: Vec<Receipt>,
+        batch: Vec<Receipt>,
         seconds: i32,
     ) -> Result<(), Error> {
         let doing = "change how long messages of SQS are hidden";
-        for attempt in 0..ATTEMPTS_MAX {
+        to_the_last(doing, batch, |batch| {
             let entries = batch.iter().enumerate().map(|(place, receipt)| {
                 ChangeMessageVisibilityBatchRequestEntry::builder()
                     .id(place.to_string())
@@ -413,14 +403,10 @@ impl Aws {
             });
             let entries = entries.collect::<Result<Vec<_>, Error>>()?;
             let request = self.sqs.change_message_visibility_batch().queue_url(queue);
-            let sent = request.set_entries(Some(entries)).send().await;
-            batch = keep(batch, &passing(sent.map_err(failed(doing))?.failed));
-            if batch.is_empty() {
-                return Ok(());
-            }
-            pause(attempt).await;
-        }
-        Err(unfinished(doing, batch.len()))
+            let request = request.set_entries(Some(entries));
+            Ok(async move { Ok(passing(request.send().await.map_err(failed(doing))?.failed)) })
+        })
+        .await
     }
 
     /// How many messages are visible and how many in flight.
@@ -470,6 +456,26 @@ impl Aws {
         let outgoing = outgoing.collect();
         self.send_all(&self.names.dlq_url, outgoing, doing).await
     }
+}
+
+/// Requests a batch and, as long as some of it is left undone, that again after a pause.
+async fn to_the_last<T, F>(
+    doing: &str,
+    mut batch: Vec<T>,
+    request: impl Fn(&[T]) -> Result<F, Error>,
+) -> Result<(), Error>
+where
+    F: Future<Output = Result<Vec<BatchResultErrorEntry>, Error>>,
+{
+    for attempt in 0..ATTEMPTS_MAX {
+        let left = request(&batch)?.await?;
+        batch = keep(batch, &left);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        pause(attempt).await;
+    }
+    Err(unfinished(doing, batch.len()))
 }
 
 /// Those of a batch that it left undone.

@@ -211,11 +211,7 @@ fn same_identity<'e>(
     mut among: impl Iterator<Item = &'e Entry>,
     entry: &Entry,
 ) -> Option<&'e Entry> {
-    among.find(|known| {
-        known.group.tenant == entry.group.tenant
-            && known.event.source == entry.event.source
-            && known.event.id == entry.event.id
-    })
+    among.find(|known| known.group.tenant == entry.group.tenant && known.hash == entry.hash)
 }
 
 /// Identities are a tenant's own: no tenant can take another's.
