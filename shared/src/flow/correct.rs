@@ -9,7 +9,7 @@ use crate::settings::{Mapping, Meaning, Policy, Tenant};
 use super::row::Making;
 use super::{
     Batch, Cell, Disposition, EventOutcome, Fold, HistoryWrite, Outcome, Put, RowKey, Stored,
-    Write, reach,
+    Write, reach, taken,
 };
 
 /// A group's journal with what each event means, in order, and the fold of it.
@@ -156,6 +156,14 @@ pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outco
             .extend(difference(key, before, cell, making, current));
     }
     outcome.refolded = outcome.writes.len();
+    let events = refolded.events.iter();
+    let events = events.map(|(_, entry, meaning)| (*entry, meaning));
+    taken::note(
+        &mut outcome.writes,
+        batch.group,
+        events,
+        |table, id, event| !holders.holds(table, id, event),
+    );
     outcome.events = batch
         .entries
         .iter()

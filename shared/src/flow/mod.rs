@@ -15,6 +15,7 @@ mod fold;
 mod guesses;
 mod row;
 mod step;
+mod taken;
 
 #[cfg(test)]
 mod tests;

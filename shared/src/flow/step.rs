@@ -9,7 +9,7 @@ use crate::observers;
 use crate::settings::{Mapping, Meaning, Policy, Tenant};
 
 use super::row::Making;
-use super::{Fold, HistoryWrite, Put, RowKey, Stored, Write};
+use super::{Fold, HistoryWrite, Put, RowKey, Stored, Write, taken};
 
 /// Events of one group that are to be handled together.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,17 @@ pub struct Batch<'a> {
     pub mappings: &'a [Mapping],
     /// The moments to be written on the rows.
     pub stamps: Stamps,
+}
+
+impl<'a> Batch<'a> {
+    /// The events that have a meaning.
+    fn mapped(&self) -> impl Iterator<Item = (&'a Entry, &'a Meaning)> + Clone + use<'a> {
+        let events = self.entries.iter().zip(self.mappings);
+        events.filter_map(|(entry, mapping)| match mapping {
+            Mapping::Mapped(meaning) => Some((entry.as_ref(), meaning)),
+            Mapping::Unmapped | Mapping::Fault(_) => None,
+        })
+    }
 }
 
 /// What handling a batch of one group comes to.
@@ -148,6 +159,7 @@ pub fn step(batch: &Batch<'_>, stored: &[Stored]) -> Option<Outcome> {
             put: Some(Put::new(cell, before, making, history)),
         });
     }
+    taken::note(&mut writes, batch.group, batch.mapped(), |_, _, _| true);
     Some(Outcome {
         writes,
         events,

@@ -1,16 +1,19 @@
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::fingerprint::first_128_bits;
-use super::{EventHash, Order, Sequence, Timestamp};
+use super::{EventHash, Group, Order, Sequence, Timestamp};
 
 /// How the types of Foldback's own events begin. Nobody else may send one.
 pub const OWN_TYPES: &str = "foldback.";
 /// How the sources of Foldback's own events begin. Nobody else may send from one.
 pub const OWN_SOURCES: &str = "foldback:";
+/// How the names of Foldback's own attributes begin. Nobody else may set one.
+pub const OWN_ATTRIBUTES: &str = "foldback";
+/// The attribute that a copy has: the partition key of the group that states it.
+const STATED_BY: &str = "foldbackstatedby";
 /// The type of an event that states what a row was when Foldback took it over from other code.
 pub const BASELINE: &str = "foldback.baseline";
 
@@ -84,10 +87,21 @@ impl Event {
             .then_with(|| self.id.cmp(&other.id))
     }
 
-    /// The hash of the identity.
+    /// The hash of the identity. A copy's differs from the event's, and from that of any copy that another
+    /// group states or that is stated to another.
     #[must_use]
     pub fn hash(&self) -> EventHash {
-        EventHash::of(&self.source, &self.id)
+        let hash = EventHash::of(&self.source, &self.id);
+        match self.extensions.get(STATED_BY) {
+            Some(by) => hash.of_copy(by, self.partition_key.as_deref().unwrap_or_default()),
+            None => hash,
+        }
+    }
+
+    /// Whether it is a copy that one group states to another, rather than what a system sent.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        self.extensions.contains_key(STATED_BY)
     }
 
     /// Whether two events of one identity say the same thing.
@@ -209,29 +223,6 @@ impl Payload {
     }
 }
 
-/// The unit of ordering: one tenant's partition key. One SQS message group.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Group {
-    /// The tenant.
-    pub tenant: SmolStr,
-    /// The partition key, here the lead.
-    pub key: SmolStr,
-}
-
-impl Group {
-    /// 63 bits of BLAKE3 over the group, never negative: stores keep and partition groups by it.
-    #[must_use]
-    pub fn hash(&self) -> i64 {
-        (EventHash::of(&self.tenant, &self.key).short() >> 1).cast_signed()
-    }
-}
-
-impl fmt::Display for Group {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#{}", self.tenant, self.key)
-    }
-}
-
 /// An accepted event, as the journal keeps it and as messages carry it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -243,4 +234,24 @@ pub struct Entry {
     pub recorded: Timestamp,
     /// The hash of the event's identity.
     pub hash: EventHash,
+}
+
+impl Entry {
+    /// What this entry's group states to another: the event itself, as an entry of that group.
+    ///
+    /// Its identity is derived, so that to state it again is no news.
+    #[must_use]
+    pub fn copy_to(&self, group: &Group, recorded: Timestamp) -> Self {
+        let mut event = self.event.clone();
+        let by = serde_json::Value::from(self.group.key.as_str()).to_string();
+        event.extensions.insert(STATED_BY.into(), by.into());
+        event.tenant = Some(group.tenant.clone());
+        event.partition_key = Some(group.key.clone());
+        Self {
+            group: group.clone(),
+            hash: event.hash(),
+            event,
+            recorded,
+        }
+    }
 }

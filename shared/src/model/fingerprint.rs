@@ -18,6 +18,18 @@ impl EventHash {
         Self(first_128_bits(&hasher))
     }
 
+    /// The hash of a copy of the event, which one group states to another.
+    #[must_use]
+    pub(super) fn of_copy(self, by: &str, to: &str) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"copy");
+        hasher.update(&self.0.to_le_bytes());
+        hasher.update(&(by.len() as u64).to_le_bytes());
+        hasher.update(by.as_bytes());
+        hasher.update(to.as_bytes());
+        Self(first_128_bits(&hasher))
+    }
+
     /// The first 64 bits.
     #[must_use]
     pub fn short(self) -> u64 {

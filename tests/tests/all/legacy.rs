@@ -201,6 +201,7 @@ impl Beside {
             key: key.clone(),
             expected: Some(stored.trail.version),
             put: Some(Put {
+                actions: Vec::new(),
                 row,
                 body,
                 trail: stored.trail,
