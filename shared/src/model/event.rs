@@ -16,7 +16,8 @@ pub const BASELINE: &str = "foldback.baseline";
 
 /// What an external system says happened: a `CloudEvents` 1.0 message. Immutable.
 ///
-/// Its identity is (`source`, `id`). Attribute texts are at most
+/// Its identity is (`source`, `id`); an amendment has that of the event it amends, and a higher
+/// [`revision`](Event::revision). Attribute texts are at most
 /// [`ATTRIBUTE_BYTES_MAX`](super::cloud_event::ATTRIBUTE_BYTES_MAX) bytes each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -82,12 +83,6 @@ impl Event {
             .then_with(|| self.sequence.cmp(&other.sequence))
             .then_with(|| self.source.cmp(&other.source))
             .then_with(|| self.id.cmp(&other.id))
-    }
-
-    /// The hash of the identity.
-    #[must_use]
-    pub fn hash(&self) -> EventHash {
-        EventHash::of(&self.source, &self.id)
     }
 
     /// Whether two events of one identity say the same thing.
@@ -241,6 +236,6 @@ pub struct Entry {
     pub event: Event,
     /// Recorded time: when it was first stored.
     pub recorded: Timestamp,
-    /// The hash of the event's identity.
+    /// The hash of the event's identity and revision.
     pub hash: EventHash,
 }

@@ -12,6 +12,7 @@ mod index_check;
 mod order;
 mod reject;
 mod report;
+mod revision;
 mod secret;
 mod timestamp;
 mod trail;
