@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use pollster::block_on;
 use shared::adapters::embedded::{Embedded, QueueLimits};
-use shared::model::{Depth, Entry, Group, Timestamp};
+use shared::model::{Depth, Entry, EventHash, Group, Timestamp};
 use shared::ports::{
     Appended, Error, Journal, Letter, Message, Partition, Queue, Receipt, Received,
     SettingsVersions, Waiting,
 };
 use shared::settings::{Format, StoredSettings};
+
+use smol_str::SmolStr;
 
 use crate::aws::Stack;
 use crate::cli::{Data, Target};
@@ -125,6 +127,16 @@ impl Journal for HostEvents {
         match self {
             Self::Local(store) => store.entries(groups).await,
             Self::Aws(stack) => stack.aws.entries(groups).await,
+        }
+    }
+
+    async fn whereabouts(
+        &self,
+        events: &[(SmolStr, EventHash)],
+    ) -> Result<Vec<Option<Group>>, Error> {
+        match self {
+            Self::Local(store) => store.whereabouts(events).await,
+            Self::Aws(stack) => stack.aws.whereabouts(events).await,
         }
     }
 

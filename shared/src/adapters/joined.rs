@@ -1,8 +1,12 @@
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::flow::{Addition, RowKey, Stored, Write};
 use crate::handlers::Table;
-use crate::model::{ActionHierarchy, Entry, Finding, Group, ReplayRun, Report, Timestamp};
+use crate::model::{
+    ActionHierarchy, Entry, EventHash, Finding, Group, ReplayRun, Report, Timestamp,
+};
 use crate::ports::{
     Added, Appended, Committed, ConversionPage, ConversionQuery, Depth, Error, Hierarchies,
     HistoryVersion, Journal, Lease, LegacyRow, LegacyTables, Letter, LockKey, Locks, Message,
@@ -28,6 +32,13 @@ impl<E: Journal, T: Send + Sync> Journal for Joined<'_, E, T> {
 
     async fn entries(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
         self.events.entries(groups).await
+    }
+
+    async fn whereabouts(
+        &self,
+        events: &[(SmolStr, EventHash)],
+    ) -> Result<Vec<Option<Group>>, Error> {
+        self.events.whereabouts(events).await
     }
 
     async fn groups(

@@ -12,14 +12,13 @@ pub const OWN_TYPES: &str = "foldback.";
 pub const OWN_SOURCES: &str = "foldback:";
 /// How the names of Foldback's own attributes begin. Nobody else may set one.
 pub const OWN_ATTRIBUTES: &str = "foldback";
-/// The attribute that a copy has: the partition key of the group that states it.
-const STATED_BY: &str = "foldbackstatedby";
 /// The type of an event that states what a row was when Foldback took it over from other code.
 pub const BASELINE: &str = "foldback.baseline";
 
 /// What an external system says happened: a `CloudEvents` 1.0 message. Immutable.
 ///
-/// Its identity is (`source`, `id`). Attribute texts are at most
+/// Its identity is (`source`, `id`); an amendment has that of the event it amends, and a higher
+/// [`revision`](Event::revision). Attribute texts are at most
 /// [`ATTRIBUTE_BYTES_MAX`](super::cloud_event::ATTRIBUTE_BYTES_MAX) bytes each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -85,23 +84,6 @@ impl Event {
             .then_with(|| self.sequence.cmp(&other.sequence))
             .then_with(|| self.source.cmp(&other.source))
             .then_with(|| self.id.cmp(&other.id))
-    }
-
-    /// The hash of the identity. A copy's differs from the event's, and from that of any copy that another
-    /// group states or that is stated to another.
-    #[must_use]
-    pub fn hash(&self) -> EventHash {
-        let hash = EventHash::of(&self.source, &self.id);
-        match self.extensions.get(STATED_BY) {
-            Some(by) => hash.of_copy(by, self.partition_key.as_deref().unwrap_or_default()),
-            None => hash,
-        }
-    }
-
-    /// Whether it is a copy that one group states to another, rather than what a system sent.
-    #[must_use]
-    pub fn is_copy(&self) -> bool {
-        self.extensions.contains_key(STATED_BY)
     }
 
     /// Whether two events of one identity say the same thing.
@@ -232,26 +214,6 @@ pub struct Entry {
     pub event: Event,
     /// Recorded time: when it was first stored.
     pub recorded: Timestamp,
-    /// The hash of the event's identity.
+    /// The hash of the event's identity and revision.
     pub hash: EventHash,
-}
-
-impl Entry {
-    /// What this entry's group states to another: the event itself, as an entry of that group.
-    ///
-    /// Its identity is derived, so that to state it again is no news.
-    #[must_use]
-    pub fn copy_to(&self, group: &Group, recorded: Timestamp) -> Self {
-        let mut event = self.event.clone();
-        let by = serde_json::Value::from(self.group.key.as_str()).to_string();
-        event.extensions.insert(STATED_BY.into(), by.into());
-        event.tenant = Some(group.tenant.clone());
-        event.partition_key = Some(group.key.clone());
-        Self {
-            group: group.clone(),
-            hash: event.hash(),
-            event,
-            recorded,
-        }
-    }
 }

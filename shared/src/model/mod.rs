@@ -5,6 +5,7 @@
 mod action;
 mod amount;
 pub mod cloud_event;
+mod copy;
 mod event;
 mod finding;
 mod fingerprint;
@@ -13,6 +14,7 @@ mod index_check;
 mod order;
 mod reject;
 mod report;
+mod revision;
 mod secret;
 mod timestamp;
 mod trail;

@@ -8,12 +8,14 @@ use serde_json::{Map, Value};
 use shared::adapters::embedded::Embedded;
 use shared::flow::{Addition, Put, RowKey, Stored, Write};
 use shared::handlers::{Table, known_fields};
-use shared::model::{ActionHierarchy, Entry, Group, Timestamp};
+use shared::model::{ActionHierarchy, Entry, EventHash, Group, Timestamp};
 use shared::ports::{
     Added, Appended, Committed, ConversionPage, ConversionQuery, Depth, Error, HistoryVersion,
     Journal, LegacyRow, LegacyTables, Letter, Message, Partition, Queue, Reading, Receipt,
     Received, Tables, Waiting,
 };
+
+use smol_str::SmolStr;
 
 use crate::contract::OneMachine;
 
@@ -279,6 +281,13 @@ impl Journal for Beside {
     async fn entries(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
         self.inner.entries(groups).await
     }
+    async fn whereabouts(
+        &self,
+        events: &[(SmolStr, EventHash)],
+    ) -> Result<Vec<Option<Group>>, Error> {
+        self.inner.whereabouts(events).await
+    }
+
     async fn groups(
         &self,
         partition: Partition,

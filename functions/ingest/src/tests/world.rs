@@ -11,12 +11,13 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use shared::adapters::embedded::{Embedded, QueueLimits};
-use shared::model::{Depth, Entry, Group, Secret, SecretRef, Timestamp};
+use shared::model::{Depth, Entry, EventHash, Group, Secret, SecretRef, Timestamp};
 use shared::ports::{
     Appended, Error, ErrorKind, Journal, Letter, Message, Partition, Queue, Receipt, Received,
     Secrets,
 };
 use shared::settings::{Format, Settings};
+use smol_str::SmolStr;
 use tempfile::TempDir;
 
 use crate::handle;
@@ -291,6 +292,13 @@ impl Journal for Failing {
 
     async fn entries(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
         self.inner.entries(groups).await
+    }
+
+    async fn whereabouts(
+        &self,
+        events: &[(SmolStr, EventHash)],
+    ) -> Result<Vec<Option<Group>>, Error> {
+        self.inner.whereabouts(events).await
     }
 
     async fn groups(

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use smol_str::SmolStr;
 
-use crate::model::{Depth, Entry, Group, Timestamp};
+use crate::model::{Depth, Entry, EventHash, Group, Timestamp};
 use crate::ports::{
     Appended, Error, Journal, Letter, Message, Partition, Queue, Receipt, Received,
 };
@@ -170,6 +170,13 @@ impl Journal for Delivery<'_> {
 
     async fn entries(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
         self.aws.entries(groups).await
+    }
+
+    async fn whereabouts(
+        &self,
+        events: &[(SmolStr, EventHash)],
+    ) -> Result<Vec<Option<Group>>, Error> {
+        self.aws.whereabouts(events).await
     }
 
     async fn groups(
