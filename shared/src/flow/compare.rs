@@ -4,6 +4,7 @@ use smol_str::SmolStr;
 
 use crate::handlers::{Table, Version};
 use crate::model::{Class, Entry, EventHash, FieldChange, Finding, Group, Stamps};
+use crate::observers::stated_to;
 use crate::settings::Tenant;
 
 use super::correct::{difference, find, refold};
@@ -44,6 +45,19 @@ pub struct Comparison {
     pub events: u64,
     /// How many events no row can take in: their fields are wrong under the present settings.
     pub faults: u64,
+    /// The copies that the group owes to others.
+    pub owed: Vec<Owed>,
+}
+
+/// A copy that a group owes to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owed {
+    /// The event's place in the group's journal, in the order of arrival.
+    pub place: usize,
+    /// The group that it is to be stated to.
+    pub to: Group,
+    /// The copy's hash, by which the target's journal knows it.
+    pub hash: EventHash,
 }
 
 /// Compares a group's stored rows with the fold of its journal.
@@ -63,6 +77,14 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
         faults: refolded.faults,
         ..Comparison::default()
     };
+    for (place, entry, meaning) in &refolded.events {
+        let owed = stated_to(group, &entry.event, meaning).map(|to| Owed {
+            place: *place,
+            hash: entry.event.hash_of_copy(&group.key, &to.key),
+            to,
+        });
+        comparison.owed.extend(owed);
+    }
     let mut keys: Vec<(Table, SmolStr)> = refolded.cells.keys().cloned().collect();
     for row in stored {
         let key = (row.key.table, row.key.id.clone());
@@ -107,7 +129,7 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
     }
     let events = refolded.events.iter();
     let events = events.map(|(_, entry, meaning)| (*entry, meaning));
-    taken::note(&mut comparison.writes, group, events, |_, _, _| true);
+    taken::note(&mut comparison.writes, group, &events, |_, _, _| true);
     comparison
 }
 

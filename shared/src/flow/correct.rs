@@ -161,7 +161,7 @@ pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outco
     taken::note(
         &mut outcome.writes,
         batch.group,
-        events,
+        &events,
         |table, id, event| !holders.holds(table, id, event),
     );
     outcome.events = batch

@@ -22,7 +22,7 @@ mod tests;
 
 pub use addition::{Addition, AdditionError, Change, FieldPath, FieldPathError, How, Number};
 pub use adopt::{begin, first_writes};
-pub use compare::{Comparison, Evidence, compare};
+pub use compare::{Comparison, Evidence, Owed, compare};
 pub use correct::{correct, fold_all};
 pub use fold::{Cell, Fold};
 pub use row::{HistoryWrite, Put, RowKey, Stored, Write};

@@ -159,7 +159,7 @@ pub fn step(batch: &Batch<'_>, stored: &[Stored]) -> Option<Outcome> {
             put: Some(Put::new(cell, before, making, history)),
         });
     }
-    taken::note(&mut writes, batch.group, batch.mapped(), |_, _, _| true);
+    taken::note(&mut writes, batch.group, &batch.mapped(), |_, _, _| true);
     Some(Outcome {
         writes,
         events,

@@ -11,7 +11,7 @@ use super::Write;
 pub(super) fn note<'e>(
     writes: &mut [Write],
     group: &Group,
-    events: impl Iterator<Item = (&'e Entry, &'e Meaning)> + Clone,
+    events: &(impl Iterator<Item = (&'e Entry, &'e Meaning)> + Clone),
     is_new: impl Fn(Table, &SmolStr, EventHash) -> bool,
 ) {
     for write in writes {

@@ -22,6 +22,18 @@ impl Event {
             None => hash,
         }
     }
+
+    /// The [`hash`](Self::hash) that a copy has which the group of the first key states to that of the
+    /// second.
+    #[must_use]
+    pub fn hash_of_copy(&self, by: &str, to: &str) -> EventHash {
+        let identity = EventHash::of(&self.source, &self.id).of_copy(&json(by), to);
+        identity.revised(self.revision())
+    }
+}
+
+fn json(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 impl Entry {
@@ -31,7 +43,7 @@ impl Entry {
     #[must_use]
     pub fn copy_to(&self, group: &Group, recorded: Timestamp) -> Self {
         let mut event = self.event.clone();
-        let by = serde_json::Value::from(self.group.key.as_str()).to_string();
+        let by = json(&self.group.key);
         event.extensions.insert(STATED_BY.into(), by.into());
         event.tenant = Some(group.tenant.clone());
         event.partition_key = Some(group.key.clone());
@@ -40,6 +52,65 @@ impl Entry {
             hash: event.hash(),
             event,
             recorded,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::cloud_event;
+
+    fn entry(id: &str, revision: u32) -> Entry {
+        let text = format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"//crm","type":"t","revision":{revision},
+                "time":"2026-03-01T09:30:00Z","data":{{"a":1}}}}"#
+        );
+        let event = cloud_event::parse(text.as_bytes()).expect("an event");
+        Entry {
+            group: group("lead \"7\""),
+            hash: event.hash(),
+            recorded: event.time,
+            event,
+        }
+    }
+
+    fn group(key: &str) -> Group {
+        Group {
+            tenant: "acme".into(),
+            key: key.into(),
+        }
+    }
+
+    #[test]
+    fn a_copy_is_the_event_in_another_group() {
+        let entry = entry("1", 0);
+        let copy = entry.copy_to(&group("day"), Timestamp::from_ms(7));
+        assert!(copy.event.is_copy() && !entry.event.is_copy());
+        assert_eq!(
+            (copy.group, copy.recorded),
+            (group("day"), Timestamp::from_ms(7))
+        );
+        assert_eq!(copy.event.order(), entry.event.order());
+        assert_eq!(copy.event.data, entry.event.data);
+    }
+
+    #[test]
+    fn each_copy_has_an_identity_of_its_own() {
+        let mut seen = std::collections::BTreeSet::new();
+        for revision in 0..3 {
+            for id in ["1", "2"] {
+                let entry = entry(id, revision);
+                assert!(seen.insert(entry.hash));
+                for to in ["a", "b"] {
+                    let copy = entry.copy_to(&group(to), entry.recorded);
+                    assert_eq!(copy.hash, entry.event.hash_of_copy(&entry.group.key, to));
+                    assert!(seen.insert(copy.hash));
+                    let next = copy.copy_to(&group("c"), entry.recorded);
+                    assert_eq!(next.hash, copy.event.hash_of_copy(to, "c"));
+                    assert!(seen.insert(next.hash));
+                }
+            }
         }
     }
 }

@@ -30,9 +30,12 @@ impl EventHash {
         Self(first_128_bits(&hasher))
     }
 
-    /// The hash of an amendment of the event whose identity this is.
+    /// The hash of a revision of the event whose identity this is; the first telling's is the identity.
     #[must_use]
     pub fn revised(self, revision: u32) -> Self {
+        if revision == 0 {
+            return self;
+        }
         let mut hasher = blake3::Hasher::new_derive_key("foldback 2026 revision of an event");
         hasher.update(&self.0.to_le_bytes());
         hasher.update(&revision.to_le_bytes());

@@ -33,10 +33,7 @@ impl Event {
     /// The hash of the identity and the revision. A first telling's is that of its identity.
     #[must_use]
     pub fn hash(&self) -> EventHash {
-        match self.revision() {
-            0 => self.identity(),
-            revision => self.identity().revised(revision),
-        }
+        self.identity().revised(self.revision())
     }
 
     /// Refuses what cannot be read as an amendment.

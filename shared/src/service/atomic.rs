@@ -66,7 +66,7 @@ pub(super) async fn add(
     Ok(plans
         .into_iter()
         .map(|(stamps, planned)| Done {
-            rows: planned.iter().map(|one| one.new(&added)).sum(),
+            rows: planned.iter().map(|one| one.rows_added(&added)).sum(),
             events: planned
                 .into_iter()
                 .map(|one| one.outcome(&additions, &added))
@@ -138,7 +138,7 @@ impl Batch<'_> {
 }
 
 impl Planned {
-    fn new(&self, added: &[Added]) -> u64 {
+    fn rows_added(&self, added: &[Added]) -> u64 {
         let is_new = |place: &&usize| added.get(**place) == Some(&Added::Done);
         match self {
             Self::Additions(places) => places.iter().filter(is_new).count() as u64,

@@ -5,6 +5,7 @@ mod adopt;
 mod apart;
 mod atomic;
 mod ingest;
+mod owed;
 mod process;
 mod replay;
 mod report;

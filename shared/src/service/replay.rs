@@ -1,13 +1,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use crate::flow::{Comparison, Evidence, compare};
-use crate::model::{EventHash, Finding, Group, ReplayRun, Stamps};
+use crate::model::{Entry, EventHash, Finding, Group, ReplayRun, Stamps};
 use crate::ports::{Clock, Committed, Error, Journal, Partition, Queue, Tables, Waiting};
 use crate::settings::Settings;
+
+use super::owed::{self, Debtor};
 
 /// How many groups are read at once.
 const PAGE_GROUPS: usize = 256;
@@ -201,9 +204,9 @@ impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
         };
         let mut total = Replayed::default();
         let comparisons = self.compare(&groups).await?;
-        for (group, comparison) in groups.iter().zip(comparisons) {
+        for (group, compared) in groups.iter().zip(comparisons) {
             total.groups += 1;
-            let Some(comparison) = comparison else {
+            let Some(Compared { comparison, .. }) = compared else {
                 total.unknown_groups += 1;
                 continue;
             };
@@ -225,13 +228,14 @@ impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
     }
 
     /// Compares each group; `None` for one whose tenant the settings do not know.
-    async fn compare(&self, groups: &[Group]) -> Result<Vec<Option<Comparison>>, Error> {
+    async fn compare(&self, groups: &[Group]) -> Result<Vec<Option<Compared>>, Error> {
         let nothing = BTreeSet::new();
         let read_start = self.clock.now();
         let stored = self.ports.read_groups(groups).await?;
         let journals = self.ports.entries(groups).await?;
         let waiting = self.ports.waiting(groups).await?;
-        let mut comparisons = Vec::with_capacity(groups.len());
+        let mut comparisons: Vec<Option<Comparison>> = Vec::with_capacity(groups.len());
+        let mut excused = Vec::with_capacity(groups.len());
         for (((group, stored), journal), waiting) in
             groups.iter().zip(&stored).zip(&journals).zip(&waiting)
         {
@@ -248,7 +252,8 @@ impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
             let young = journal
                 .iter()
                 .filter(|entry| entry.recorded.plus_ms(self.grace_ms) > read_start);
-            let in_flight = waiting.iter().chain(young).map(|one| one.hash).collect();
+            let mut in_flight: BTreeSet<EventHash> =
+                waiting.iter().chain(young).map(|one| one.hash).collect();
             comparisons.push(self.settings.tenant(&group.tenant).map(|tenant| {
                 let parked = self.parked.get(group).unwrap_or(&nothing);
                 let evidence = Evidence {
@@ -261,8 +266,29 @@ impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
                 };
                 compare(&evidence, stamps)
             }));
+            in_flight.extend(self.parked.get(group).into_iter().flatten());
+            excused.push(in_flight);
         }
-        Ok(comparisons)
+        let debtors = journals.iter().zip(&comparisons).zip(excused);
+        let debtors: Vec<Debtor<'_>> = debtors
+            .map(|((journal, comparison), excused)| Debtor {
+                journal,
+                owed: comparison.as_ref().map_or(&[], |one| &one.owed),
+                excused,
+            })
+            .collect();
+        let missing = owed::missing(self.ports, &debtors, read_start).await?;
+        let compared = groups.iter().zip(comparisons).zip(missing);
+        Ok(compared
+            .map(|((group, comparison), missing)| {
+                let mut comparison = comparison?;
+                comparison.findings.extend(owed::findings(group, &missing));
+                Some(Compared {
+                    comparison,
+                    missing,
+                })
+            })
+            .collect())
     }
 
     /// The findings of a suspected group that are still there when everything is read again.
@@ -271,7 +297,7 @@ impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
         let again = again
             .into_iter()
             .flatten()
-            .flat_map(|comparison| comparison.findings);
+            .flat_map(|compared| compared.comparison.findings);
         let suspect = |finding: &Finding| {
             let row = (finding.table, &finding.id);
             suspected
@@ -282,16 +308,32 @@ impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
         Ok(again.filter(suspect).collect())
     }
 
-    /// Writes what mends a group; a write that loses a race is worked out anew.
+    /// Writes what mends a group, and states what it owes to others.
     async fn mend(&self, group: &Group) -> Result<u64, Error> {
+        let (mut mended, owed) = self.mend_rows(group).await?;
+        let copies: Vec<Arc<Entry>> = owed.into_iter().map(Arc::new).collect();
+        if !copies.is_empty() {
+            self.ports.append(&copies).await?;
+            let targets: BTreeSet<&Group> = copies.iter().map(|copy| &copy.group).collect();
+            for target in targets {
+                mended += self.mend_rows(target).await?.0;
+            }
+        }
+        Ok(mended)
+    }
+
+    /// Writes what mends a group's rows, and returns the copies that it owes; a write that loses a race is
+    /// worked out anew.
+    async fn mend_rows(&self, group: &Group) -> Result<(u64, Vec<Entry>), Error> {
         let mut mended = 0;
+        let mut owed = Vec::new();
         for _attempt in 0..ATTEMPTS_MAX {
             let comparisons = self.compare(std::slice::from_ref(group)).await?;
-            let writes: Vec<_> = comparisons
-                .into_iter()
-                .flatten()
-                .flat_map(|one| one.writes)
-                .collect();
+            let mut writes = Vec::new();
+            for compared in comparisons.into_iter().flatten() {
+                writes.extend(compared.comparison.writes);
+                owed = compared.missing;
+            }
             if writes.is_empty() {
                 break;
             }
@@ -301,8 +343,15 @@ impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
                 .filter(|one| **one == Committed::Done)
                 .count() as u64;
         }
-        Ok(mended)
+        Ok((mended, owed))
     }
+}
+
+/// What looking at one group came to.
+struct Compared {
+    comparison: Comparison,
+    /// The copies that it owes to others and that do not stand in their journals.
+    missing: Vec<Entry>,
 }
 
 /// The pages of groups of a scope: of a partition first those that have entries, then those that have

@@ -1,0 +1,87 @@
+//! Copies that groups owe to others: what of them does not stand in their targets' journals.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use smol_str::SmolStr;
+
+use crate::flow::Owed;
+use crate::handlers::Table;
+use crate::model::{Class, Entry, EventHash, Finding, Group, Timestamp};
+use crate::ports::{Error, Journal};
+
+/// The most events that one finding names.
+const EVENTS_MAX: usize = 16;
+
+/// A group's journal, and what it owes.
+pub(super) struct Debtor<'a> {
+    pub(super) journal: &'a [Entry],
+    pub(super) owed: &'a [Owed],
+    /// Events that need not have been stated yet: under way or in the dead-letter queue.
+    pub(super) excused: BTreeSet<EventHash>,
+}
+
+/// The copies that are missing, each group's by itself. Only the journal's identities are looked up, so a
+/// replay of one partition sees what its groups owe to those of others.
+pub(super) async fn missing(
+    journal: &impl Journal,
+    debtors: &[Debtor<'_>],
+    now: Timestamp,
+) -> Result<Vec<Vec<Entry>>, Error> {
+    let copies = |debtor: &Debtor<'_>| -> Vec<(SmolStr, EventHash)> {
+        let due = debtor.due();
+        due.map(|(_, owed)| (owed.to.tenant.clone(), owed.hash))
+            .collect()
+    };
+    let asked: Vec<(SmolStr, EventHash)> = debtors.iter().flat_map(copies).collect();
+    if asked.is_empty() {
+        return Ok(debtors.iter().map(|_| Vec::new()).collect());
+    }
+    let mut found = journal.whereabouts(&asked).await?.into_iter();
+    let missing = debtors.iter().map(|debtor| {
+        let due = debtor.due();
+        let due = due.filter(|_| found.next().is_none_or(|place| place.is_none()));
+        due.map(|(entry, owed)| entry.copy_to(&owed.to, now))
+            .collect()
+    });
+    Ok(missing.collect())
+}
+
+impl<'a> Debtor<'a> {
+    fn due(&self) -> impl Iterator<Item = (&'a Entry, &'a Owed)> {
+        self.owed.iter().filter_map(|owed| {
+            let entry = self.journal.get(owed.place)?;
+            (!self.excused.contains(&entry.hash)).then_some((entry, owed))
+        })
+    }
+}
+
+/// What missing copies of one group mean: rows of their targets lack events.
+pub(super) fn findings(by: &Group, missing: &[Entry]) -> Vec<Finding> {
+    let mut targets: BTreeMap<&Group, Vec<&Entry>> = BTreeMap::new();
+    for copy in missing {
+        targets.entry(&copy.group).or_default().push(copy);
+    }
+    let mut findings = Vec::with_capacity(targets.len());
+    for (to, copies) in targets {
+        let tables = Table::ALL.into_iter();
+        let Some(table) = tables.into_iter().find(|table| table.lives_in(to.kind())) else {
+            continue;
+        };
+        let ids = copies.iter().map(|copy| copy.event.id.clone());
+        let class = Class::Lost;
+        findings.push(Finding {
+            class,
+            table,
+            group: to.clone(),
+            id: to.subject().into(),
+            changes: Vec::new(),
+            events: ids.take(EVENTS_MAX).collect(),
+            explanation: format!(
+                "{}: {} of {by}, whose copies do not stand in the journal of {to}",
+                class.explanation(),
+                copies.len(),
+            ),
+        });
+    }
+    findings
+}
