@@ -2,7 +2,7 @@ use std::future::Future;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::model::{Entry, Group};
+use crate::model::{Entry, Group, Timestamp};
 
 use super::Error;
 
@@ -31,6 +31,15 @@ pub trait Journal: Send + Sync {
         groups: &[Group],
     ) -> impl Future<Output = Result<Vec<Vec<Entry>>, Error>> + Send;
 
+    /// Of each group the entries whose event time is not before a moment, in the order of arrival. The cost
+    /// grows with these, not with the journal.
+    ///
+    /// Entries that were recorded before the other moment may be left out.
+    fn entries_since(
+        &self,
+        groups: &[Since],
+    ) -> impl Future<Output = Result<Vec<Vec<Entry>>, Error>> + Send;
+
     /// Groups of a partition that have entries, after `after`, in a fixed order of the store's own;
     /// fewer than `limit` only at the end.
     fn groups(
@@ -39,6 +48,17 @@ pub trait Journal: Send + Sync {
         after: Option<&Group>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Group>, Error>> + Send;
+}
+
+/// Which of a group's entries to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Since {
+    /// The group.
+    pub group: Group,
+    /// Those of this event time and later ones.
+    pub time: Timestamp,
+    /// They were recorded at this moment or later.
+    pub recorded: Timestamp,
 }
 
 /// How many bits of a hash [`Group::hash`] gives.

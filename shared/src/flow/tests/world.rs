@@ -10,8 +10,8 @@ use smol_str::SmolStr;
 use super::naive;
 use super::telling::{Step, TENANT, Told};
 use crate::flow::{
-    Batch, Comparison, Disposition, EventOutcome, Evidence, Outcome, RowKey, Stored, Write,
-    compare, correct, reach, sort_events, step,
+    Batch, Comparison, Disposition, EventOutcome, Evidence, Imaging, Outcome, RowKey, Stored,
+    Write, compare, correct, reach, sort_events, step,
 };
 use crate::handlers::{Table, Version};
 use crate::model::{Entry, EventHash, Fingerprint, Group, Order, Stamps, Timestamp, Trail};
@@ -201,6 +201,7 @@ impl World {
             entries: &ordered,
             mappings: &mappings,
             stamps: self.stamps(ordered.last().map(|entry| entry.event.time)),
+            imaging: Imaging::NEVER,
         };
         let in_reach = |row: &Stored| reached.contains(&(row.key.table, row.key.id.clone()));
         let rows: Vec<Stored> = self.read(group).into_iter().filter(in_reach).collect();
