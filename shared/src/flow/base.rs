@@ -194,10 +194,12 @@ impl<'a> Base<'a> {
             .map(|(entry, mapping)| holders.outcome(entry, mapping, &mut refolded.nodes))
             .collect();
         let standing = Standing::new(batch, stored, &outcome.writes);
+        let add = self.images_anew(&standing, refolded, held);
+        outcome.thins = batch.thins(add.len());
         outcome.images = Some(ImagesWrite {
             group: batch.group.clone(),
             gone: Gone::These(self.images.clone()),
-            add: self.images_anew(&standing, refolded, held),
+            add,
         });
         Some(outcome)
     }

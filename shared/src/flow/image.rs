@@ -21,7 +21,7 @@ pub struct Imaging {
     pub long_from: u64,
     /// Images of fewer events than this together are merged.
     pub least: u64,
-    /// One batch of so many, by its last event's hash, has the group's images merged.
+    /// About once in so many images, by the hash of a batch's last event, the group's are merged.
     pub thin_every: u64,
 }
 

@@ -57,11 +57,11 @@ impl Batch<'_> {
         !Table::ALL.into_iter().any(detects)
     }
 
-    /// Whether the group's images are to be merged after this batch.
-    fn thins(&self) -> bool {
+    /// Whether the group's images are to be merged after this batch, which adds so many.
+    pub(super) fn thins(&self, images: usize) -> bool {
+        let one_of = |hash: EventHash| hash.short() % self.imaging.thin_every.max(1);
         let last = self.entries.last();
-        let chosen = |hash: EventHash| hash.short().is_multiple_of(self.imaging.thin_every.max(1));
-        last.is_some_and(|entry| chosen(entry.hash))
+        last.is_some_and(|entry| one_of(entry.hash) < images as u64)
     }
 }
 
@@ -186,7 +186,7 @@ pub fn step(batch: &Batch<'_>, stored: &[Stored]) -> Option<Outcome> {
     Some(Outcome {
         writes,
         events,
-        thins: images.is_some() && batch.thins(),
+        thins: batch.thins(images.as_ref().map_or(0, |images| images.add.len())),
         images,
         ..Outcome::default()
     })
