@@ -159,7 +159,7 @@ fn format_3_is_read_as_it_is_and_brought_to_the_present_one() {
     let tables = foldback.tables();
     foldback.ok(&["indexes"]);
     assert_eq!(format(&foldback), 3);
-    foldback.ok(&["report"]);
+    assert_eq!(locked(&foldback, "another"), [None, Some(2)]);
     assert_eq!(format(&foldback), PRESENT);
     let told = foldback.ok(&["indexes"]);
     assert!(told.contains("Journal::entries_since"), "{told}");
@@ -350,9 +350,6 @@ fn make() {
         // Rejects tell the file as it was named.
         foldback.ends(&["run", "feed.jsonl", "--settings", &settings]);
     }
-    for part in long_lead(LONG) {
-        take_in(&foldback, &part);
-    }
     let spoil = "UPDATE rows SET body = replace(body, '\"stage\":\"', '\"stage\":\"un')
                  WHERE tbl = 0 AND id = 'lead-1001'
                      AND gid IN (SELECT gid FROM groups WHERE tenant = 'acme')";
@@ -361,6 +358,10 @@ fn make() {
     foldback.ok(&["report"]);
     assert_eq!(add(&foldback), [Done, Done]);
     assert_eq!(locked(&foldback, "one"), [Some(1), Some(1)]);
+    for part in long_lead(LONG) {
+        take_in(&foldback, &part);
+    }
+    assert!(images(&foldback) > 0);
     let database = fs::read(foldback.data().join("foldback.db")).expect("the store");
     let file = fs::File::create(path(format(&foldback))).expect("a file");
     let mut packed = flate2::write::GzEncoder::new(file, flate2::Compression::best());

@@ -9,6 +9,7 @@ use crate::ports::{Appended, Error, Journal, Partition, Since};
 
 use super::groups::GROUPS_WITH_ENTRIES;
 use super::query::{Index, Need, Query, queries};
+use super::suffix::APPEND_SEGMENT;
 use super::{Embedded, Failure, Inner, codec};
 
 pub(super) const JOURNAL_BY_GROUP: Index = Index {
@@ -26,11 +27,6 @@ queries! {
         needs: [Need::Key("journal")],
         sql: "SELECT max(position) FROM journal",
         trial: "SELECT 1 FROM journal LIMIT 1",
-    }
-    APPEND_SEGMENT {
-        name: "Journal::append, a segment",
-        needs: [],
-        sql: "INSERT INTO journal (position, gid, body, until) VALUES (?, ?, ?, ?)",
     }
     CLAIM_IDENTITY {
         name: "Journal::append, claim an identity",

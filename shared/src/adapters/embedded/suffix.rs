@@ -1,4 +1,4 @@
-//! The later part of a group's journal: one file of the port [`Journal`](crate::ports::Journal).
+//! The later part of a group's journal, by the greatest event times of its segments: one file of the port [`Journal`](crate::ports::Journal).
 
 use rusqlite::params;
 
@@ -15,6 +15,11 @@ const JOURNAL_BY_TIME: Index = Index {
 };
 
 queries! {
+    APPEND_SEGMENT {
+        name: "Journal::append, a segment",
+        needs: [],
+        sql: "INSERT INTO journal (position, gid, body, until) VALUES (?, ?, ?, ?)",
+    }
     ENTRIES_SINCE {
         name: "Journal::entries_since",
         needs: [Need::Index(&JOURNAL_BY_TIME)],
