@@ -70,7 +70,7 @@ impl Life {
     pub(crate) fn late(&self, by: i64, runs: i64, imaging: Imaging) -> Cost {
         let mut costs: Vec<(Duration, Processed)> = (0..runs)
             .map(|run| {
-                let late = before(&lead(0), self.events - by - run);
+                let late = before(&lead(0), self.events - by, 1 + run);
                 self.store.handle(&[late], imaging)
             })
             .collect();

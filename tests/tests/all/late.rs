@@ -34,7 +34,7 @@ async fn live(ports: &(impl Journal + Queue + Tables), events: i64, batch: i64, 
 
 /// Takes one event in that is late by so many others and says how many were folded, from how many images.
 async fn late(ports: &(impl Journal + Queue + Tables), events: i64, by: i64) -> (u64, u64) {
-    let late = before(&lead(), events - by);
+    let late = before(&lead(), events - by, 1);
     let processed = take_in(ports, &settings(), &[late], Imaging::LIVE).await;
     let processed = processed.expect("taken in");
     assert_eq!((processed.events, processed.late.len()), (1, 1));
@@ -155,7 +155,10 @@ fn what_a_replay_mends_has_no_images() {
         live(&store, EVENTS, 100, Imaging::LIVE).await;
         assert!(images(&store).await > 0);
         // One that is journaled, and of which no message comes.
-        store.append(&[before(&lead(), 900)]).await.expect("append");
+        store
+            .append(&[before(&lead(), 900, 1)])
+            .await
+            .expect("append");
         let (settings, parked) = (settings(), Parked::new());
         let replay = Replay {
             ports: &store,
