@@ -1,6 +1,6 @@
 use shared::adapters::embedded::Embedded;
 use shared::adapters::mongo::Mongo;
-use shared::flow::{Addition, KeptImage, RowKey, Stored};
+use shared::flow::{Addition, ImageHead, KeptImage, RowKey, Stored};
 use shared::handlers::{Table, Version};
 use shared::model::{ActionHierarchy, Finding, Group, IndexCheck, ReplayRun, Report, Timestamp};
 use shared::ports::{
@@ -83,6 +83,13 @@ impl Tables for HostTables<'_> {
         match self {
             Self::Local(store) => store.images(group, since).await,
             Self::Remote(store) => store.images(group, since).await,
+        }
+    }
+
+    async fn image_heads(&self, group: &Group) -> Result<Vec<ImageHead>, Error> {
+        match self {
+            Self::Local(store) => store.image_heads(group).await,
+            Self::Remote(store) => store.image_heads(group).await,
         }
     }
 

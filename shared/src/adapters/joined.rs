@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::flow::{Addition, KeptImage, RowKey, Stored, Write};
+use crate::flow::{Addition, ImageHead, KeptImage, RowKey, Stored, Write};
 use crate::handlers::{Table, Version};
 use crate::model::{ActionHierarchy, Entry, Finding, Group, ReplayRun, Report, Timestamp};
 use crate::ports::{
@@ -141,6 +141,10 @@ impl<E: Send + Sync, T: Tables> Tables for Joined<'_, E, T> {
 
     async fn images(&self, group: &Group, since: Timestamp) -> Result<Vec<KeptImage>, Error> {
         self.tables.images(group, since).await
+    }
+
+    async fn image_heads(&self, group: &Group) -> Result<Vec<ImageHead>, Error> {
+        self.tables.image_heads(group).await
     }
 
     async fn versions_after(&self, rows: &[(RowKey, u32)]) -> Result<Vec<Vec<Version>>, Error> {

@@ -112,6 +112,17 @@ pub struct KeptImage {
     pub image: Option<Image>,
 }
 
+/// What can be told of an image without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageHead {
+    /// The event time of its last event.
+    pub until: Timestamp,
+    /// How many events it is of.
+    pub events: u64,
+    /// How many rows they touched.
+    pub rows: u64,
+}
+
 /// A change of a group's images. It goes with the group's writes, and only if none of them loses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImagesWrite {
@@ -169,6 +180,50 @@ impl Image {
     }
 }
 
+impl Image {
+    /// What can be told of it without reading it.
+    #[must_use]
+    pub fn head(&self) -> ImageHead {
+        ImageHead {
+            until: self.until.time,
+            events: self.events,
+            rows: self.rows.len() as u64,
+        }
+    }
+}
+
+/// Whether images of neighbouring events, so many of which come after both, are to be one.
+fn joins(later: (u64, u64), earlier: (u64, u64), after: u64, imaging: Imaging) -> bool {
+    let (events, rows) = (later.0 + earlier.0, later.1 + earlier.1);
+    events <= imaging.least.max(after) && rows <= ROWS_MAX as u64
+}
+
+/// Since when the images end that [`thin`] would merge; `None` where there is nothing to merge.
+///
+/// Those before need not be read: what becomes of an image depends on later ones alone.
+#[must_use]
+pub fn thins_since(mut heads: Vec<ImageHead>, imaging: Imaging) -> Option<Timestamp> {
+    heads.sort_by_key(|head| std::cmp::Reverse(head.until));
+    let mut since = None;
+    let mut after = 0;
+    let mut merged: Option<(u64, u64)> = None;
+    for head in heads {
+        let one = (head.events, head.rows);
+        merged = match merged {
+            Some(later) if joins(later, one, after, imaging) => {
+                since = Some(head.until);
+                Some((later.0 + one.0, later.1 + one.1))
+            }
+            Some(later) => {
+                after += later.0;
+                Some(one)
+            }
+            None => Some(one),
+        };
+    }
+    since
+}
+
 /// Merges images of neighbouring events so far that each holds about as many events as come after it, and
 /// not more: as many images are left as the logarithm of their events. `None` where there is nothing to
 /// merge.
@@ -185,12 +240,14 @@ pub fn thin(group: &Group, kept: &[KeptImage], imaging: Imaging) -> Option<Image
     while let Some((handle, newest)) = rest.next() {
         let mut handles = vec![handle];
         let mut merged = newest.clone();
-        let most = imaging.least.max(after);
-        let joins = |merged: &Image, older: &Image| {
-            merged.events + older.events <= most && merged.rows.len() + older.rows.len() <= ROWS_MAX
-        };
-        while let Some((handle, older)) = rest.next_if(|(_, older)| joins(&merged, older)) {
+        // Rows that both touched count twice, so that it can be told from the heads.
+        let mut size = (newest.events, newest.rows.len() as u64);
+        let of = |image: &Image| (image.events, image.rows.len() as u64);
+        while let Some((handle, older)) =
+            rest.next_if(|(_, older)| joins(size, of(older), after, imaging))
+        {
             handles.push(handle);
+            size = (size.0 + older.events, size.1 + older.rows.len() as u64);
             merged = older.clone().merge(merged);
         }
         after += merged.events;

@@ -31,6 +31,8 @@ pub use base::Base;
 pub use compare::{Comparison, Evidence, compare};
 pub use correct::{correct, correct_whole, fold_all};
 pub use fold::{Cell, Fold};
-pub use image::{Gone, Image, ImagesWrite, Imaging, KeptImage, RowImage, Was, thin};
+pub use image::{
+    Gone, Image, ImageHead, ImagesWrite, Imaging, KeptImage, RowImage, Was, thin, thins_since,
+};
 pub use row::{HistoryWrite, Put, RowKey, Stored, Write};
 pub use step::{Batch, Disposition, EventOutcome, Outcome, reach, sort_events, step};

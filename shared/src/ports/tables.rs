@@ -2,7 +2,9 @@ use std::future::Future;
 
 use smol_str::SmolStr;
 
-use crate::flow::{Addition, AdditionError, ImagesWrite, KeptImage, RowKey, Stored, Write};
+use crate::flow::{
+    Addition, AdditionError, ImageHead, ImagesWrite, KeptImage, RowKey, Stored, Write,
+};
 use crate::handlers::{Table, Version};
 use crate::model::{ActionHierarchy, Group, Timestamp};
 
@@ -66,6 +68,12 @@ pub trait Tables: Send + Sync {
         group: &Group,
         since: Timestamp,
     ) -> impl Future<Output = Result<Vec<KeptImage>, Error>> + Send;
+
+    /// What can be told of all of a group's images without reading them.
+    fn image_heads(
+        &self,
+        group: &Group,
+    ) -> impl Future<Output = Result<Vec<ImageHead>, Error>> + Send;
 
     /// Of the histories of these rows the versions in force after a number, in order. The cost grows with
     /// these.

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use shared::flow::{Addition, KeptImage, RowKey, Stored};
+use shared::flow::{Addition, ImageHead, KeptImage, RowKey, Stored};
 use shared::handlers::Version;
 use shared::model::{Group, Timestamp};
 use shared::ports::{
@@ -64,6 +64,10 @@ impl<T: Tables> Tables for Timed<'_, T> {
 
     async fn images(&self, group: &Group, since: Timestamp) -> Result<Vec<KeptImage>, Error> {
         self.tables.images(group, since).await
+    }
+
+    async fn image_heads(&self, group: &Group) -> Result<Vec<ImageHead>, Error> {
+        self.tables.image_heads(group).await
     }
 
     async fn versions_after(&self, rows: &[(RowKey, u32)]) -> Result<Vec<Vec<Version>>, Error> {

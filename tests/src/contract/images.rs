@@ -120,6 +120,10 @@ async fn images_come_back_as_they_were(fixture: &mut impl Fixture<Ports: Tables>
             [Done]
         );
         assert_eq!(images(fixture, &group).await, all);
+        let heads = fixture.ports().image_heads(&group).await;
+        let mut heads = heads.expect("heads");
+        heads.sort_by_key(|head| head.until);
+        assert_eq!(heads, all.map(|image| image.head()));
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use foldback_tests::contract::{Fixture, LegacyFixture};
 use serde_json::{Map, Value};
 use shared::adapters::embedded::Embedded;
-use shared::flow::{Addition, KeptImage, Put, RowKey, Stored, Write};
+use shared::flow::{Addition, ImageHead, KeptImage, Put, RowKey, Stored, Write};
 use shared::handlers::{Table, Version, known_fields};
 use shared::model::{Entry, Group, Timestamp};
 use shared::ports::{
@@ -353,6 +353,10 @@ impl Tables for Beside {
 
     async fn images(&self, group: &Group, since: Timestamp) -> Result<Vec<KeptImage>, Error> {
         self.inner.images(group, since).await
+    }
+
+    async fn image_heads(&self, group: &Group) -> Result<Vec<ImageHead>, Error> {
+        self.inner.image_heads(group).await
     }
 
     async fn versions_after(&self, rows: &[(RowKey, u32)]) -> Result<Vec<Vec<Version>>, Error> {

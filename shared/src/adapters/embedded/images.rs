@@ -4,10 +4,11 @@ use rusqlite::params;
 use smol_str::{SmolStr, ToSmolStr};
 
 use crate::adapters::image_record;
-use crate::flow::{Gone, ImagesWrite, KeptImage};
+use crate::flow::{Gone, ImageHead, ImagesWrite, KeptImage};
 use crate::model::{Group, Timestamp};
 
 use super::query::{Index, Need, queries};
+use super::queue::bind;
 use super::{Failure, Inner};
 
 const IMAGES_BY_GROUP: Index = Index {
@@ -22,6 +23,12 @@ queries! {
         needs: [Need::Index(&IMAGES_BY_GROUP)],
         sql: "SELECT id, body FROM images WHERE gid = ? AND until >= ?",
         trial: "SELECT gid, until FROM images LIMIT 1",
+    }
+    SELECT_IMAGE_HEADS {
+        name: "Tables::image_heads",
+        needs: [Need::Index(&IMAGES_BY_GROUP)],
+        sql: "SELECT until, events, touched FROM images WHERE gid = ?",
+        trial: "SELECT gid FROM images LIMIT 1",
     }
     IS_IMAGE {
         name: "Tables::commit_all, whether an image is there",
@@ -42,7 +49,7 @@ queries! {
     INSERT_IMAGE {
         name: "Tables::commit_all, an image",
         needs: [],
-        sql: "INSERT INTO images (gid, until, body) VALUES (?, ?, ?)",
+        sql: "INSERT INTO images (gid, until, events, touched, body) VALUES (?, ?, ?, ?, ?)",
     }
 }
 
@@ -67,6 +74,22 @@ impl Inner {
             });
         }
         Ok(kept)
+    }
+
+    pub(super) fn image_heads(&mut self, group: &Group) -> Result<Vec<ImageHead>, Failure> {
+        let Some(gid) = self.find_gid(group)? else {
+            return Ok(Vec::new());
+        };
+        let mut select = self.database.prepare(&SELECT_IMAGE_HEADS)?;
+        let heads = select.query_map([gid], |row| {
+            let count = |i| Ok::<_, rusqlite::Error>(row.get::<_, i64>(i)?.unsigned_abs());
+            Ok(ImageHead {
+                until: Timestamp::from_ms(row.get(0)?),
+                events: count(1)?,
+                rows: count(2)?,
+            })
+        })?;
+        Ok(heads.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Whether all images are there that are to go by name.
@@ -94,7 +117,12 @@ impl Inner {
         let mut insert = self.database.prepare(&INSERT_IMAGE)?;
         for image in &write.add {
             let body = image_record::encode(image)?;
-            insert.execute(params![gid, image.until.time.ms(), body])?;
+            let ImageHead {
+                until,
+                events,
+                rows,
+            } = image.head();
+            insert.execute(params![gid, until.ms(), bind(events), bind(rows), body])?;
         }
         Ok(())
     }

@@ -99,7 +99,7 @@ const TABLES_4: &str = "
     -- What rows of long groups were before some of their events.
     CREATE TABLE images (
         id INTEGER PRIMARY KEY AUTOINCREMENT, gid INTEGER NOT NULL, until INTEGER NOT NULL,
-        body BLOB NOT NULL
+        events INTEGER NOT NULL, touched INTEGER NOT NULL, body BLOB NOT NULL
     ) STRICT;
 ";
 /// The tables, by the format that first had them.

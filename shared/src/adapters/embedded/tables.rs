@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Row as SqlRow, Statement, params};
 use smol_str::SmolStr;
 
-use crate::flow::{Addition, KeptImage, RowKey, Stored};
+use crate::flow::{Addition, ImageHead, KeptImage, RowKey, Stored};
 use crate::handlers::{Table, Version};
 use crate::model::{ActionHierarchy, Group, Timestamp};
 use crate::ports::{
@@ -86,6 +86,10 @@ impl Tables for Embedded {
 
     async fn images(&self, group: &Group, since: Timestamp) -> Result<Vec<KeptImage>, Error> {
         self.look(|inner| inner.images(group, since))
+    }
+
+    async fn image_heads(&self, group: &Group) -> Result<Vec<ImageHead>, Error> {
+        self.look(|inner| inner.image_heads(group))
     }
 
     async fn versions_after(&self, rows: &[(RowKey, u32)]) -> Result<Vec<Vec<Version>>, Error> {

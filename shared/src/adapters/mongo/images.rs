@@ -5,7 +5,7 @@ use mongodb::bson::{Binary, Bson, DateTime, Document, doc};
 use mongodb::options::{DeleteManyModel, DeleteOneModel};
 
 use crate::adapters::image_record;
-use crate::flow::{Gone, Image, ImagesWrite, KeptImage};
+use crate::flow::{Gone, Image, ImageHead, ImagesWrite, KeptImage};
 use crate::model::{Group, Timestamp};
 use crate::ports::{Error, ErrorKind};
 
@@ -42,7 +42,10 @@ pub(super) fn queries(collection: &'static str, samples: &Samples) -> Vec<Query>
     let since = until.map_or(Timestamp::from_ms(0), moment);
     vec![
         query("Tables::images", of_group_since(group, since)),
-        query("Tables::commit_all, images", doc! { "group": group }),
+        query(
+            "Tables::image_heads and Tables::commit_all, images",
+            doc! { "group": group },
+        ),
     ]
 }
 
@@ -71,6 +74,27 @@ impl Mongo {
             })
         };
         Ok(documents.iter().filter_map(kept).collect())
+    }
+}
+
+impl Mongo {
+    pub(super) async fn read_image_heads(&self, group: &Group) -> Result<Vec<ImageHead>, Error> {
+        let cursor = self
+            .read_from(IMAGES)
+            .find(doc! { "group": keys::of_group(group) })
+            .projection(doc! { "_id": 0, "until": 1, "events": 1, "rows": 1 })
+            .await
+            .map_err(failed(DOING))?;
+        let documents: Vec<Document> = cursor.try_collect().await.map_err(failed(DOING))?;
+        let head = |document: &Document| {
+            let count = |name: &str| Some(document.get_i64(name).ok()?.unsigned_abs());
+            Some(ImageHead {
+                until: moment(*document.get_datetime("until").ok()?),
+                events: count("events")?,
+                rows: count("rows")?,
+            })
+        };
+        Ok(documents.iter().filter_map(head).collect())
     }
 }
 
@@ -118,6 +142,7 @@ fn document(group: &Group, image: &Image) -> Result<Document, Error> {
         "from": date(image.from.time),
         "until": until,
         "events": int(image.events),
+        "rows": int(image.rows.len() as u64),
         "record": Bson::Binary(record),
     })
 }

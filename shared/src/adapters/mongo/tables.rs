@@ -4,7 +4,7 @@ use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
 use mongodb::bson::{Document, doc};
 
-use crate::flow::{Addition, KeptImage, RowKey, Stored};
+use crate::flow::{Addition, ImageHead, KeptImage, RowKey, Stored};
 use crate::handlers::{Table, Version};
 use crate::model::{Group, Timestamp};
 use crate::ports::{
@@ -166,6 +166,10 @@ impl Tables for Mongo {
 
     async fn images(&self, group: &Group, since: Timestamp) -> Result<Vec<KeptImage>, Error> {
         self.read_images(group, since).await
+    }
+
+    async fn image_heads(&self, group: &Group) -> Result<Vec<ImageHead>, Error> {
+        self.read_image_heads(group).await
     }
 
     async fn versions_after(&self, rows: &[(RowKey, u32)]) -> Result<Vec<Vec<Version>>, Error> {

@@ -10,7 +10,7 @@ use super::findings::show;
 use super::lives::{Course, config, in_order, life, turns};
 use super::telling::{Told, settings};
 use super::world::World;
-use crate::flow::{Gone, Image, Imaging, KeptImage, RowImage, Was, thin};
+use crate::flow::{Gone, Image, Imaging, KeptImage, RowImage, Was, thin, thins_since};
 use crate::handlers::Table;
 use crate::model::{Group, Held, Order, Timestamp};
 
@@ -115,7 +115,14 @@ proptest! {
         let kept = images(&sizes);
         let imaging = Imaging { least, ..Imaging::LIVE };
         let group = group();
-        let left = merged(&kept, &thin(&group, &kept, imaging));
+        let change = thin(&group, &kept, imaging);
+        let images = kept.iter().filter_map(|one| one.image.as_ref());
+        let since = thins_since(images.map(Image::head).collect(), imaging);
+        let mut late = kept.clone();
+        late.retain(|one| one.image.as_ref().map(|image| image.until.time) >= since);
+        let of_late = since.and_then(|_| thin(&group, &late, imaging));
+        prop_assert_eq!(&of_late, &change, "the later ones are enough");
+        let left = merged(&kept, &change);
         for image in &left {
             prop_assert_eq!(rows_at(&left, &image.from), rows_at(&kept, &image.from));
         }

@@ -10,9 +10,9 @@ use smol_str::SmolStr;
 use super::naive;
 use super::telling::{Step, TENANT, Told};
 use crate::flow::{
-    Base, Batch, Comparison, Disposition, EventOutcome, Evidence, Gone, ImagesWrite, Imaging,
-    KeptImage, Outcome, RowKey, Stored, Write, compare, correct, correct_whole, reach, sort_events,
-    step, thin,
+    Base, Batch, Comparison, Disposition, EventOutcome, Evidence, Gone, Image, ImagesWrite,
+    Imaging, KeptImage, Outcome, RowKey, Stored, Write, compare, correct, correct_whole, reach,
+    sort_events, step, thin, thins_since,
 };
 use crate::handlers::{Table, Version};
 use crate::model::{Entry, EventHash, Fingerprint, Group, Order, Stamps, Timestamp, Trail};
@@ -336,7 +336,10 @@ impl World {
             self.change_images(change);
         }
         if outcome.thins {
-            let kept = self.images.get(group).cloned().unwrap_or_default();
+            let mut kept = self.images.get(group).cloned().unwrap_or_default();
+            let images = kept.iter().filter_map(|one| one.image.as_ref());
+            let since = thins_since(images.map(Image::head).collect(), self.imaging);
+            kept.retain(|one| one.image.as_ref().map(|image| image.until.time) >= since);
             if let Some(change) = thin(group, &kept, self.imaging) {
                 self.change_images(&change);
             }

@@ -1,7 +1,9 @@
 //! Groups whose events do not come in order: from their images where they are long and have some, else from
 //! their whole journals.
 
-use crate::flow::{Base, Imaging, Outcome, RowKey, Stored, correct, correct_whole, thin};
+use crate::flow::{
+    Base, Imaging, Outcome, RowKey, Stored, correct, correct_whole, thin, thins_since,
+};
 use crate::model::{Group, Stamps, Timestamp};
 use crate::ports::{Clock, Commit, Error, Journal, Reading, Since, Tables};
 
@@ -135,7 +137,11 @@ pub(super) async fn thin_images(
     group: &Group,
     imaging: Imaging,
 ) -> Result<(), Error> {
-    let images = tables.images(group, Timestamp::MIN).await?;
+    let heads = tables.image_heads(group).await?;
+    let Some(since) = thins_since(heads, imaging) else {
+        return Ok(());
+    };
+    let images = tables.images(group, since).await?;
     if let Some(write) = thin(group, &images, imaging) {
         let commit = Commit {
             images: &[write],
