@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use pollster::block_on;
 use shared::adapters::embedded::{Embedded, QueueLimits};
-use shared::model::{Depth, Entry, Group, Timestamp};
+use shared::model::{Depth, Entry, EventHash, Group, Timestamp};
 use shared::ports::{
     Appended, Error, Journal, Letter, Message, Partition, Queue, Receipt, Received,
     SettingsVersions, Since, Waiting,
 };
 use shared::settings::{Format, StoredSettings};
+
+use smol_str::SmolStr;
 
 use crate::aws::Stack;
 use crate::cli::{Data, Target};
@@ -132,6 +134,16 @@ impl Journal for HostEvents {
         match self {
             Self::Local(store) => store.entries_since(groups).await,
             Self::Aws(stack) => stack.aws.entries_since(groups).await,
+        }
+    }
+
+    async fn whereabouts(
+        &self,
+        events: &[(SmolStr, EventHash)],
+    ) -> Result<Vec<Option<Group>>, Error> {
+        match self {
+            Self::Local(store) => store.whereabouts(events).await,
+            Self::Aws(stack) => stack.aws.whereabouts(events).await,
         }
     }
 

@@ -1,8 +1,12 @@
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::flow::{Addition, ImageHead, KeptImage, RowKey, Stored, Write};
 use crate::handlers::{Table, Version};
-use crate::model::{ActionHierarchy, Entry, Finding, Group, ReplayRun, Report, Timestamp};
+use crate::model::{
+    ActionHierarchy, Entry, EventHash, Finding, Group, ReplayRun, Report, Timestamp,
+};
 use crate::ports::{
     Added, Appended, Commit, Committed, ConversionPage, ConversionQuery, Depth, Error, Hierarchies,
     HistoryVersion, Journal, Lease, LegacyRow, LegacyTables, Letter, LockKey, Locks, Message,
@@ -32,6 +36,13 @@ impl<E: Journal, T: Send + Sync> Journal for Joined<'_, E, T> {
 
     async fn entries_since(&self, groups: &[Since]) -> Result<Vec<Vec<Entry>>, Error> {
         self.events.entries_since(groups).await
+    }
+
+    async fn whereabouts(
+        &self,
+        events: &[(SmolStr, EventHash)],
+    ) -> Result<Vec<Option<Group>>, Error> {
+        self.events.whereabouts(events).await
     }
 
     async fn groups(

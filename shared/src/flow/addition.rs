@@ -12,8 +12,7 @@ use super::RowKey;
 /// A commutative change of one row: written without a read; any order of the same additions gives the
 /// same row, and one that was taken in before changes nothing.
 ///
-/// Of the trail that is so but for the event taken in last and the settings, which are those of the
-/// addition that came last. Additions of one row must agree on `start` and on what is set on insert,
+/// Of the trail that is so but for the event taken in last. Additions of one row must agree on `start` and on what is set on insert,
 /// since whichever comes first makes the row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Addition {
@@ -29,7 +28,7 @@ pub struct Addition {
     pub start: Row,
     /// What changes; no field twice, and none within another.
     pub changes: Vec<Change>,
-    /// The settings version that it is made under.
+    /// The settings version that it is made under; the row's becomes the older of both.
     pub settings: u32,
     /// The moments to be written on the row; each of the row's becomes the later of both.
     pub stamps: Stamps,
@@ -158,6 +157,7 @@ impl Addition {
     #[must_use]
     pub fn trail(&self, before: Option<&Trail>) -> Trail {
         let held = before.map(|trail| trail.held.clone()).unwrap_or_default();
+        let handler = self.key.table.handler_version();
         let stamps = before.map_or(self.stamps, |trail| Stamps {
             event: trail.stamps.event.max(self.stamps.event),
             read_start: trail.stamps.read_start.max(self.stamps.read_start),
@@ -172,8 +172,9 @@ impl Addition {
             },
             out_of_order: before.map_or(0, |trail| trail.out_of_order),
             version: before.map_or(1, |trail| trail.version + 1),
-            settings: self.settings,
-            handler: self.key.table.handler_version(),
+            // Of the oldest: what was added under that does not become what this one's settings say.
+            settings: before.map_or(self.settings, |trail| trail.settings.min(self.settings)),
+            handler: before.map_or(handler, |trail| trail.handler.min(handler)),
             checksum: 0,
             stamps,
         }

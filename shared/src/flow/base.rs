@@ -13,6 +13,7 @@ use super::row::Making;
 use super::standing::{Standing, until};
 use super::{
     Batch, Cell, Fold, Image, ImagesWrite, KeptImage, Outcome, RowImage, RowKey, Stored, reach,
+    taken,
 };
 
 /// Where the correction of a long group begins: its rows as they were before a batch's first event.
@@ -44,6 +45,9 @@ impl<'a> Base<'a> {
     #[must_use]
     pub fn new(batch: &'a Batch<'a>, kept: &[KeptImage]) -> Option<Self> {
         let first = first(batch)?.event.order();
+        if batch.entries.iter().any(|entry| amends(entry)) {
+            return None;
+        }
         let mut images = Vec::with_capacity(kept.len());
         let mut used: Vec<&Image> = Vec::with_capacity(kept.len());
         for one in kept {
@@ -143,6 +147,9 @@ impl<'a> Base<'a> {
         let batch = self.batch;
         let mut later = with_batch(batch, journal);
         later.retain(|entry| self.is_later(entry));
+        if later.iter().any(|entry| amends(entry)) {
+            return None;
+        }
         let cells = self.cells(&later, stored).ok()?;
         let base: BTreeMap<_, Held> = cells
             .iter()
@@ -189,6 +196,14 @@ impl<'a> Base<'a> {
                 .extend(difference(key, before, cell, making, true));
         }
         outcome.refolded = outcome.writes.len();
+        let events = refolded.events.iter();
+        let events = events.map(|(_, entry, meaning)| (*entry, meaning));
+        taken::note(
+            &mut outcome.writes,
+            batch.group,
+            events,
+            |table, id, event| !holders.holds(table, id, event),
+        );
         let events = batch.entries.iter().zip(batch.mappings);
         outcome.events = events
             .map(|(entry, mapping)| holders.outcome(entry, mapping, &mut refolded.nodes))
@@ -305,6 +320,11 @@ impl<'a> Base<'a> {
     fn is_later(&self, entry: &Entry) -> bool {
         entry.event.order() >= self.from
     }
+}
+
+/// Whether an entry may change what came before the base.
+pub(super) fn amends(entry: &Entry) -> bool {
+    entry.event.revision() > 0
 }
 
 /// The first event that acts on rows.

@@ -9,7 +9,7 @@ use crate::settings::Tenant;
 use super::correct::{difference, find, refold};
 use super::guesses::Guesses;
 use super::row::Making;
-use super::{Cell, RowKey, Stored, Write, diff};
+use super::{Cell, RowKey, Stored, Write, diff, taken};
 
 /// The most events that one finding names.
 const EVENTS_MAX: usize = 16;
@@ -105,6 +105,9 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
             .writes
             .extend(difference(key, before, cell, making, true));
     }
+    let events = refolded.events.iter();
+    let events = events.map(|(_, entry, meaning)| (*entry, meaning));
+    taken::note(&mut comparison.writes, group, events, |_, _, _| true);
     comparison
 }
 

@@ -6,13 +6,14 @@ use crate::handlers::Table;
 use crate::model::{ActionNode, Entry, EventHash, Group, Held, Late};
 use crate::settings::{Mapping, Meaning, Policy, Tenant};
 
+use super::base::amends;
 use super::image::{Gone, Imaging};
 use super::recorder::{Recorder, Taken};
 use super::row::Making;
 use super::standing::Standing;
 use super::{
     Batch, Cell, Disposition, EventOutcome, Fold, HistoryWrite, ImagesWrite, Outcome, Put, RowKey,
-    Stored, Write,
+    Stored, Write, taken,
 };
 
 /// A group's journal with what each event means, in order, and the fold of it.
@@ -130,7 +131,8 @@ pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outco
 /// no more than it is late. `stored` must be all rows of the group.
 #[must_use]
 pub fn correct_whole(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outcome {
-    let imaging = batch.may_image().then_some(batch.imaging);
+    let amended = journal.iter().any(amends);
+    let imaging = (batch.may_image() && !amended).then_some(batch.imaging);
     let (mut outcome, refolded) = correct_imaged(batch, stored, journal, imaging);
     let standing = Standing::new(batch, stored, &outcome.writes);
     outcome.images = Some(ImagesWrite {
@@ -200,6 +202,14 @@ fn correct_imaged<'j>(
             .extend(difference(key, before, cell, making, current));
     }
     outcome.refolded = outcome.writes.len();
+    let events = refolded.events.iter();
+    let events = events.map(|(_, entry, meaning)| (*entry, meaning));
+    taken::note(
+        &mut outcome.writes,
+        batch.group,
+        events,
+        |table, id, event| !holders.holds(table, id, event),
+    );
     outcome.events = batch
         .entries
         .iter()
@@ -318,7 +328,7 @@ impl<'a> Holders<'a> {
     }
 
     /// Whether the row holds the event; where that cannot be told, it counts as new.
-    fn holds(&self, table: Table, id: &SmolStr, event: EventHash) -> bool {
+    pub(super) fn holds(&self, table: Table, id: &SmolStr, event: EventHash) -> bool {
         let held = self.held.get(&(table, id.clone())).and_then(Option::as_ref);
         held.is_some_and(|events| events.contains(&event))
     }

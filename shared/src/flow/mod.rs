@@ -21,6 +21,7 @@ mod recorder;
 mod row;
 mod standing;
 mod step;
+mod taken;
 
 #[cfg(test)]
 mod tests;

@@ -74,6 +74,9 @@ pub struct Put {
     pub trail: Trail,
     /// What changes in its history; `None` where nothing does.
     pub history: Option<HistoryWrite>,
+    /// What the row takes in by this write, where additions could take it in again; none of a table that
+    /// takes no additions.
+    pub actions: Vec<ActionId>,
     /// Whether what the row is found by, besides its key, may not be what it was.
     pub moved: bool,
 }
@@ -180,6 +183,7 @@ impl Put {
             body,
             trail,
             history,
+            actions: Vec::new(),
             moved,
         }
     }

@@ -13,7 +13,7 @@ use super::image::Gone;
 use super::recorder::Recorder;
 use super::row::Making;
 use super::standing::Standing;
-use super::{Fold, HistoryWrite, ImagesWrite, Imaging, Put, RowKey, Stored, Write};
+use super::{Fold, HistoryWrite, ImagesWrite, Imaging, Put, RowKey, Stored, Write, taken};
 
 /// Events of one group that are to be handled together.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +62,17 @@ impl Batch<'_> {
         let one_of = |hash: EventHash| hash.short() % self.imaging.thin_every.max(1);
         let last = self.entries.last();
         last.is_some_and(|entry| one_of(entry.hash) < images as u64)
+    }
+}
+
+impl<'a> Batch<'a> {
+    /// The events that have a meaning.
+    fn mapped(&self) -> impl Iterator<Item = (&'a Entry, &'a Meaning)> + Clone + use<'a> {
+        let events = self.entries.iter().zip(self.mappings);
+        events.filter_map(|(entry, mapping)| match mapping {
+            Mapping::Mapped(meaning) => Some((entry.as_ref(), meaning)),
+            Mapping::Unmapped | Mapping::Fault(_) => None,
+        })
     }
 }
 
@@ -218,5 +229,6 @@ fn writes_of(batch: &Batch<'_>, fold: Fold<'_>, stored: &[Stored]) -> Vec<Write>
             put: Some(Put::new(cell, before, making, history)),
         });
     }
+    taken::note(&mut writes, batch.group, batch.mapped(), |_, _, _| true);
     writes
 }

@@ -44,9 +44,13 @@ impl Baseline {
     pub fn new(table: Table, tenant: &SmolStr, body: &str) -> Result<Self, String> {
         if !table.is_adoptable() {
             let name = table.name();
-            return Err(format!(
-                "{name} holds histories; they begin with the baselines of the rows they are about"
-            ));
+            return Err(if table.is_temporal() {
+                format!(
+                    "{name} holds histories; they begin with the baselines of the rows they are about"
+                )
+            } else {
+                format!("{name} holds sums over many leads, which no one lead's events make up")
+            });
         }
         let no_row = |error: serde_json::Error| format!("no row of {}: {error}", table.name());
         let mut fields: Map<String, Value> = serde_json::from_str(body).map_err(no_row)?;

@@ -9,6 +9,7 @@ mod rs_appointment;
 mod rs_appointment_changes;
 mod rs_lead;
 mod rs_lead_global_conversions;
+mod rs_tenant_daily_conversions;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -19,8 +20,10 @@ pub use rs_appointment::{RSAppointment, Status, StatusGroup};
 pub use rs_appointment_changes::RSAppointmentChanges;
 pub use rs_lead::RSLead;
 pub use rs_lead_global_conversions::{Conversion, RSLeadGlobalConversions};
+pub use rs_tenant_daily_conversions::{DailyConversion, RSTenantDailyConversions};
 
-use crate::model::{Event, Group, Timestamp};
+use crate::flow::{Change, FieldPathError};
+use crate::model::{Event, Group, GroupKind, Timestamp};
 use crate::observers::Contribution;
 use crate::settings::{Mapped, Meaning};
 
@@ -55,6 +58,9 @@ pub trait Handler: Clone + PartialEq + Serialize + DeserializeOwned {
     /// The name of the field that holds a row's id.
     const ID_FIELD: &'static str;
 
+    /// What the groups are whose events rows of the table follow from.
+    const GROUPS: &'static [GroupKind] = &[GroupKind::Lead];
+
     /// The id of the row that the event itself acts on, if any. Derived tables have none: they are
     /// fed by [observers](crate::observers).
     fn route(mapped: &Mapped, group: &Group) -> Option<SmolStr>;
@@ -70,6 +76,15 @@ pub trait Handler: Clone + PartialEq + Serialize + DeserializeOwned {
 
     /// Takes in one more event and says whether the row's content changed.
     fn apply(&mut self, action: &Action<'_>) -> bool;
+
+    /// What `apply` does to a row, as changes that can be made without reading it; policy `atomic` needs
+    /// them of a commutative rule.
+    ///
+    /// # Errors
+    /// A name in the event is none that a document store can address.
+    fn changes(_mapped: &Mapped) -> Result<Vec<Change>, FieldPathError> {
+        Ok(Vec::new())
+    }
 
     /// A temporal row's versions: all of them after a fold from nothing, the new ones after a fold
     /// from a stored row. Other rows have none.
@@ -175,9 +190,26 @@ macro_rules! tables {
                 match self { $(Self::$name => fields::names::<$name>(),)+ }
             }
 
+            /// Whether rows of the table follow from the events of such groups.
+            #[must_use]
+            pub fn lives_in(self, kind: GroupKind) -> bool {
+                match self { $(Self::$name => $name::GROUPS.contains(&kind),)+ }
+            }
+
+            /// What an event does to a row of a table under policy `atomic`.
+            ///
+            /// # Errors
+            /// A name in the event is none that a document store can address.
+            pub fn changes(self, mapped: &Mapped) -> Result<Vec<Change>, FieldPathError> {
+                match self { $(Self::$name => $name::changes(mapped),)+ }
+            }
+
             /// The id of the row that the event itself acts on, if any.
             #[must_use]
             pub fn route(self, meaning: &Meaning, group: &Group) -> Option<SmolStr> {
+                if !self.lives_in(group.kind()) {
+                    return None;
+                }
                 match meaning {
                     Meaning::Event(mapped) => {
                         match self { $(Self::$name => $name::route(mapped, group),)+ }
@@ -256,6 +288,8 @@ tables! {
     RSAppointmentChanges,
     /// Derived: a lead's conversions and appointment counts.
     RSLeadGlobalConversions,
+    /// Derived, across groups: a tenant's conversions of one day.
+    RSTenantDailyConversions,
 }
 
 impl Row {
@@ -263,7 +297,10 @@ impl Row {
     pub fn places(&self) -> impl Iterator<Item = (&SmolStr, Timestamp)> {
         let conversions = match self {
             Self::RSLeadGlobalConversions(row) => Some(&row.conversions),
-            Self::RSLead(_) | Self::RSAppointment(_) | Self::RSAppointmentChanges(_) => None,
+            Self::RSLead(_)
+            | Self::RSAppointment(_)
+            | Self::RSAppointmentChanges(_)
+            | Self::RSTenantDailyConversions(_) => None,
         };
         let places = conversions.into_iter().flatten();
         places.map(|(name, conversion)| (name, conversion.last_at))
@@ -283,11 +320,11 @@ impl Table {
         Self::ALL.into_iter().find(|table| table.name() == name)
     }
 
-    /// Whether rows that other code wrote can be taken over. A history cannot: it begins with the
-    /// baseline of the row that it is the history of.
+    /// Whether rows that other code wrote can be taken over: those of a lead's own. A history cannot: it
+    /// begins with the baseline of the row that it is the history of.
     #[must_use]
     pub fn is_adoptable(self) -> bool {
-        !self.is_temporal()
+        !self.is_temporal() && self.lives_in(GroupKind::Lead)
     }
 
     /// Whether rows of the table have a history of versions.

@@ -55,7 +55,10 @@ impl Handler for RSAppointmentChanges {
     fn follows(adopted: &Row) -> Option<SmolStr> {
         match adopted {
             Row::RSAppointment(appointment) => Some(appointment.appointment_id.clone()),
-            Row::RSLead(_) | Row::RSAppointmentChanges(_) | Row::RSLeadGlobalConversions(_) => None,
+            Row::RSLead(_)
+            | Row::RSAppointmentChanges(_)
+            | Row::RSLeadGlobalConversions(_)
+            | Row::RSTenantDailyConversions(_) => None,
         }
     }
 
@@ -81,7 +84,10 @@ impl Handler for RSAppointmentChanges {
                 (adopted.assignee.as_ref(), adopted.status)
             }
             Ask::Baseline(
-                Row::RSLead(_) | Row::RSAppointmentChanges(_) | Row::RSLeadGlobalConversions(_),
+                Row::RSLead(_)
+                | Row::RSAppointmentChanges(_)
+                | Row::RSLeadGlobalConversions(_)
+                | Row::RSTenantDailyConversions(_),
             )
             | Ask::Contribution(_) => return false,
         };

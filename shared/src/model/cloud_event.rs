@@ -147,7 +147,7 @@ impl Attributes<'_> {
         })?;
         let (time, below_ms) = Timestamp::parse_precise(&time)
             .map_err(|error| refused_time(format!("time: {error}")))?;
-        Ok(Event {
+        let event = Event {
             source,
             id,
             kind,
@@ -161,7 +161,9 @@ impl Attributes<'_> {
             content_type: optional(self.content_type),
             data,
             extensions: self.extensions,
-        })
+        };
+        event.check_revision()?;
+        Ok(event)
     }
 }
 

@@ -1,22 +1,24 @@
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::fingerprint::first_128_bits;
-use super::{EventHash, Order, Sequence, Timestamp};
+use super::{EventHash, Group, Order, Sequence, Timestamp};
 
 /// How the types of Foldback's own events begin. Nobody else may send one.
 pub const OWN_TYPES: &str = "foldback.";
 /// How the sources of Foldback's own events begin. Nobody else may send from one.
 pub const OWN_SOURCES: &str = "foldback:";
+/// How the names of Foldback's own attributes begin. Nobody else may set one.
+pub const OWN_ATTRIBUTES: &str = "foldback";
 /// The type of an event that states what a row was when Foldback took it over from other code.
 pub const BASELINE: &str = "foldback.baseline";
 
 /// What an external system says happened: a `CloudEvents` 1.0 message. Immutable.
 ///
-/// Its identity is (`source`, `id`). Attribute texts are at most
+/// Its identity is (`source`, `id`); an amendment has that of the event it amends, and a higher
+/// [`revision`](Event::revision). Attribute texts are at most
 /// [`ATTRIBUTE_BYTES_MAX`](super::cloud_event::ATTRIBUTE_BYTES_MAX) bytes each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -82,12 +84,6 @@ impl Event {
             .then_with(|| self.sequence.cmp(&other.sequence))
             .then_with(|| self.source.cmp(&other.source))
             .then_with(|| self.id.cmp(&other.id))
-    }
-
-    /// The hash of the identity.
-    #[must_use]
-    pub fn hash(&self) -> EventHash {
-        EventHash::of(&self.source, &self.id)
     }
 
     /// Whether two events of one identity say the same thing.
@@ -209,29 +205,6 @@ impl Payload {
     }
 }
 
-/// The unit of ordering: one tenant's partition key. One SQS message group.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Group {
-    /// The tenant.
-    pub tenant: SmolStr,
-    /// The partition key, here the lead.
-    pub key: SmolStr,
-}
-
-impl Group {
-    /// 63 bits of BLAKE3 over the group, never negative: stores keep and partition groups by it.
-    #[must_use]
-    pub fn hash(&self) -> i64 {
-        (EventHash::of(&self.tenant, &self.key).short() >> 1).cast_signed()
-    }
-}
-
-impl fmt::Display for Group {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#{}", self.tenant, self.key)
-    }
-}
-
 /// An accepted event, as the journal keeps it and as messages carry it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -241,6 +214,6 @@ pub struct Entry {
     pub event: Event,
     /// Recorded time: when it was first stored.
     pub recorded: Timestamp,
-    /// The hash of the event's identity.
+    /// The hash of the event's identity and revision.
     pub hash: EventHash,
 }

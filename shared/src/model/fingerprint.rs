@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// 128 bits of BLAKE3 over an event's identity (`source`, `id`).
+/// 128 bits of BLAKE3 over an event's identity (`source`, `id`) and, in an amendment, its revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventHash(pub u128);
@@ -15,6 +15,27 @@ impl EventHash {
         hasher.update(&(source.len() as u64).to_le_bytes());
         hasher.update(source.as_bytes());
         hasher.update(id.as_bytes());
+        Self(first_128_bits(&hasher))
+    }
+
+    /// The hash of a copy of the event, which one group states to another.
+    #[must_use]
+    pub(super) fn of_copy(self, by: &str, to: &str) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"copy");
+        hasher.update(&self.0.to_le_bytes());
+        hasher.update(&(by.len() as u64).to_le_bytes());
+        hasher.update(by.as_bytes());
+        hasher.update(to.as_bytes());
+        Self(first_128_bits(&hasher))
+    }
+
+    /// The hash of an amendment of the event whose identity this is.
+    #[must_use]
+    pub fn revised(self, revision: u32) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("foldback 2026 revision of an event");
+        hasher.update(&self.0.to_le_bytes());
+        hasher.update(&revision.to_le_bytes());
         Self(first_128_bits(&hasher))
     }
 

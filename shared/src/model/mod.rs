@@ -5,22 +5,26 @@
 mod action;
 mod amount;
 pub mod cloud_event;
+mod copy;
 mod event;
 mod finding;
 mod fingerprint;
+mod group;
 mod index_check;
 mod order;
 mod reject;
 mod report;
+mod revision;
 mod secret;
 mod timestamp;
 mod trail;
 
 pub use action::{ActionHierarchy, ActionId, ActionNode, Late, Outcome};
 pub use amount::{Amount, AmountError};
-pub use event::{BASELINE, Entry, Event, Group, OWN_SOURCES, OWN_TYPES, Payload};
+pub use event::{BASELINE, Entry, Event, OWN_ATTRIBUTES, OWN_SOURCES, OWN_TYPES, Payload};
 pub use finding::{Class, FieldChange, Finding};
 pub use fingerprint::{EventHash, Fingerprint};
+pub use group::{Group, GroupKind, OWN_KEYS};
 pub use index_check::{DerivedIndex, Fault, IndexCheck, MissingIndex, QueryPlan, UnusedIndex};
 pub use order::{Order, Sequence};
 pub use reject::{Reject, RejectReason};

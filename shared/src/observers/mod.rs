@@ -3,10 +3,13 @@
 //! An observer looks at a row before and after an event and states what follows, as data. It is pure:
 //! live handling and replay run the same observers.
 
+mod across;
 mod appointment_status;
 mod lead_conversions;
 
 use smol_str::SmolStr;
+
+pub use across::stated_to;
 
 use crate::handlers::{Row, StatusGroup, Table};
 use crate::model::{Amount, Event, Group, Timestamp};
@@ -100,7 +103,9 @@ macro_rules! observers {
             pub fn notice(self, after: &Row, cause: &Cause<'_>) -> Vec<Child> {
                 let mut children = Vec::new();
                 $(
-                    if let Some(seen) = self.$name {
+                    if let Some(seen) = self.$name
+                        && $module::$name::FEEDS.lives_in(cause.group.kind())
+                    {
                         for contribution in $module::$name::notice(seen, after, cause) {
                             children.push(Child {
                                 table: $module::$name::FEEDS,
@@ -122,7 +127,9 @@ macro_rules! observers {
                 $module::$name::target as fn(&Group) -> SmolStr,
             )),+]
             .into_iter()
-            .filter(move |(watches, _, _)| *watches == table)
+            .filter(move |(watches, feeds, _)| {
+                *watches == table && feeds.lives_in(group.kind())
+            })
             .map(|(_, feeds, target)| (feeds, target(group)))
         }
 

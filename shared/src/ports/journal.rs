@@ -2,7 +2,9 @@ use std::future::Future;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::model::{Entry, Group, Timestamp};
+use smol_str::SmolStr;
+
+use crate::model::{Entry, EventHash, Group, Timestamp};
 
 use super::Error;
 
@@ -39,6 +41,13 @@ pub trait Journal: Send + Sync {
         &self,
         groups: &[Since],
     ) -> impl Future<Output = Result<Vec<Vec<Entry>>, Error>> + Send;
+
+    /// In which group the event of each tenant and hash ([`Entry::hash`]) is journaled, or will be once an
+    /// append that claimed it is done; `None` where nobody sent it. For one look-up an event.
+    fn whereabouts(
+        &self,
+        events: &[(SmolStr, EventHash)],
+    ) -> impl Future<Output = Result<Vec<Option<Group>>, Error>> + Send;
 
     /// Groups of a partition that have entries, after `after`, in a fixed order of the store's own;
     /// fewer than `limit` only at the end.

@@ -5,7 +5,8 @@ use smol_str::SmolStr;
 
 use crate::model::cloud_event::{self, Refusal};
 use crate::model::{
-    Entry, Event, EventHash, Fingerprint, Group, OWN_SOURCES, OWN_TYPES, RejectReason, Timestamp,
+    Entry, Event, EventHash, Fingerprint, Group, OWN_ATTRIBUTES, OWN_KEYS, OWN_SOURCES, OWN_TYPES,
+    RejectReason, Timestamp,
 };
 use crate::ports::{Appended, Error, Journal, Message, Queue};
 use crate::settings::Settings;
@@ -33,6 +34,15 @@ pub struct Ingested {
     pub appended: Vec<Appended>,
     /// Messages sent.
     pub messages: u64,
+}
+
+impl Ingested {
+    /// How many entries were not known before.
+    #[must_use]
+    pub fn new_entries(&self) -> u64 {
+        let new = |became: &&Appended| **became == Appended::New;
+        self.appended.iter().filter(new).count() as u64
+    }
 }
 
 /// Reads one event and finds its tenant and group.
@@ -77,6 +87,9 @@ pub fn accept(
         ));
     }
     let group = compiled.group(&id, &event)?;
+    if group.key.starts_with(OWN_KEYS) {
+        refuse("partition key", &group.key, OWN_KEYS)?;
+    }
     let hash = event.hash();
     Ok(Entry {
         group,
@@ -86,19 +99,24 @@ pub fn accept(
     })
 }
 
+fn refuse(what: &str, text: &str, own: &str) -> Result<(), Refusal> {
+    Err(Refusal::new(
+        RejectReason::Reserved,
+        format!("{what} {text:?} begins with {own:?}, which is kept for Foldback's own events"),
+    ))
+}
+
 /// Refuses what only Foldback itself may say, whoever sends it.
 fn refuse_own(event: &Event) -> Result<(), Refusal> {
-    let refuse = |what: &str, text: &str, own: &str| {
-        Err(Refusal::new(
-            RejectReason::Reserved,
-            format!("{what} {text:?} begins with {own:?}, which is kept for Foldback's own events"),
-        ))
-    };
     if event.kind.starts_with(OWN_TYPES) {
         return refuse("type", &event.kind, OWN_TYPES);
     }
     if event.source.starts_with(OWN_SOURCES) {
         return refuse("source", &event.source, OWN_SOURCES);
+    }
+    let own = |name: &&SmolStr| name.starts_with(OWN_ATTRIBUTES);
+    if let Some(name) = event.extensions.keys().find(own) {
+        return refuse("attribute", name, OWN_ATTRIBUTES);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod adopt;
 mod apart;
+mod atomic;
 mod ingest;
 mod process;
 mod replay;

@@ -6,12 +6,14 @@ use crate::flow::{
     sort_events, step,
 };
 use crate::model::{ActionHierarchy, ActionNode, Entry, Group, Late, Stamps, Timestamp};
+use crate::observers::stated_to;
 use crate::ports::{
     Clock, Commit, Committed, Error, Journal, Message, Queue, Reading, Receipt, Received, Tables,
 };
 use crate::settings::{Mapping, Settings, Tenant};
 
-use super::ingest::deduplication_id;
+use super::atomic;
+use super::ingest::{Duplicates, deduplication_id, ingest};
 use correction::{Behind, correct_all};
 
 mod correction;
@@ -26,6 +28,10 @@ pub struct Processed {
     pub messages: u64,
     /// Events taken in by their rows.
     pub events: u64,
+    /// Copies that other groups state, taken in by their rows.
+    pub copies: u64,
+    /// Copies stated to other groups.
+    pub stated: u64,
     /// Events that their rows held already.
     pub held: u64,
     /// Events that no rule maps.
@@ -55,6 +61,8 @@ impl Processed {
     pub fn add(&mut self, other: Self) {
         self.messages += other.messages;
         self.events += other.events;
+        self.copies += other.copies;
+        self.stated += other.stated;
         self.held += other.held;
         self.unmapped += other.unmapped;
         self.parked.extend(other.parked);
@@ -116,6 +124,7 @@ where
     for work in &mut works {
         work.imaging = imaging;
     }
+    let mut works = add_all(ports, clock, works, &mut leavings).await?;
     for attempt in 0..COMMIT_ATTEMPTS_MAX {
         if works.is_empty() {
             break;
@@ -126,9 +135,15 @@ where
         mut done,
         letters,
         receipts,
+        owed,
     } = leavings;
     done.failed
         .extend(works.into_iter().flat_map(|work| work.receipts));
+    if !owed.is_empty() {
+        // A death before this leaves the messages to come again, and what their rows hold is stated anew.
+        let stated = ingest(ports, &owed, Duplicates::SendAgain, clock.now()).await?;
+        done.stated = stated.new_entries();
+    }
     if !letters.is_empty() {
         ports.park(&letters, clock.now()).await?;
     }
@@ -136,6 +151,35 @@ where
     ports.delete(&receipts).await?;
     done.messages = receipts.len() as u64;
     Ok(done)
+}
+
+/// Handles the groups whose rows are added to without a read, and returns the others.
+async fn add_all<'s>(
+    ports: &impl Tables,
+    clock: &impl Clock,
+    works: Vec<Work<'s>>,
+    leavings: &mut Leavings,
+) -> Result<Vec<Work<'s>>, Error> {
+    let (atomic, others): (Vec<_>, Vec<_>) = works
+        .into_iter()
+        .partition(|work| atomic::is_atomic(work.tenant, &work.group));
+    if atomic.is_empty() {
+        return Ok(others);
+    }
+    let batches: Vec<atomic::Batch<'_>> = atomic.iter().map(Work::to_add).collect();
+    let added = atomic::add(ports, clock, &batches).await?;
+    let mut finished = Vec::new();
+    for (work, mut done) in atomic.iter().zip(added) {
+        leavings.done.rows += done.rows;
+        leavings.done.actions += work.finish(&mut done.events, done.stamps, &mut finished);
+        let outcome = Outcome {
+            events: done.events,
+            ..Outcome::default()
+        };
+        leavings.finish(work, outcome, clock.now());
+    }
+    ports.commit(&[], &finished, clock.now()).await?;
+    Ok(others)
 }
 
 /// Reads, decides and writes for every group once; returns those that lost a race.
@@ -182,7 +226,7 @@ async fn attempt_all<'s, P: Journal + Tables>(
             if outcome.thins {
                 correction::thin_images(ports, clock, &work.group, work.imaging).await?;
             }
-            leavings.finish(&work, outcome);
+            leavings.finish(&work, outcome, clock.now());
         }
     }
     Ok(again)
@@ -233,6 +277,15 @@ fn group_up<'s>(
 }
 
 impl Work<'_> {
+    fn to_add(&self) -> atomic::Batch<'_> {
+        atomic::Batch {
+            tenant: self.tenant,
+            group: &self.group,
+            entries: &self.entries,
+            mappings: &self.mappings,
+        }
+    }
+
     fn batch(&self, stamps: Stamps) -> Batch<'_> {
         let Self {
             tenant,
@@ -357,6 +410,8 @@ struct Leavings {
     done: Processed,
     letters: Vec<(Message, String)>,
     receipts: Vec<Receipt>,
+    /// Copies for other groups.
+    owed: Vec<Arc<Entry>>,
 }
 
 impl Leavings {
@@ -370,15 +425,22 @@ impl Leavings {
         self.letters.push((message, why));
     }
 
-    /// Counts what became of a group's events.
-    fn finish(&mut self, work: &Work<'_>, outcome: Outcome) {
+    /// Counts what became of a group's events, and notes what other groups are to be told of them.
+    fn finish(&mut self, work: &Work<'_>, outcome: Outcome, now: Timestamp) {
         self.receipts.extend(work.receipts.iter().cloned());
         self.done.refolded += outcome.refolded as u64;
         self.done.folded += outcome.folded as u64;
         self.done.images += outcome.images_used as u64;
-        for (entry, event) in work.entries.iter().zip(outcome.events) {
+        let events = work.entries.iter().zip(&work.mappings);
+        for ((entry, mapping), event) in events.zip(outcome.events) {
+            if let Mapping::Mapped(meaning) = mapping {
+                let targets = stated_to(&work.group, &entry.event, meaning);
+                self.owed
+                    .extend(targets.map(|target| Arc::new(entry.copy_to(&target, now))));
+            }
             let done = &mut self.done;
             match event.disposition {
+                Disposition::Applied if entry.event.is_copy() => done.copies += 1,
                 Disposition::Applied => done.events += 1,
                 Disposition::Held => done.held += 1,
                 Disposition::Unmapped => done.unmapped += 1,
@@ -392,7 +454,8 @@ impl Leavings {
                     continue;
                 }
             }
-            if let Some(late) = event.late {
+            // Of a copy the event was late, if so, where it came from.
+            if let Some(late) = event.late.filter(|_| !entry.event.is_copy()) {
                 done.late.push((Arc::clone(entry), late));
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shared::model::{Entry, Event, EventHash, Payload, Sequence};
+use shared::model::{Entry, Event, EventHash, Group, Payload, Sequence};
 use shared::ports::Appended::{Conflict, Duplicate, New};
 use shared::ports::{Appended, Journal};
 
@@ -18,6 +18,10 @@ suite! { $ identities_suite, identities: Journal;
     an_identity_belongs_to_its_tenant,
     source_and_id_do_not_run_together,
     identities_whose_hashes_are_half_alike_are_kept_apart,
+    whereabouts_name_the_group_of_each_event,
+    whereabouts_of_hashes_that_are_half_alike_are_kept_apart,
+    each_revision_is_an_entry_of_its_own,
+    revisions_survive_reopening,
 }
 
 /// A change to an event.
@@ -264,4 +268,146 @@ async fn identities_whose_hashes_are_half_alike_are_kept_apart(
     assert_eq!(append(fixture, &others).await, [Duplicate; 4]);
     assert_eq!(append(fixture, &[first]).await, [Duplicate]);
     assert_eq!(entries(fixture, &group).await.len(), 5);
+}
+
+async fn whereabouts(
+    fixture: &impl Fixture<Ports: Journal>,
+    asked: &[(&str, EventHash)],
+) -> Vec<Option<String>> {
+    let asked: Vec<_> = asked
+        .iter()
+        .map(|(tenant, hash)| ((*tenant).into(), *hash))
+        .collect();
+    let found = fixture.ports().whereabouts(&asked).await;
+    let found = found.expect("whereabouts");
+    found
+        .into_iter()
+        .map(|group| group.map(|group| group.to_string()))
+        .collect()
+}
+
+async fn whereabouts_name_the_group_of_each_event(fixture: &mut impl Fixture<Ports: Journal>) {
+    let (one, two, theirs) = (
+        group("acme", "lead-1"),
+        group("acme", "lead-2"),
+        group("globex", "lead-9"),
+    );
+    let known = [
+        plain(&one, "1"),
+        plain(&two, "2"),
+        plain(&one, "3"),
+        plain(&theirs, "4"),
+    ];
+    append(fixture, &known).await;
+    let hash = |place: usize| known[place].hash;
+    let asked = [
+        ("acme", hash(1)),
+        ("acme", EventHash::of("//crm.example", "nobody's")),
+        ("acme", hash(0)),
+        ("globex", hash(0)),
+        ("globex", hash(3)),
+        ("acme", hash(3)),
+        ("acme", hash(2)),
+        ("acme", hash(1)),
+    ];
+    let expect = [
+        Some("acme#lead-2"),
+        None,
+        Some("acme#lead-1"),
+        None,
+        Some("globex#lead-9"),
+        None,
+        Some("acme#lead-1"),
+        Some("acme#lead-2"),
+    ];
+    let expect = expect.map(|group| group.map(str::to_owned));
+    assert_eq!(whereabouts(fixture, &asked).await, expect);
+    assert_eq!(whereabouts(fixture, &[]).await, []);
+    // More than one request of a store that answers a hundred at once.
+    let many: Vec<_> = (0..130)
+        .map(|i| plain(&one, &format!("many-{i}")))
+        .collect();
+    append(fixture, &many).await;
+    let asked: Vec<_> = many.iter().map(|entry| ("acme", entry.hash)).collect();
+    let all = vec![Some("acme#lead-1".to_owned()); many.len()];
+    assert_eq!(whereabouts(fixture, &asked).await, all);
+}
+
+async fn whereabouts_of_hashes_that_are_half_alike_are_kept_apart(
+    fixture: &mut impl Fixture<Ports: Journal>,
+) {
+    let (one, two) = (group("acme", "lead-1"), group("acme", "lead-2"));
+    let first = plain(&one, "first");
+    let alike = |group: &Group, id: &str, flip: u128| {
+        let mut entry = Entry::clone(&plain(group, id));
+        entry.hash = EventHash(first.hash.0 ^ flip);
+        Arc::new(entry)
+    };
+    let other = alike(&two, "same low half", 1 << 64);
+    append(fixture, &[Arc::clone(&first), Arc::clone(&other)]).await;
+    let unknown = EventHash(first.hash.0 ^ (1 << 127));
+    let asked = [
+        ("acme", other.hash),
+        ("acme", unknown),
+        ("acme", first.hash),
+    ];
+    let expect = [Some("acme#lead-2"), None, Some("acme#lead-1")];
+    assert_eq!(
+        whereabouts(fixture, &asked).await,
+        expect.map(|group| group.map(str::to_owned))
+    );
+}
+
+/// The event's telling of this revision, which says `data`.
+fn telling(group: &Group, id: &str, revision: u32, data: &str) -> Arc<Entry> {
+    let mut told = event(group, id);
+    told.data = Payload::Json(data.into());
+    if revision > 0 {
+        let number = revision.to_string();
+        told.extensions.insert("revision".into(), number.into());
+    }
+    entry(group, told)
+}
+
+async fn each_revision_is_an_entry_of_its_own(fixture: &mut impl Fixture<Ports: Journal>) {
+    let group = group("acme", "lead-1");
+    let told = |revision: u32, data: &str| telling(&group, "1", revision, data);
+    let turns = [
+        (told(0, "10"), New),
+        (told(2, "12"), New),
+        (told(1, "11"), New),
+        (told(1, "11"), Duplicate),
+        (told(1, "99"), Conflict),
+        (told(2, "10"), Conflict),
+        (told(0, "10"), Duplicate),
+        (told(0, "12"), Conflict),
+    ];
+    for (entry, expect) in &turns {
+        assert_eq!(append(fixture, &[Arc::clone(entry)]).await, [*expect]);
+    }
+    let kept: Vec<_> = turns[..3]
+        .iter()
+        .map(|(entry, _)| Arc::clone(entry))
+        .collect();
+    assert_eq!(entries(fixture, &group).await, bare(&kept));
+    let together = [told(0, "20"), told(1, "21"), told(1, "21"), told(1, "22")];
+    let together: Vec<_> = together
+        .iter()
+        .map(|one| {
+            let mut event = one.event.clone();
+            event.id = "2".into();
+            entry(&group, event)
+        })
+        .collect();
+    let became = append(fixture, &together).await;
+    assert_eq!(became, [New, New, Duplicate, Conflict]);
+}
+
+async fn revisions_survive_reopening(fixture: &mut impl Fixture<Ports: Journal>) {
+    let group = group("acme", "lead-1");
+    let told = [0, 1, 7].map(|revision| telling(&group, "1", revision, "true"));
+    append(fixture, &told).await;
+    fixture.reopen().await;
+    assert_eq!(entries(fixture, &group).await, bare(&told));
+    assert_eq!(append(fixture, &told).await, [Duplicate; 3]);
 }

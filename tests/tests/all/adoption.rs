@@ -73,9 +73,10 @@ fn baselines(fixture: &WithLegacy) -> String {
     entries.sort_by(|a, b| a.event.cmp_order(&b.event));
     let stage = |entry: &Entry| match Baseline::read(&entry.event)?.ok()?.row() {
         Row::RSLead(lead) => lead.stage.clone(),
-        Row::RSAppointment(_) | Row::RSAppointmentChanges(_) | Row::RSLeadGlobalConversions(_) => {
-            None
-        }
+        Row::RSAppointment(_)
+        | Row::RSAppointmentChanges(_)
+        | Row::RSLeadGlobalConversions(_)
+        | Row::RSTenantDailyConversions(_) => None,
     };
     let stages: Vec<_> = entries.iter().filter_map(stage).collect();
     stages.concat()

@@ -8,12 +8,14 @@ use serde_json::{Map, Value};
 use shared::adapters::embedded::Embedded;
 use shared::flow::{Addition, ImageHead, KeptImage, Put, RowKey, Stored, Write};
 use shared::handlers::{Table, Version, known_fields};
-use shared::model::{Entry, Group, Timestamp};
+use shared::model::{Entry, EventHash, Group, Timestamp};
 use shared::ports::{
     Added, Appended, Commit, Committed, ConversionPage, ConversionQuery, Depth, Error,
     HistoryVersion, Journal, LegacyRow, LegacyTables, Letter, Message, Partition, Queue, Reading,
     Receipt, Received, Since, Tables, Waiting,
 };
+
+use smol_str::SmolStr;
 
 use crate::contract::OneMachine;
 
@@ -201,6 +203,7 @@ impl Beside {
             key: key.clone(),
             expected: Some(stored.trail.version),
             put: Some(Put {
+                actions: Vec::new(),
                 row,
                 body,
                 trail: stored.trail,
@@ -280,6 +283,12 @@ impl Journal for Beside {
     }
     async fn entries_since(&self, groups: &[Since]) -> Result<Vec<Vec<Entry>>, Error> {
         self.inner.entries_since(groups).await
+    }
+    async fn whereabouts(
+        &self,
+        events: &[(SmolStr, EventHash)],
+    ) -> Result<Vec<Option<Group>>, Error> {
+        self.inner.whereabouts(events).await
     }
 
     async fn groups(

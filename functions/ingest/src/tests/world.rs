@@ -11,12 +11,13 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use shared::adapters::embedded::{Embedded, QueueLimits};
-use shared::model::{Depth, Entry, Group, Secret, SecretRef, Timestamp};
+use shared::model::{Depth, Entry, EventHash, Group, Secret, SecretRef, Timestamp};
 use shared::ports::{
     Appended, Error, ErrorKind, Journal, Letter, Message, Partition, Queue, Receipt, Received,
     Secrets, Since,
 };
 use shared::settings::{Format, Settings};
+use smol_str::SmolStr;
 use tempfile::TempDir;
 
 use crate::handle;
@@ -295,6 +296,13 @@ impl Journal for Failing {
 
     async fn entries_since(&self, groups: &[Since]) -> Result<Vec<Vec<Entry>>, Error> {
         self.inner.entries_since(groups).await
+    }
+
+    async fn whereabouts(
+        &self,
+        events: &[(SmolStr, EventHash)],
+    ) -> Result<Vec<Option<Group>>, Error> {
+        self.inner.whereabouts(events).await
     }
 
     async fn groups(

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use smol_str::SmolStr;
 
-use crate::model::{Depth, Entry, Group, Timestamp};
+use crate::model::{Depth, Entry, EventHash, Group, Timestamp};
 use crate::ports::{
     Appended, Error, Journal, Letter, Message, Partition, Queue, Receipt, Received, Since,
 };
@@ -174,6 +174,13 @@ impl Journal for Delivery<'_> {
 
     async fn entries_since(&self, groups: &[Since]) -> Result<Vec<Vec<Entry>>, Error> {
         self.aws.entries_since(groups).await
+    }
+
+    async fn whereabouts(
+        &self,
+        events: &[(SmolStr, EventHash)],
+    ) -> Result<Vec<Option<Group>>, Error> {
+        self.aws.whereabouts(events).await
     }
 
     async fn groups(

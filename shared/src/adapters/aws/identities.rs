@@ -1,15 +1,24 @@
 //! Which event an identity belongs to: the first that claimed it, for good.
 
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use std::collections::BTreeMap;
 
-use crate::model::{Entry, Group};
+use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
+use smol_str::SmolStr;
+
+use crate::model::{Entry, EventHash, Group};
 use crate::ports::{Error, ErrorKind};
 
-use super::failure::refused_over;
-use super::item::{Item, bytes, bytes_of, item, text, text_of};
-use super::{Aws, failed};
+use super::failure::{refused_over, unfinished};
+use super::item::{Item, PK, bytes, bytes_of, item, text, text_of};
+use super::pause::{ATTEMPTS_MAX, pause};
+use super::{Aws, failed, side_by_side};
 
 const DOING: &str = "claim an event's identity in DynamoDB";
+const LOOKING: &str = "look for an event's identity in DynamoDB";
+/// What one request may ask for.
+const GET_MAX: usize = 100;
+/// How many requests are under way at once.
+const AT_ONCE: usize = 8;
 
 /// What an identity was claimed for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +41,8 @@ pub(super) enum Claimed {
 }
 
 /// Identities are a tenant's own: no tenant can take another's.
-fn key(entry: &Entry) -> String {
-    format!("identity#{}#{}", entry.group.tenant, entry.hash)
+fn key(tenant: &str, hash: EventHash) -> String {
+    format!("identity#{tenant}#{hash}")
 }
 
 impl Aws {
@@ -45,7 +54,7 @@ impl Aws {
         entry: &Entry,
         claim: Claim,
     ) -> Result<(usize, Claimed), Error> {
-        let mut item = item(&key(entry), "-");
+        let mut item = item(&key(&entry.group.tenant, entry.hash), "-");
         item.insert("tenant".to_owned(), text(claim.group.tenant.as_str()));
         item.insert("key".to_owned(), text(claim.group.key.as_str()));
         item.insert("segment".to_owned(), text(claim.segment.as_str()));
@@ -74,6 +83,66 @@ impl Aws {
     }
 }
 
+impl Aws {
+    /// The groups that events were claimed for.
+    pub(super) async fn whereabouts_of(
+        &self,
+        events: &[(SmolStr, EventHash)],
+    ) -> Result<Vec<Option<Group>>, Error> {
+        let keys: Vec<String> = events
+            .iter()
+            .map(|(tenant, hash)| key(tenant, *hash))
+            .collect();
+        let mut distinct = keys.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let pages = distinct
+            .chunks(GET_MAX)
+            .map(|page| self.claims(page.to_vec()));
+        let found = side_by_side(pages.collect(), AT_ONCE).await?;
+        let found: BTreeMap<String, Group> = found.into_iter().flatten().collect();
+        Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
+    }
+
+    async fn claims(&self, keys: Vec<String>) -> Result<Vec<(String, Group)>, Error> {
+        let mut keys: Vec<Item> = keys.iter().map(|key| item(key, "-")).collect();
+        let mut found = Vec::with_capacity(keys.len());
+        for attempt in 0..ATTEMPTS_MAX {
+            let asked = KeysAndAttributes::builder()
+                .set_keys(Some(keys))
+                .consistent_read(true)
+                .build()
+                .map_err(super::unbuilt)?;
+            let read = self
+                .dynamo
+                .batch_get_item()
+                .request_items(&self.names.journal_table, asked)
+                .send()
+                .await
+                .map_err(failed(LOOKING))?;
+            for item in read.responses.iter().flat_map(|all| all.values()).flatten() {
+                found.push((text_of(item, PK)?.to_owned(), read_group(item)?));
+            }
+            let left = read
+                .unprocessed_keys
+                .and_then(|all| all.into_values().next());
+            keys = left.map(|left| left.keys).unwrap_or_default();
+            if keys.is_empty() {
+                return Ok(found);
+            }
+            pause(attempt).await;
+        }
+        Err(unfinished(LOOKING, keys.len()))
+    }
+}
+
+fn read_group(item: &Item) -> Result<Group, Error> {
+    Ok(Group {
+        tenant: text_of(item, "tenant")?.into(),
+        key: text_of(item, "key")?.into(),
+    })
+}
+
 fn read(item: &Item) -> Result<Claim, Error> {
     let content = bytes_of(item, "content")?;
     let content = content.try_into().map_err(|_length| {
@@ -81,10 +150,7 @@ fn read(item: &Item) -> Result<Claim, Error> {
         Error::new(ErrorKind::Corrupt, DOING, why)
     })?;
     Ok(Claim {
-        group: Group {
-            tenant: text_of(item, "tenant")?.into(),
-            key: text_of(item, "key")?.into(),
-        },
+        group: read_group(item)?,
         segment: text_of(item, "segment")?.to_owned(),
         content: u128::from_be_bytes(content),
     })

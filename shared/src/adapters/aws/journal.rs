@@ -86,6 +86,13 @@ impl Journal for Aws {
         side_by_side(asked, AT_ONCE).await
     }
 
+    async fn whereabouts(
+        &self,
+        events: &[(SmolStr, EventHash)],
+    ) -> Result<Vec<Option<Group>>, Error> {
+        self.whereabouts_of(events).await
+    }
+
     async fn groups(
         &self,
         partition: Partition,

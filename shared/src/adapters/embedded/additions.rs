@@ -23,7 +23,7 @@ queries! {
     TAKE_IN {
         name: "Tables::add, an action",
         needs: [],
-        sql: "INSERT INTO additions (gid, action, at) VALUES (?, ?, ?)",
+        sql: "INSERT INTO additions (gid, action, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
     }
     PUT_GROWN {
         name: "Tables::add, a row",
@@ -79,10 +79,26 @@ impl Inner {
         }
         for (group, action) in new {
             let gid = self.gid(group)?;
-            let bound = params![gid, action.0.to_be_bytes(), now.ms()];
-            self.database.prepare(&TAKE_IN)?.execute(bound)?;
+            self.mark(gid, &[action], now)?;
         }
         Ok(added)
+    }
+
+    /// Marks actions as taken in, for good.
+    pub(super) fn mark(
+        &self,
+        gid: i64,
+        actions: &[ActionId],
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        if actions.is_empty() {
+            return Ok(());
+        }
+        let mut insert = self.database.prepare(&TAKE_IN)?;
+        for action in actions {
+            insert.execute(params![gid, action.0.to_be_bytes(), now.ms()])?;
+        }
+        Ok(())
     }
 
     fn has_taken_in(&mut self, group: &Group, action: ActionId) -> Result<bool, Failure> {

@@ -3,6 +3,7 @@ use std::collections::btree_map::Entry as MapEntry;
 use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, params};
+use smol_str::SmolStr;
 
 use crate::model::{Entry, EventHash, Group};
 use crate::ports::{Appended, Error, Journal, Partition, Since};
@@ -68,6 +69,16 @@ impl Journal for Embedded {
                 .iter()
                 .map(|since| inner.entries_since(since))
                 .collect()
+        })
+    }
+
+    async fn whereabouts(
+        &self,
+        events: &[(SmolStr, EventHash)],
+    ) -> Result<Vec<Option<Group>>, Error> {
+        self.look(|inner| {
+            let find = |(tenant, hash): &(SmolStr, EventHash)| inner.whereabouts(tenant, *hash);
+            events.iter().map(find).collect()
         })
     }
 
@@ -159,7 +170,8 @@ impl Inner {
         segments: &mut Segments<'_>,
     ) -> Result<Appended, Failure> {
         let mut claim = self.database.prepare(&CLAIM_IDENTITY)?;
-        let mut key = identity_key(entry);
+        let tenant = &entry.group.tenant;
+        let mut key = identity_key(tenant, entry.hash);
         while claim.execute(params![key, position])? == 0 {
             let taken: i64 = self
                 .database
@@ -167,13 +179,13 @@ impl Inner {
                 .query_row([key], |row| row.get(0))?;
             let under_way = usize::try_from(taken - segments.first).ok();
             let known = match under_way.and_then(|place| segments.new.get(place)) {
-                Some(segment) => same_identity(segment.entries.iter().copied(), entry),
+                Some(segment) => same_identity(segment.entries.iter().copied(), tenant, entry.hash),
                 None => {
                     let stored = match segments.stored.entry(taken) {
                         MapEntry::Occupied(known) => known.into_mut(),
                         MapEntry::Vacant(place) => place.insert(self.segment(taken)?),
                     };
-                    same_identity(stored.iter(), entry)
+                    same_identity(stored.iter(), tenant, entry.hash)
                 }
             };
             if let Some(known) = known {
@@ -187,6 +199,23 @@ impl Inner {
             key = key.wrapping_add(1);
         }
         Ok(Appended::New)
+    }
+
+    /// The group whose journal has the event.
+    fn whereabouts(&self, tenant: &SmolStr, hash: EventHash) -> Result<Option<Group>, Failure> {
+        let mut place = self.database.prepare(&PLACE_OF_IDENTITY)?;
+        let mut key = identity_key(tenant, hash);
+        loop {
+            let position: Option<i64> = place.query_row([key], |row| row.get(0)).optional()?;
+            let Some(position) = position else {
+                return Ok(None);
+            };
+            let entries = self.segment(position)?;
+            if let Some(known) = same_identity(entries.iter(), tenant, hash) {
+                return Ok(Some(known.group.clone()));
+            }
+            key = key.wrapping_add(1);
+        }
     }
 
     /// The entries that stand at a position.
@@ -228,13 +257,14 @@ impl Inner {
 
 fn same_identity<'e>(
     mut among: impl Iterator<Item = &'e Entry>,
-    entry: &Entry,
+    tenant: &SmolStr,
+    hash: EventHash,
 ) -> Option<&'e Entry> {
-    among.find(|known| known.group.tenant == entry.group.tenant && known.hash == entry.hash)
+    among.find(|known| known.group.tenant == *tenant && known.hash == hash)
 }
 
 /// Identities are a tenant's own: no tenant can take another's.
-fn identity_key(entry: &Entry) -> i64 {
-    let tenant = EventHash::of(&entry.group.tenant, "").short();
-    i64::from_le_bytes((tenant ^ entry.hash.short()).to_le_bytes())
+fn identity_key(tenant: &SmolStr, hash: EventHash) -> i64 {
+    let tenant = EventHash::of(tenant, "").short();
+    i64::from_le_bytes((tenant ^ hash.short()).to_le_bytes())
 }

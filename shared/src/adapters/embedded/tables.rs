@@ -330,6 +330,7 @@ pub(super) fn number(table: Table) -> i64 {
         Table::RSAppointment => 1,
         Table::RSAppointmentChanges => 2,
         Table::RSLeadGlobalConversions => 3,
+        Table::RSTenantDailyConversions => 4,
     }
 }
 

@@ -76,6 +76,7 @@ impl Inner {
         }
         if let Some(put) = &write.put {
             self.rewrite(gid, &write.key, put, now)?;
+            self.mark(gid, &put.actions, now)?;
         }
         Ok(Committed::Done)
     }

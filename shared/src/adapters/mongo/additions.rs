@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::flow::{Addition, Change, How, Number};
 use crate::handlers::Table;
-use crate::model::Timestamp;
+use crate::model::{ActionId, Group, Timestamp};
 use crate::ports::{Added, Error, ErrorKind};
 
 use super::commit::{ATTEMPTS_MAX, Attempt, pause};
@@ -101,15 +101,8 @@ fn holds_another_type(error: &mongodb::error::Error) -> bool {
 
 impl Plan {
     fn addition(&mut self, place: usize, addition: &Addition, now: Timestamp) {
-        let group = keys::of_group(&addition.key.group);
-        let mark = format!("{group}#{}", addition.action);
-        let mark = UpdateOneModel::builder()
-            .namespace(self.namespace(ADDITIONS))
-            .filter(doc! { "_id": mark })
-            .update(doc! { "$setOnInsert": { "at": date(now) } })
-            .upsert(true)
-            .build();
-        self.decide_by_insert(place, mark.into());
+        let mark = self.mark(&addition.key.group, addition.action, now);
+        self.decide_by_insert(place, mark);
         let namespace = self.namespace(rows_of(addition.key.table));
         let row = UpdateOneModel::builder()
             .namespace(namespace)
@@ -121,6 +114,18 @@ impl Plan {
         for (name, at) in places(addition) {
             self.push(self.later_place(addition, name, at));
         }
+    }
+
+    /// Marks an action as taken in, for good.
+    pub(super) fn mark(&self, group: &Group, action: ActionId, now: Timestamp) -> WriteModel {
+        let mark = format!("{}#{action}", keys::of_group(group));
+        UpdateOneModel::builder()
+            .namespace(self.namespace(ADDITIONS))
+            .filter(doc! { "_id": mark })
+            .update(doc! { "$setOnInsert": { "at": date(now) } })
+            .upsert(true)
+            .build()
+            .into()
     }
 
     /// Moves an entry of the index of conversions to a later place.
@@ -181,7 +186,10 @@ fn update(addition: &Addition) -> Document {
         "trail.readStart": date(stamps.read_start),
         "trail.writeStart": date(stamps.write_start),
     };
-    let mut least = Document::new();
+    let mut least = doc! {
+        "trail.settings": i64::from(addition.settings),
+        "trail.handler": i64::from(addition.key.table.handler_version()),
+    };
     for Change { field, how } in &addition.changes {
         let name = field.to_string();
         match how {
@@ -194,21 +202,16 @@ fn update(addition: &Addition) -> Document {
             }
         };
     }
-    let mut update = doc! {
+    doc! {
         "$setOnInsert": on_insert,
         "$inc": increase,
         "$max": most,
         "$set": {
             "trail.taken": addition.event.to_string(),
-            "trail.settings": i64::from(addition.settings),
-            "trail.handler": i64::from(addition.key.table.handler_version()),
             "trail.checksum": 0_i64,
         },
-    };
-    if !least.is_empty() {
-        update.insert("$min", least);
+        "$min": least,
     }
-    update
 }
 
 /// Amounts as decimals: sums of those are exact.

@@ -189,7 +189,10 @@ impl Mongo {
 fn rows_of(table: Table) -> &'static str {
     match table {
         Table::RSAppointmentChanges => "RSAppointmentChanges.heads",
-        Table::RSLead | Table::RSAppointment | Table::RSLeadGlobalConversions => table.name(),
+        Table::RSLead
+        | Table::RSAppointment
+        | Table::RSLeadGlobalConversions
+        | Table::RSTenantDailyConversions => table.name(),
     }
 }
 

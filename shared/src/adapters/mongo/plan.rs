@@ -134,6 +134,9 @@ impl Plan {
                 if let Some(change) = &put.history {
                     self.rewrite(&write.key, put, change, now);
                 }
+                for action in &put.actions {
+                    self.push(self.mark(&write.key.group, *action, now));
+                }
             }
             None if write.key.table.is_temporal() => {
                 let all = in_force(&key, doc! {});

@@ -181,7 +181,9 @@ impl Told {
                 "appointmentsOpen": 0, "appointmentsCompleted": 0, "appointmentsCancelled": 0,
                 "conversions": {},
             }),
-            Table::RSAppointmentChanges => panic!("a history has no baseline"),
+            Table::RSAppointmentChanges | Table::RSTenantDailyConversions => {
+                panic!("no table that is taken over")
+            }
         };
         let row = row.as_object_mut().expect("fields");
         row.extend(needed.as_object().expect("fields").clone());
