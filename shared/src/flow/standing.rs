@@ -6,8 +6,12 @@ use crate::handlers::Table;
 use crate::model::{Entry, EventHash, Held, Order};
 
 use super::correct::{Refold, held_since};
+use super::image::ROWS_MAX;
 use super::recorder::{Taken, Versions, images};
 use super::{Batch, Image, Stored, Write};
+
+/// The most rows of an image that is merged whatever they are.
+const ROWS_MOST: usize = 8 * ROWS_MAX;
 
 /// A group's rows as they will stand once a batch's writes are made.
 pub(super) struct Standing<'a> {
@@ -129,6 +133,10 @@ pub(super) fn until(images: Vec<Image>, unsure: Option<Order>) -> Vec<Image> {
                 sure.push(image);
             }
         }
+    }
+    // Too much for one record: to keep none is as right.
+    if sure.iter().any(|image| image.rows.len() > ROWS_MOST) {
+        return Vec::new();
     }
     sure
 }
