@@ -7,15 +7,22 @@ use fastrand::Rng;
 use shared::adapters::embedded::{Embedded, QueueLimits};
 use shared::adapters::mongo::Mongo;
 use shared::adapters::{Joined, SystemClock};
+use shared::flow::Imaging;
 use shared::model::{Entry, EventHash, Fingerprint, Group};
 use shared::ports::{Clock, Error, ErrorKind, Message, Queue, Receipt};
-use shared::service::{Processed, process};
+use shared::service::{Processed, process_imaging};
 use shared::settings::Settings;
 
 /// However often messages come again, none goes to the dead-letter queue.
 pub const LIMITS: QueueLimits = QueueLimits {
     visibility_ms: 600_000,
     receives_max: u32::MAX,
+};
+/// So fine that short lives have images, which races and deaths then meet too.
+pub const IMAGING: Imaging = Imaging {
+    long_from: 4,
+    least: 2,
+    thin_every: 3,
 };
 /// The most events of a small message.
 pub const MESSAGE_EVENTS_MAX: usize = 3;
@@ -94,7 +101,8 @@ impl Worker<'_> {
             for entry in received.iter().flat_map(|one| &one.message.entries) {
                 *worked.deliveries.entry(entry.hash).or_default() += 1;
             }
-            let processed = process(&ports, &SystemClock, self.settings, &received).await;
+            let (clock, settings) = (&SystemClock, self.settings);
+            let processed = process_imaging(&ports, clock, settings, &received, IMAGING).await;
             let again: Vec<Receipt> = match processed {
                 Ok(processed) => {
                     progress(Ok(processed.messages));

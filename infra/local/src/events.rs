@@ -7,7 +7,7 @@ use shared::adapters::embedded::{Embedded, QueueLimits};
 use shared::model::{Depth, Entry, EventHash, Group, Timestamp};
 use shared::ports::{
     Appended, Error, Journal, Letter, Message, Partition, Queue, Receipt, Received,
-    SettingsVersions, Waiting,
+    SettingsVersions, Since, Waiting,
 };
 use shared::settings::{Format, StoredSettings};
 
@@ -127,6 +127,13 @@ impl Journal for HostEvents {
         match self {
             Self::Local(store) => store.entries(groups).await,
             Self::Aws(stack) => stack.aws.entries(groups).await,
+        }
+    }
+
+    async fn entries_since(&self, groups: &[Since]) -> Result<Vec<Vec<Entry>>, Error> {
+        match self {
+            Self::Local(store) => store.entries_since(groups).await,
+            Self::Aws(stack) => stack.aws.entries_since(groups).await,
         }
     }
 

@@ -1,11 +1,11 @@
 use shared::adapters::embedded::Embedded;
 use shared::adapters::mongo::Mongo;
-use shared::flow::{Addition, RowKey, Stored, Write};
-use shared::handlers::Table;
+use shared::flow::{Addition, ImageHead, KeptImage, RowKey, Stored};
+use shared::handlers::{Table, Version};
 use shared::model::{ActionHierarchy, Finding, Group, IndexCheck, ReplayRun, Report, Timestamp};
 use shared::ports::{
-    Added, Committed, ConversionPage, ConversionQuery, Error, Hierarchies, HistoryVersion, Indexes,
-    Partition, Reading, Reports, Tables,
+    Added, Commit, Committed, ConversionPage, ConversionQuery, Error, Hierarchies, HistoryVersion,
+    Indexes, Partition, Reading, Reports, Tables,
 };
 use smol_str::SmolStr;
 
@@ -68,15 +68,35 @@ impl Tables for HostTables<'_> {
         }
     }
 
-    async fn commit(
+    async fn commit_all(
         &self,
-        writes: &[Write],
-        finished: &[ActionHierarchy],
+        commit: Commit<'_>,
         now: Timestamp,
     ) -> Result<Vec<Committed>, Error> {
         match self {
-            Self::Local(store) => Tables::commit(*store, writes, finished, now).await,
-            Self::Remote(store) => store.commit(writes, finished, now).await,
+            Self::Local(store) => store.commit_all(commit, now).await,
+            Self::Remote(store) => store.commit_all(commit, now).await,
+        }
+    }
+
+    async fn images(&self, group: &Group, since: Timestamp) -> Result<Vec<KeptImage>, Error> {
+        match self {
+            Self::Local(store) => store.images(group, since).await,
+            Self::Remote(store) => store.images(group, since).await,
+        }
+    }
+
+    async fn image_heads(&self, group: &Group) -> Result<Vec<ImageHead>, Error> {
+        match self {
+            Self::Local(store) => store.image_heads(group).await,
+            Self::Remote(store) => store.image_heads(group).await,
+        }
+    }
+
+    async fn versions_after(&self, rows: &[(RowKey, u32)]) -> Result<Vec<Vec<Version>>, Error> {
+        match self {
+            Self::Local(store) => store.versions_after(rows).await,
+            Self::Remote(store) => store.versions_after(rows).await,
         }
     }
 

@@ -14,6 +14,9 @@ use crate::model::{Entry, Event, EventHash, Group, Payload, Sequence, Timestamp}
 pub(super) enum Unreadable {
     #[error("the record's format {0} is not known to this version")]
     Format(u8),
+    #[cfg(any(feature = "embedded", feature = "mongo"))]
+    #[error("the record is of a table that is not known to this version")]
+    Table,
     #[error("the record is empty")]
     Empty,
     #[error("the record claims {0} bytes")]

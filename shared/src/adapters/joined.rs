@@ -2,15 +2,15 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use crate::flow::{Addition, RowKey, Stored, Write};
-use crate::handlers::Table;
+use crate::flow::{Addition, ImageHead, KeptImage, RowKey, Stored, Write};
+use crate::handlers::{Table, Version};
 use crate::model::{
     ActionHierarchy, Entry, EventHash, Finding, Group, ReplayRun, Report, Timestamp,
 };
 use crate::ports::{
-    Added, Appended, Committed, ConversionPage, ConversionQuery, Depth, Error, Hierarchies,
+    Added, Appended, Commit, Committed, ConversionPage, ConversionQuery, Depth, Error, Hierarchies,
     HistoryVersion, Journal, Lease, LegacyRow, LegacyTables, Letter, LockKey, Locks, Message,
-    Partition, Queue, Reading, Receipt, Received, Reports, Tables, Waiting,
+    Partition, Queue, Reading, Receipt, Received, Reports, Since, Tables, Waiting,
 };
 
 /// All ports over two stores: events and messages in one, rows and hierarchies in the other.
@@ -32,6 +32,10 @@ impl<E: Journal, T: Send + Sync> Journal for Joined<'_, E, T> {
 
     async fn entries(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
         self.events.entries(groups).await
+    }
+
+    async fn entries_since(&self, groups: &[Since]) -> Result<Vec<Vec<Entry>>, Error> {
+        self.events.entries_since(groups).await
     }
 
     async fn whereabouts(
@@ -138,13 +142,24 @@ impl<E: Send + Sync, T: Tables> Tables for Joined<'_, E, T> {
         self.tables.groups_with_rows(partition, after, limit).await
     }
 
-    async fn commit(
+    async fn commit_all(
         &self,
-        writes: &[Write],
-        finished: &[ActionHierarchy],
+        commit: Commit<'_>,
         now: Timestamp,
     ) -> Result<Vec<Committed>, Error> {
-        self.tables.commit(writes, finished, now).await
+        self.tables.commit_all(commit, now).await
+    }
+
+    async fn images(&self, group: &Group, since: Timestamp) -> Result<Vec<KeptImage>, Error> {
+        self.tables.images(group, since).await
+    }
+
+    async fn image_heads(&self, group: &Group) -> Result<Vec<ImageHead>, Error> {
+        self.tables.image_heads(group).await
+    }
+
+    async fn versions_after(&self, rows: &[(RowKey, u32)]) -> Result<Vec<Vec<Version>>, Error> {
+        self.tables.versions_after(rows).await
     }
 
     async fn add(&self, additions: &[Addition], now: Timestamp) -> Result<Vec<Added>, Error> {

@@ -2,10 +2,12 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
-#[cfg(any(feature = "aws", feature = "embedded"))]
+#[cfg(any(feature = "aws", feature = "embedded", feature = "mongo"))]
 mod codec;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+#[cfg(any(feature = "embedded", feature = "mongo"))]
+mod image_record;
 mod joined;
 #[cfg(feature = "mongo")]
 pub mod mongo;

@@ -3,13 +3,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::SmolStr;
 
 use crate::handlers::Table;
-use crate::model::{ActionNode, Entry, EventHash, Fingerprint, Group, Held, Late};
+use crate::model::{ActionNode, Entry, EventHash, Group, Held, Late};
 use crate::settings::{Mapping, Meaning, Policy, Tenant};
 
+use super::base::amends;
+use super::image::{Gone, Imaging};
+use super::recorder::{Recorder, Taken};
 use super::row::Making;
+use super::standing::Standing;
 use super::{
-    Batch, Cell, Disposition, EventOutcome, Fold, HistoryWrite, Outcome, Put, RowKey, Stored,
-    Write, reach, taken,
+    Batch, Cell, Disposition, EventOutcome, Fold, HistoryWrite, ImagesWrite, Outcome, Put, RowKey,
+    Stored, Write, taken,
 };
 
 /// A group's journal with what each event means, in order, and the fold of it.
@@ -21,6 +25,8 @@ pub(super) struct Refold<'j> {
     pub(super) nodes: BTreeMap<EventHash, Vec<ActionNode>>,
     /// How many events a rule takes but cannot read.
     pub(super) faults: u64,
+    /// Images of the rows on the way, where they were asked for.
+    pub(super) taken: Vec<Taken>,
 }
 
 /// Folds a group's journal, which comes in the order of arrival. Events that no rule maps, or that
@@ -31,33 +37,47 @@ pub(super) fn refold<'j>(
     journal: &[&'j Entry],
     traced: &BTreeSet<EventHash>,
 ) -> Refold<'j> {
+    refold_onto(Fold::new(group), tenant, journal, traced, None)
+}
+
+/// Folds entries, which come in the order of arrival, onto the rows as they were before them.
+pub(super) fn refold_onto<'j>(
+    mut fold: Fold<'_>,
+    tenant: &Tenant,
+    journal: &[&'j Entry],
+    traced: &BTreeSet<EventHash>,
+    imaging: Option<Imaging>,
+) -> Refold<'j> {
     let mut ordered: Vec<(usize, &'j Entry)> = journal.iter().copied().enumerate().collect();
     ordered.sort_by(|(_, a), (_, b)| a.event.cmp_order(&b.event));
     ordered.dedup_by(|(_, a), (_, b)| a.hash == b.hash);
-    let mut fold = Fold::new(group);
-    let mut nodes = BTreeMap::new();
     let mut faults = 0;
     let mut events = Vec::with_capacity(ordered.len());
     for (arrival, entry) in ordered {
-        let meaning = match tenant.map(&entry.event) {
-            Mapping::Mapped(meaning) => meaning,
-            Mapping::Unmapped => continue,
-            Mapping::Fault(_) => {
-                faults += 1;
-                continue;
-            }
-        };
-        let actions = fold.apply(entry, &meaning);
+        match tenant.map(&entry.event) {
+            Mapping::Mapped(meaning) => events.push((arrival, entry, meaning)),
+            Mapping::Unmapped => {}
+            Mapping::Fault(_) => faults += 1,
+        }
+    }
+    let mut recorder = imaging.map(|imaging| Recorder::new(imaging, events.len()));
+    let mut nodes = BTreeMap::new();
+    for (_, entry, meaning) in &events {
+        if let Some(recorder) = &mut recorder {
+            recorder.next(&mut fold, entry);
+        }
+        let actions = fold.apply(entry, meaning);
         if traced.contains(&entry.hash) {
             nodes.insert(entry.hash, actions);
         }
-        events.push((arrival, entry, meaning));
     }
+    let taken = recorder.map_or_else(Vec::new, |recorder| recorder.end(&mut fold));
     Refold {
         events,
         cells: fold.into_cells(),
         nodes,
         faults,
+        taken,
     }
 }
 
@@ -76,14 +96,23 @@ pub fn fold_all(
 /// where their fingerprint is the row's. `None` where there is no such point.
 pub(super) fn held_events(
     held: &Held,
+    arrivals: Vec<(usize, EventHash)>,
+) -> Option<BTreeSet<EventHash>> {
+    held_since(&Held::default(), held, arrivals)
+}
+
+/// The same of events that came on top of those of `base`.
+pub(super) fn held_since(
+    base: &Held,
+    held: &Held,
     mut arrivals: Vec<(usize, EventHash)>,
 ) -> Option<BTreeSet<EventHash>> {
     arrivals.sort_unstable_by_key(|&(arrival, _)| arrival);
-    let wanted = usize::try_from(held.events).ok()?;
+    let wanted = usize::try_from(held.events.checked_sub(base.events)?).ok()?;
     let first = arrivals.get(..wanted)?;
     let sum = first
         .iter()
-        .fold(Fingerprint::default(), |sum, &(_, hash)| sum.with(hash));
+        .fold(base.fingerprint, |sum, &(_, hash)| sum.with(hash));
     (sum == held.fingerprint).then(|| first.iter().map(|&(_, hash)| hash).collect())
 }
 
@@ -94,27 +123,44 @@ pub(super) fn held_events(
 /// group in the order of arrival.
 #[must_use]
 pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outcome {
-    let known: BTreeSet<EventHash> = journal.iter().map(|entry| entry.hash).collect();
-    let unjournaled = batch
-        .entries
-        .iter()
-        .map(|entry| entry.as_ref())
-        .filter(|entry| !known.contains(&entry.hash));
-    let journal: Vec<&Entry> = journal.iter().chain(unjournaled).collect();
+    let (outcome, _) = correct_imaged(batch, stored, journal, None);
+    outcome
+}
 
+/// Does the same for a long group, and leaves images of its rows behind, so that the next late event costs
+/// no more than it is late. `stored` must be all rows of the group.
+#[must_use]
+pub fn correct_whole(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outcome {
+    let amended = journal.iter().any(amends);
+    let imaging = (batch.may_image() && !amended).then_some(batch.imaging);
+    let (mut outcome, refolded) = correct_imaged(batch, stored, journal, imaging);
+    let standing = Standing::new(batch, stored, &outcome.writes);
+    outcome.images = Some(ImagesWrite {
+        group: batch.group.clone(),
+        gone: Gone::All,
+        add: standing.images_of_all(refolded),
+    });
+    outcome
+}
+
+fn correct_imaged<'j>(
+    batch: &Batch<'j>,
+    stored: &[Stored],
+    journal: &'j [Entry],
+    imaging: Option<Imaging>,
+) -> (Outcome, Refold<'j>) {
+    let journal = with_batch(batch, journal);
     let traced: BTreeSet<EventHash> = batch.entries.iter().map(|entry| entry.hash).collect();
-    let mut refolded = refold(batch.tenant, batch.group, &journal, &traced);
-    let holders = Holders::new(batch, stored, &refolded);
+    let fold = Fold::new(batch.group);
+    let mut refolded = refold_onto(fold, batch.tenant, &journal, &traced, imaging);
+    let holders = Holders::new(batch, stored, &refolded, |_, _| Held::default());
     let mut arrived = arrive(batch, stored, &holders);
 
-    let mut reached = BTreeSet::new();
-    for mapping in batch.mappings {
-        if let Mapping::Mapped(meaning) = mapping {
-            reached.extend(reach(meaning, batch.group));
-        }
-    }
-    let mut outcome = Outcome::default();
-    for (table, id) in reached {
+    let mut outcome = Outcome {
+        folded: refolded.events.len(),
+        ..Outcome::default()
+    };
+    for (table, id) in batch.reach() {
         let before = find(stored, table, &id);
         let on_arrival = arrived.take(table, &id).filter(|_| {
             batch.tenant.policy(table) == Policy::Detect
@@ -170,7 +216,18 @@ pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outco
         .zip(batch.mappings)
         .map(|(entry, mapping)| holders.outcome(entry, mapping, &mut refolded.nodes))
         .collect();
-    outcome
+    (outcome, refolded)
+}
+
+/// Journaled entries and, last, those of the batch that are not among them.
+pub(super) fn with_batch<'j>(batch: &Batch<'j>, journal: &'j [Entry]) -> Vec<&'j Entry> {
+    let known: BTreeSet<EventHash> = journal.iter().map(|entry| entry.hash).collect();
+    let unjournaled = batch
+        .entries
+        .iter()
+        .map(|entry| entry.as_ref())
+        .filter(|entry| !known.contains(&entry.hash));
+    journal.iter().chain(unjournaled).collect()
 }
 
 pub(super) fn find<'s>(stored: &'s [Stored], table: Table, id: &SmolStr) -> Option<&'s Stored> {
@@ -225,16 +282,22 @@ fn taken_in(key: RowKey, before: &Stored, cell: Cell, making: Making) -> Option<
 }
 
 /// Which rows hold which of the batch's events already.
-struct Holders<'a> {
+pub(super) struct Holders<'a> {
     group: &'a Group,
     stored: &'a [Stored],
     /// By row that events act on directly: what it holds, `None` where that cannot be told.
     held: BTreeMap<(Table, SmolStr), Option<BTreeSet<EventHash>>>,
-    all_known: bool,
+    pub(super) all_known: bool,
 }
 
 impl<'a> Holders<'a> {
-    fn new(batch: &Batch<'a>, stored: &'a [Stored], refolded: &Refold<'_>) -> Self {
+    /// `base` is what a row held before the events that were folded.
+    pub(super) fn new(
+        batch: &Batch<'a>,
+        stored: &'a [Stored],
+        refolded: &Refold<'_>,
+        base: impl Fn(Table, &SmolStr) -> Held,
+    ) -> Self {
         let mut arrivals: BTreeMap<(Table, SmolStr), Vec<(usize, EventHash)>> = BTreeMap::new();
         for (arrival, entry, meaning) in &refolded.events {
             for table in Table::ALL {
@@ -251,7 +314,8 @@ impl<'a> Holders<'a> {
             .filter_map(|row| {
                 let key = (row.key.table, row.key.id.clone());
                 let arrivals = arrivals.remove(&key)?;
-                Some((key, held_events(&row.trail.held, arrivals)))
+                let base = base(key.0, &key.1);
+                Some((key, held_since(&base, &row.trail.held, arrivals)))
             })
             .collect();
         let all_known = held.values().all(Option::is_some);
@@ -264,12 +328,12 @@ impl<'a> Holders<'a> {
     }
 
     /// Whether the row holds the event; where that cannot be told, it counts as new.
-    fn holds(&self, table: Table, id: &SmolStr, event: EventHash) -> bool {
+    pub(super) fn holds(&self, table: Table, id: &SmolStr, event: EventHash) -> bool {
         let held = self.held.get(&(table, id.clone())).and_then(Option::as_ref);
         held.is_some_and(|events| events.contains(&event))
     }
 
-    fn outcome(
+    pub(super) fn outcome(
         &self,
         entry: &Entry,
         mapping: &Mapping,

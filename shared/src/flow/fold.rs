@@ -8,6 +8,10 @@ use crate::observers::{Cause, Watch};
 use crate::settings::Meaning;
 
 use super::Stored;
+use super::image::Was;
+
+/// Rows as they were, by table and id; `None` where there was none.
+pub(super) type Before = BTreeMap<(Table, SmolStr), Option<Was>>;
 
 /// Some of a group's rows, and the one way in which an event changes them.
 #[derive(Debug, Clone)]
@@ -15,6 +19,8 @@ pub struct Fold<'g> {
     group: &'g Group,
     cells: BTreeMap<(Table, SmolStr), Cell>,
     behind: bool,
+    /// What rows were before the first event since [`Fold::take_before`], where that is kept.
+    before: Option<Before>,
 }
 
 /// A row under way.
@@ -39,10 +45,16 @@ impl<'g> Fold<'g> {
     /// Starts from nothing, as a refold does.
     #[must_use]
     pub fn new(group: &'g Group) -> Self {
+        Self::from_cells(group, BTreeMap::new())
+    }
+
+    /// Starts from rows as they were at some point.
+    pub(super) fn from_cells(group: &'g Group, cells: BTreeMap<(Table, SmolStr), Cell>) -> Self {
         Self {
             group,
-            cells: BTreeMap::new(),
+            cells,
             behind: false,
+            before: None,
         }
     }
 
@@ -57,11 +69,7 @@ impl<'g> Fold<'g> {
         let cells = stored
             .iter()
             .map(|row| ((row.key.table, row.key.id.clone()), cell(row)));
-        Self {
-            group,
-            cells: cells.collect(),
-            behind: false,
-        }
+        Self::from_cells(group, cells.collect())
     }
 
     /// Applies one event to the rows it acts on and to those that observers feed because of it.
@@ -104,6 +112,7 @@ impl<'g> Fold<'g> {
             meaning,
         } = turn;
         let group = self.group;
+        self.remember(table, &id);
         let cell = self
             .cells
             .entry((table, id.clone()))
@@ -152,6 +161,28 @@ impl<'g> Fold<'g> {
             outcome,
             children,
         }
+    }
+
+    /// Keeps what a row is, if it was not touched since the last [`Fold::take_before`].
+    fn remember(&mut self, table: Table, id: &SmolStr) {
+        let Some(before) = &mut self.before else {
+            return;
+        };
+        let key = (table, id.clone());
+        if !before.contains_key(&key) {
+            let was = self.cells.get(&key).map(Was::of);
+            before.insert(key, was);
+        }
+    }
+
+    /// What the rows touched since the last call were then; from now on that is kept.
+    pub(super) fn take_before(&mut self) -> Before {
+        self.before.replace(Before::new()).unwrap_or_default()
+    }
+
+    /// How many rows were touched since the last [`Fold::take_before`].
+    pub(super) fn touched(&self) -> usize {
+        self.before.as_ref().map_or(0, Before::len)
     }
 
     /// Whether some event was applied to a row that already held the same or a later one: the

@@ -28,7 +28,8 @@ pub struct Stored {
     pub readable: bool,
     /// What it carries about itself.
     pub trail: Trail,
-    /// A temporal row's versions in force, in order, where they were asked for.
+    /// A temporal row's versions in force, in order, where they were asked for: all, or those after the
+    /// number that a correction begins with.
     pub history: Option<Vec<Version>>,
 }
 
@@ -92,7 +93,8 @@ pub struct HistoryWrite {
 }
 
 impl HistoryWrite {
-    /// What leads from the versions in force to `wanted`; `None` where they are the same.
+    /// What leads from the versions in force to `wanted`; `None` where they are the same. Both may be
+    /// those after some number, the same for both.
     ///
     /// A version's end is the beginning of the next, so of the versions that stay the last may end
     /// differently.
@@ -115,8 +117,11 @@ impl HistoryWrite {
                 break;
             }
         }
+        let first = stored.first().or(wanted.first());
+        let before = first.map_or(0, |version| version.n.saturating_sub(1));
+        let kept_new = u32::try_from(kept).unwrap_or(u32::MAX);
         Some(Self {
-            keep: u32::try_from(kept).unwrap_or(u32::MAX),
+            keep: before.saturating_add(kept_new),
             supersede: kept < stored.len(),
             versions: wanted.iter().skip(kept).cloned().collect(),
         })

@@ -4,12 +4,16 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::handlers::Table;
-use crate::model::{ActionNode, Entry, Group, Late, Stamps};
+use crate::model::{ActionNode, Entry, EventHash, Group, Late, Stamps};
 use crate::observers;
 use crate::settings::{Mapping, Meaning, Policy, Tenant};
 
+use super::correct::find;
+use super::image::Gone;
+use super::recorder::Recorder;
 use super::row::Making;
-use super::{Fold, HistoryWrite, Put, RowKey, Stored, Write, taken};
+use super::standing::Standing;
+use super::{Fold, HistoryWrite, ImagesWrite, Imaging, Put, RowKey, Stored, Write, taken};
 
 /// Events of one group that are to be handled together.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +28,41 @@ pub struct Batch<'a> {
     pub mappings: &'a [Mapping],
     /// The moments to be written on the rows.
     pub stamps: Stamps,
+    /// Which groups keep images.
+    pub imaging: Imaging,
+}
+
+impl Batch<'_> {
+    /// The rows that its events can touch.
+    pub(super) fn reach(&self) -> BTreeSet<(Table, SmolStr)> {
+        let mut reached = BTreeSet::new();
+        for mapping in self.mappings {
+            if let Mapping::Mapped(meaning) = mapping {
+                reached.extend(reach(meaning, self.group));
+            }
+        }
+        reached
+    }
+
+    /// Whether the group of these rows is long enough to keep images.
+    #[must_use]
+    pub fn is_long(&self, stored: &[Stored]) -> bool {
+        let long = |row: &Stored| row.trail.held.events >= self.imaging.long_from;
+        stored.iter().any(long) && self.may_image()
+    }
+
+    /// Whether all rows are folds of events in order. Under `detect` they are not.
+    pub(super) fn may_image(&self) -> bool {
+        let detects = |table: Table| self.tenant.policy(table) == Policy::Detect;
+        !Table::ALL.into_iter().any(detects)
+    }
+
+    /// Whether the group's images are to be merged after this batch, which adds so many.
+    pub(super) fn thins(&self, images: usize) -> bool {
+        let one_of = |hash: EventHash| hash.short() % self.imaging.thin_every.max(1);
+        let last = self.entries.last();
+        last.is_some_and(|entry| one_of(entry.hash) < images as u64)
+    }
 }
 
 impl<'a> Batch<'a> {
@@ -46,6 +85,14 @@ pub struct Outcome {
     pub events: Vec<EventOutcome>,
     /// How many of the writes came from a refold.
     pub refolded: usize,
+    /// How many events a refold folded.
+    pub folded: usize,
+    /// How many images it began with.
+    pub images_used: usize,
+    /// What becomes of the group's images; `None` where it keeps none.
+    pub images: Option<ImagesWrite>,
+    /// Whether the group's images are to be merged once this is written.
+    pub thins: bool,
 }
 
 /// What became of one event.
@@ -115,9 +162,19 @@ pub fn step(batch: &Batch<'_>, stored: &[Stored]) -> Option<Outcome> {
     }
     let mut fold = Fold::from_stored(batch.group, stored);
     let mut events = Vec::with_capacity(batch.entries.len());
+    let mapped = |mapping: &&Mapping| matches!(mapping, Mapping::Mapped(_));
+    let mut recorder = batch.is_long(stored).then(|| {
+        let events = batch.mappings.iter().filter(mapped).count();
+        Recorder::new(batch.imaging, events)
+    });
     for (entry, mapping) in batch.entries.iter().zip(batch.mappings) {
         let (disposition, nodes) = match mapping {
-            Mapping::Mapped(meaning) => (Disposition::Applied, fold.apply(entry, meaning)),
+            Mapping::Mapped(meaning) => {
+                if let Some(recorder) = &mut recorder {
+                    recorder.next(&mut fold, entry);
+                }
+                (Disposition::Applied, fold.apply(entry, meaning))
+            }
             Mapping::Unmapped => (Disposition::Unmapped, Vec::new()),
             Mapping::Fault(why) => (Disposition::Fault(why.clone()), Vec::new()),
         };
@@ -130,17 +187,30 @@ pub fn step(batch: &Batch<'_>, stored: &[Stored]) -> Option<Outcome> {
             late: None,
         });
     }
-    let find = |table: Table, id: &SmolStr| {
-        stored
-            .iter()
-            .find(|row| row.key.table == table && row.key.id == *id)
-    };
+    let taken = recorder.map(|recorder| recorder.end(&mut fold));
+    let writes = writes_of(batch, fold, stored);
+    let images = taken.map(|taken| ImagesWrite {
+        group: batch.group.clone(),
+        gone: Gone::These(Vec::new()),
+        add: Standing::new(batch, stored, &writes).images_on_top(taken),
+    });
+    Some(Outcome {
+        writes,
+        events,
+        thins: batch.thins(images.as_ref().map_or(0, |images| images.add.len())),
+        images,
+        ..Outcome::default()
+    })
+}
+
+/// The writes of the rows that a fold from stored ones touched.
+fn writes_of(batch: &Batch<'_>, fold: Fold<'_>, stored: &[Stored]) -> Vec<Write> {
     let mut writes = Vec::new();
     for ((table, id), cell) in fold.into_cells() {
         if !cell.touched {
             continue;
         }
-        let before = find(table, &id);
+        let before = find(stored, table, &id);
         let expected = before.map(|row| row.trail.version);
         let making = Making {
             settings: batch.tenant.version(),
@@ -160,9 +230,5 @@ pub fn step(batch: &Batch<'_>, stored: &[Stored]) -> Option<Outcome> {
         });
     }
     taken::note(&mut writes, batch.group, &batch.mapped(), |_, _, _| true);
-    Some(Outcome {
-        writes,
-        events,
-        refolded: 0,
-    })
+    writes
 }

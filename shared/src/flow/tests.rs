@@ -5,6 +5,7 @@ mod adoption;
 mod detect;
 mod findings;
 mod histories;
+mod images;
 mod legacy_rows;
 mod lives;
 mod naive;

@@ -91,6 +91,11 @@ pub trait Handler: Clone + PartialEq + Serialize + DeserializeOwned {
     fn versions(&self) -> Option<&[Version]> {
         None
     }
+
+    /// The number of a temporal row's last version in force; 0 where there is none.
+    fn last_version(&self) -> u32 {
+        0
+    }
 }
 
 /// "Apply this event to that row."
@@ -256,6 +261,12 @@ macro_rules! tables {
             #[must_use]
             pub fn versions(&self) -> Option<&[Version]> {
                 match self { $(Self::$name(row) => row.versions(),)+ }
+            }
+
+            /// The number of a temporal row's last version in force; 0 where there is none.
+            #[must_use]
+            pub fn last_version(&self) -> u32 {
+                match self { $(Self::$name(row) => row.last_version(),)+ }
             }
 
             /// The row as canonical JSON: compact, keys sorted, absent fields left out.

@@ -114,4 +114,8 @@ impl Handler for RSAppointmentChanges {
     fn versions(&self) -> Option<&[Version]> {
         Some(&self.versions)
     }
+
+    fn last_version(&self) -> u32 {
+        self.n
+    }
 }

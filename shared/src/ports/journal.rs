@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use crate::model::{Entry, EventHash, Group};
+use crate::model::{Entry, EventHash, Group, Timestamp};
 
 use super::Error;
 
@@ -33,6 +33,15 @@ pub trait Journal: Send + Sync {
         groups: &[Group],
     ) -> impl Future<Output = Result<Vec<Vec<Entry>>, Error>> + Send;
 
+    /// Of each group the entries whose event time is not before a moment, in the order of arrival. The cost
+    /// grows with these, not with the journal.
+    ///
+    /// Entries that were recorded before the other moment may be left out.
+    fn entries_since(
+        &self,
+        groups: &[Since],
+    ) -> impl Future<Output = Result<Vec<Vec<Entry>>, Error>> + Send;
+
     /// In which group the event of each tenant and hash ([`Entry::hash`]) is journaled, or will be once an
     /// append that claimed it is done; `None` where nobody sent it. For one look-up an event.
     fn whereabouts(
@@ -48,6 +57,17 @@ pub trait Journal: Send + Sync {
         after: Option<&Group>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Group>, Error>> + Send;
+}
+
+/// Which of a group's entries to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Since {
+    /// The group.
+    pub group: Group,
+    /// Those of this event time and later ones.
+    pub time: Timestamp,
+    /// They were recorded at this moment or later.
+    pub recorded: Timestamp,
 }
 
 /// How many bits of a hash [`Group::hash`] gives.

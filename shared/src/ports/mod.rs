@@ -23,7 +23,7 @@ pub use clock::Clock;
 pub use error::{Error, ErrorKind};
 pub use hierarchies::Hierarchies;
 pub use indexes::Indexes;
-pub use journal::{Appended, Journal, Partition};
+pub use journal::{Appended, Journal, Partition, Since};
 pub use legacy::{LegacyRow, LegacyTables};
 pub use locks::{Lease, LockKey, Locks};
 pub use queue::{Letter, Message, Queue, Receipt, Received};
@@ -32,6 +32,7 @@ pub use reports::Reports;
 pub use secrets::Secrets;
 pub use settings_versions::SettingsVersions;
 pub use tables::{
-    Added, Committed, ConversionPage, ConversionQuery, Cursor, HistoryVersion, Reading, Tables,
+    Added, Commit, Committed, ConversionPage, ConversionQuery, Cursor, HistoryVersion, Reading,
+    Tables,
 };
 pub use waiting::Waiting;

@@ -2,7 +2,9 @@ use std::future::Future;
 
 use smol_str::SmolStr;
 
-use crate::flow::{Addition, AdditionError, RowKey, Stored, Write};
+use crate::flow::{
+    Addition, AdditionError, ImageHead, ImagesWrite, KeptImage, RowKey, Stored, Write,
+};
 use crate::handlers::{Table, Version};
 use crate::model::{ActionHierarchy, Group, Timestamp};
 
@@ -33,14 +35,52 @@ pub trait Tables: Send + Sync {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Group>, Error>> + Send;
 
-    /// Writes rows, says of each whether it was written, and saves the finished hierarchies of those
-    /// groups none of whose writes lost. Losing a race is an answer.
+    /// Writes rows, says of each whether it was written, and, of those groups none of whose writes lost,
+    /// saves the finished hierarchies and changes the images. Losing a race is an answer.
+    ///
+    /// All writes of a group lose if an image is gone that its [`ImagesWrite`] takes away by name.
+    fn commit_all(
+        &self,
+        commit: Commit<'_>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Committed>, Error>> + Send;
+
+    /// The same, and leaves images as they are.
     fn commit(
         &self,
         writes: &[Write],
         finished: &[ActionHierarchy],
         now: Timestamp,
-    ) -> impl Future<Output = Result<Vec<Committed>, Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<Committed>, Error>> + Send {
+        async move {
+            let commit = Commit {
+                writes,
+                finished,
+                images: &[],
+            };
+            self.commit_all(commit, now).await
+        }
+    }
+
+    /// A group's images that end at this event time or later, in no particular order.
+    fn images(
+        &self,
+        group: &Group,
+        since: Timestamp,
+    ) -> impl Future<Output = Result<Vec<KeptImage>, Error>> + Send;
+
+    /// What can be told of all of a group's images without reading them.
+    fn image_heads(
+        &self,
+        group: &Group,
+    ) -> impl Future<Output = Result<Vec<ImageHead>, Error>> + Send;
+
+    /// Of the histories of these rows the versions in force after a number, in order. The cost grows with
+    /// these.
+    fn versions_after(
+        &self,
+        rows: &[(RowKey, u32)],
+    ) -> impl Future<Output = Result<Vec<Vec<Version>>, Error>> + Send;
 
     /// Takes additions in, in one go, without reading rows first; says of each whether it was new.
     ///
@@ -79,6 +119,17 @@ pub trait Tables: Send + Sync {
         tenant: Option<&str>,
         id: &str,
     ) -> impl Future<Output = Result<Vec<RowKey>, Error>> + Send;
+}
+
+/// What is to be written together. Each part stands in the order of the groups of `writes`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Commit<'a> {
+    /// Rows.
+    pub writes: &'a [Write],
+    /// Finished hierarchies.
+    pub finished: &'a [ActionHierarchy],
+    /// Changes of images, at most one a group.
+    pub images: &'a [ImagesWrite],
 }
 
 /// How much of a row to read.

@@ -2,18 +2,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::flow::{
-    Batch, Disposition, EventOutcome, Outcome, RowKey, Stored, Write, correct, reach, sort_events,
-    step,
+    Batch, Disposition, EventOutcome, ImagesWrite, Imaging, Outcome, RowKey, Stored, Write, reach,
+    sort_events, step,
 };
 use crate::model::{ActionHierarchy, ActionNode, Entry, Group, Late, Stamps, Timestamp};
 use crate::observers::stated_to;
 use crate::ports::{
-    Clock, Committed, Error, Journal, Message, Queue, Reading, Receipt, Received, Tables,
+    Clock, Commit, Committed, Error, Journal, Message, Queue, Reading, Receipt, Received, Tables,
 };
 use crate::settings::{Mapping, Settings, Tenant};
 
 use super::atomic;
 use super::ingest::{Duplicates, deduplication_id, ingest};
+use correction::{Behind, correct_all};
+
+mod correction;
 
 /// How often a group's rows are read and written again after another writer was faster.
 const COMMIT_ATTEMPTS_MAX: u32 = 8;
@@ -43,6 +46,10 @@ pub struct Processed {
     pub rows: u64,
     /// Rows written by a refold.
     pub refolded: u64,
+    /// Events that refolds folded.
+    pub folded: u64,
+    /// Images that refolds began with.
+    pub images: u64,
     /// Writes that lost a race and were made again.
     pub conflicts: u64,
     /// Messages left for another try, because their group could not be finished.
@@ -63,6 +70,8 @@ impl Processed {
         self.actions += other.actions;
         self.rows += other.rows;
         self.refolded += other.refolded;
+        self.folded += other.folded;
+        self.images += other.images;
         self.conflicts += other.conflicts;
         self.failed.extend(other.failed);
     }
@@ -76,6 +85,7 @@ struct Work<'a> {
     mappings: Vec<Mapping>,
     receipts: Vec<Receipt>,
     attempt: u32,
+    imaging: Imaging,
 }
 
 /// Handles received messages: each group strictly in order, all groups' rows read and written
@@ -92,8 +102,28 @@ pub async fn process<P>(
 where
     P: Journal + Queue + Tables,
 {
+    process_imaging(ports, clock, settings, received, Imaging::LIVE).await
+}
+
+/// Does the same; `imaging` says which groups keep images of what their rows were.
+///
+/// # Errors
+/// As [`process`].
+pub async fn process_imaging<P>(
+    ports: &P,
+    clock: &impl Clock,
+    settings: &Settings,
+    received: &[Received],
+    imaging: Imaging,
+) -> Result<Processed, Error>
+where
+    P: Journal + Queue + Tables,
+{
     let mut leavings = Leavings::default();
-    let works = group_up(settings, received, &mut leavings);
+    let mut works = group_up(settings, received, &mut leavings);
+    for work in &mut works {
+        work.imaging = imaging;
+    }
     let mut works = add_all(ports, clock, works, &mut leavings).await?;
     for attempt in 0..COMMIT_ATTEMPTS_MAX {
         if works.is_empty() {
@@ -169,12 +199,19 @@ async fn attempt_all<'s, P: Journal + Tables>(
         .sum();
     let mut writes: Vec<Write> = Vec::with_capacity(total);
     let mut finished = Vec::new();
+    let mut images: Vec<ImagesWrite> = Vec::new();
     for (work, (outcome, stamps)) in works.iter().zip(&mut outcomes) {
         let actions = work.finish(&mut outcome.events, *stamps, &mut finished);
         counts.push((outcome.writes.len(), actions));
         writes.append(&mut outcome.writes);
+        images.extend(outcome.images.take());
     }
-    let committed = ports.commit(&writes, &finished, clock.now()).await?;
+    let commit = Commit {
+        writes: &writes,
+        finished: &finished,
+        images: &images,
+    };
+    let committed = ports.commit_all(commit, clock.now()).await?;
     let mut committed = committed.into_iter();
     let mut again = Vec::new();
     for ((work, (outcome, _)), (count, actions)) in works.into_iter().zip(outcomes).zip(counts) {
@@ -186,6 +223,9 @@ async fn attempt_all<'s, P: Journal + Tables>(
             again.push(work);
         } else {
             leavings.done.actions += actions;
+            if outcome.thins {
+                correction::thin_images(ports, clock, &work.group, work.imaging).await?;
+            }
             leavings.finish(&work, outcome, clock.now());
         }
     }
@@ -219,6 +259,7 @@ fn group_up<'s>(
             mappings: Vec::new(),
             receipts: Vec::new(),
             attempt: *receives,
+            imaging: Imaging::NEVER,
         });
         work.entries.extend(&message.entries);
         work.receipts.push(receipt.clone());
@@ -259,6 +300,7 @@ impl Work<'_> {
             entries,
             mappings,
             stamps,
+            imaging: self.imaging,
         }
     }
 
@@ -320,6 +362,7 @@ async fn decide<P: Journal + Tables>(
     let mut stored = by_group(ports.read(&keys, Reading::Row).await?);
     let write_start = clock.now();
     let mut outcomes: Vec<Option<(Outcome, Stamps)>> = Vec::with_capacity(works.len());
+    let mut behind: Vec<Behind<'_>> = Vec::new();
     for work in works {
         let event = work
             .entries
@@ -336,52 +379,16 @@ async fn decide<P: Journal + Tables>(
         } else {
             step(&work.batch(stamps), &rows)
         };
+        if outcome.is_none() {
+            behind.push(Behind { work, stamps, rows });
+        }
         outcomes.push(outcome.map(|outcome| (outcome, stamps)));
     }
-    let behind: Vec<&Work<'_>> = works
-        .iter()
-        .zip(&outcomes)
-        .filter(|(_, known)| known.is_none())
-        .map(|(w, _)| w)
-        .collect();
-    let mut corrected = correct_all(ports, clock, &behind, read_start)
-        .await?
-        .into_iter();
+    let mut corrected = correct_all(ports, clock, &behind).await?.into_iter();
     Ok(outcomes
         .into_iter()
         .filter_map(|known| known.or_else(|| corrected.next()))
         .collect())
-}
-
-async fn correct_all<P: Journal + Tables>(
-    ports: &P,
-    clock: &impl Clock,
-    works: &[&Work<'_>],
-    read_start: Timestamp,
-) -> Result<Vec<(Outcome, Stamps)>, Error> {
-    if works.is_empty() {
-        return Ok(Vec::new());
-    }
-    let keys: Vec<RowKey> = works.iter().flat_map(|work| work.reach()).collect();
-    let mut stored = by_group(ports.read(&keys, Reading::WithHistory).await?);
-    let groups: Vec<Group> = works.iter().map(|work| work.group.clone()).collect();
-    let journals = ports.entries(&groups).await?;
-    let write_start = clock.now();
-    let mut outcomes = Vec::with_capacity(works.len());
-    for (work, journal) in works.iter().zip(journals) {
-        let event = work
-            .entries
-            .last()
-            .map_or(read_start, |entry| entry.event.time);
-        let stamps = Stamps {
-            event,
-            read_start,
-            write_start,
-        };
-        let rows = stored.remove(&work.group).unwrap_or_default();
-        outcomes.push((correct(&work.batch(stamps), &rows, &journal), stamps));
-    }
-    Ok(outcomes)
 }
 
 fn by_group(rows: Vec<Stored>) -> BTreeMap<Group, Vec<Stored>> {
@@ -422,6 +429,8 @@ impl Leavings {
     fn finish(&mut self, work: &Work<'_>, outcome: Outcome, now: Timestamp) {
         self.receipts.extend(work.receipts.iter().cloned());
         self.done.refolded += outcome.refolded as u64;
+        self.done.folded += outcome.folded as u64;
+        self.done.images += outcome.images_used as u64;
         let events = work.entries.iter().zip(&work.mappings);
         for ((entry, mapping), event) in events.zip(outcome.events) {
             if let Mapping::Mapped(meaning) = mapping {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::flow::{Comparison, Evidence, compare};
+use crate::flow::{Comparison, Evidence, ImagesWrite, compare};
 use crate::model::{Entry, EventHash, Finding, Group, ReplayRun, Stamps};
-use crate::ports::{Clock, Committed, Error, Journal, Partition, Queue, Tables, Waiting};
+use crate::ports::{Clock, Commit, Committed, Error, Journal, Partition, Queue, Tables, Waiting};
 use crate::settings::Settings;
 
 use super::owed::{self, Debtor};
@@ -337,7 +337,14 @@ impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
             if writes.is_empty() {
                 break;
             }
-            let committed = self.ports.commit(&writes, &[], self.clock.now()).await?;
+            // What the rows were is not what the images say any more.
+            let images = [ImagesWrite::none(group)];
+            let commit = Commit {
+                writes: &writes,
+                finished: &[],
+                images: &images,
+            };
+            let committed = self.ports.commit_all(commit, self.clock.now()).await?;
             mended += committed
                 .iter()
                 .filter(|one| **one == Committed::Done)

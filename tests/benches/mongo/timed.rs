@@ -4,11 +4,12 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use shared::flow::{Addition, RowKey, Stored, Write};
-use shared::model::{ActionHierarchy, Group, Timestamp};
+use shared::flow::{Addition, ImageHead, KeptImage, RowKey, Stored};
+use shared::handlers::Version;
+use shared::model::{Group, Timestamp};
 use shared::ports::{
-    Added, Committed, ConversionPage, ConversionQuery, Error, HistoryVersion, Partition, Reading,
-    Tables,
+    Added, Commit, Committed, ConversionPage, ConversionQuery, Error, HistoryVersion, Partition,
+    Reading, Tables,
 };
 
 /// Another store's tables, with the time spent in them.
@@ -53,13 +54,24 @@ impl<T: Tables> Tables for Timed<'_, T> {
         timed(&self.reading, self.tables.read(keys, reading)).await
     }
 
-    async fn commit(
+    async fn commit_all(
         &self,
-        writes: &[Write],
-        finished: &[ActionHierarchy],
+        commit: Commit<'_>,
         now: Timestamp,
     ) -> Result<Vec<Committed>, Error> {
-        timed(&self.writing, self.tables.commit(writes, finished, now)).await
+        timed(&self.writing, self.tables.commit_all(commit, now)).await
+    }
+
+    async fn images(&self, group: &Group, since: Timestamp) -> Result<Vec<KeptImage>, Error> {
+        self.tables.images(group, since).await
+    }
+
+    async fn image_heads(&self, group: &Group) -> Result<Vec<ImageHead>, Error> {
+        self.tables.image_heads(group).await
+    }
+
+    async fn versions_after(&self, rows: &[(RowKey, u32)]) -> Result<Vec<Vec<Version>>, Error> {
+        self.tables.versions_after(rows).await
     }
 
     async fn add(&self, additions: &[Addition], now: Timestamp) -> Result<Vec<Added>, Error> {

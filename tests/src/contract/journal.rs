@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use shared::model::{Entry, Event, Group, Payload};
 use shared::ports::Appended::{Conflict, Duplicate, New};
-use shared::ports::{Appended, Journal, Partition};
+use shared::ports::{Appended, Journal, Partition, Since};
 
 use super::Fixture;
 use crate::fixtures::{at, entry, event, every_shape, group, plain};
@@ -25,6 +25,9 @@ suite! { $ journal_suite, journal: Journal;
     groups_keep_their_order,
     a_group_that_accepted_nothing_is_not_listed,
     entries_and_identities_survive_reopening,
+    entries_since_a_moment_come_in_the_order_of_arrival,
+    entries_since_a_moment_are_found_in_a_large_append,
+    entries_since_follow_the_groups_asked_for,
 }
 
 pub(super) async fn append(
@@ -270,4 +273,98 @@ async fn entries_and_identities_survive_reopening(fixture: &mut impl Fixture<Por
     fixture.reopen().await;
     assert_eq!(entries(fixture, &group).await.len(), shapes.len() + 1);
     assert_eq!(listed(fixture, Partition::WHOLE, 10).await, [group]);
+}
+
+fn timed(group: &Group, id: &str, minutes: i64) -> Arc<Entry> {
+    let time = at(minutes);
+    entry(
+        group,
+        Event {
+            time,
+            ..event(group, id)
+        },
+    )
+}
+
+/// The ids of a group's entries from so many minutes on.
+async fn since(fixture: &impl Fixture<Ports: Journal>, group: &Group, minutes: i64) -> Vec<String> {
+    let since = Since {
+        group: group.clone(),
+        time: at(minutes),
+        recorded: at(1),
+    };
+    let read = fixture.ports().entries_since(&[since]).await;
+    let read = read.expect("entries");
+    assert_eq!(read.len(), 1, "one answer for one group");
+    read.concat()
+        .into_iter()
+        .map(|one| one.event.id.to_string())
+        .collect()
+}
+
+async fn entries_since_a_moment_come_in_the_order_of_arrival(
+    fixture: &mut impl Fixture<Ports: Journal>,
+) {
+    let (one, two) = (group("acme", "lead-1"), group("acme", "lead-2"));
+    let first = [
+        timed(&one, "z", 9),
+        timed(&two, "b", 1),
+        timed(&one, "m", 5),
+    ];
+    append(fixture, &first).await;
+    append(fixture, &[timed(&two, "0", 0), timed(&one, "y", 2)]).await;
+    // One that lies far in the future, and one that comes after it.
+    append(fixture, &[timed(&one, "far", 90_000_000)]).await;
+    append(fixture, &[timed(&one, "a", 7)]).await;
+    assert_eq!(since(fixture, &one, -1).await, ["z", "m", "y", "far", "a"]);
+    assert_eq!(since(fixture, &one, 5).await, ["z", "m", "far", "a"]);
+    assert_eq!(since(fixture, &one, 6).await, ["z", "far", "a"]);
+    assert_eq!(since(fixture, &one, 10).await, ["far"]);
+    assert_eq!(since(fixture, &one, 90_000_001).await, [""; 0]);
+    assert_eq!(since(fixture, &two, 1).await, ["b"]);
+    assert_eq!(since(fixture, &group("acme", "lead-3"), 0).await, [""; 0]);
+    fixture.reopen().await;
+    assert_eq!(since(fixture, &one, 6).await, ["z", "far", "a"]);
+}
+
+async fn entries_since_a_moment_are_found_in_a_large_append(
+    fixture: &mut impl Fixture<Ports: Journal>,
+) {
+    let lead = group("acme", "lead-1");
+    let all: Vec<Arc<Entry>> = (0..300)
+        .map(|n| timed(&lead, &format!("event-{n}"), n * 7 % 300))
+        .collect();
+    assert_eq!(append(fixture, &all).await, vec![New; all.len()]);
+    assert_eq!(entries(fixture, &lead).await, bare(&all), "as they arrived");
+    let later = (0..300).filter(|n| n * 7 % 300 >= 280);
+    let later: Vec<String> = later.map(|n| format!("event-{n}")).collect();
+    assert_eq!(since(fixture, &lead, 280).await, later);
+    let again = append(fixture, &all).await;
+    assert_eq!(again, vec![Duplicate; all.len()]);
+}
+
+async fn entries_since_follow_the_groups_asked_for(fixture: &mut impl Fixture<Ports: Journal>) {
+    let (one, two) = (group("acme", "lead-1"), group("globex", "lead-1"));
+    append(fixture, &[timed(&one, "a", 1), timed(&two, "b", 2)]).await;
+    let since = |group: &Group, minutes: i64| Since {
+        group: group.clone(),
+        time: at(minutes),
+        recorded: at(1),
+    };
+    let none = group("acme", "lead-9");
+    let asked = [
+        since(&two, 2),
+        since(&none, 0),
+        since(&one, 2),
+        since(&one, 1),
+    ];
+    let read = fixture
+        .ports()
+        .entries_since(&asked)
+        .await
+        .expect("entries");
+    let read: Vec<Vec<&str>> = read.iter().map(|entries| ids(entries)).collect();
+    assert_eq!(read, [vec!["b"], vec![], vec![], vec!["a"]]);
+    let nothing = fixture.ports().entries_since(&[]).await.expect("entries");
+    assert!(nothing.is_empty());
 }

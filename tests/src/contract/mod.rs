@@ -57,6 +57,7 @@ pub mod adoption;
 pub mod conversions;
 pub mod hierarchies;
 pub mod identities;
+pub mod images;
 pub mod indexes;
 pub mod journal;
 pub mod locks;

@@ -111,6 +111,10 @@ mod tables_reading {
     foldback_tests::tables_reading_suite!(super::OneMachine);
 }
 
+mod images {
+    foldback_tests::images_suite!(super::OneMachine);
+}
+
 mod tables_history {
     foldback_tests::tables_history_suite!(super::OneMachine);
 }

@@ -140,16 +140,16 @@ fn an_index_of_the_same_name_is_not_the_same_index() {
     let (directory, store) = filled();
     damage(
         directory.path(),
-        "DROP INDEX journal_by_group; CREATE INDEX journal_by_group ON journal (body)",
+        "DROP INDEX messages_by_group; CREATE INDEX messages_by_group ON messages (body)",
     );
     let other = check(&store);
     assert_eq!(other.missing.len(), 1, "{:?}", other.missing);
-    assert_eq!(plan(&other, "Journal::entries").fault(), Some(Fault::Scan));
+    assert_eq!(plan(&other, "Queue::waiting").fault(), Some(Fault::Scan));
     let created = block_on(store.create_indexes()).expect("created");
-    assert_eq!(created, ["journal.journal_by_group"]);
+    assert_eq!(created, ["messages.messages_by_group"]);
     damage(
         directory.path(),
-        "DROP INDEX journal_by_group; create index journal_by_group\n on journal(gid)",
+        "DROP INDEX messages_by_group; create index messages_by_group\n on messages(gid)",
     );
     assert!(check(&store).is_clean(), "made by hand as it is declared");
 }

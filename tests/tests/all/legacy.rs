@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use foldback_tests::contract::{Fixture, LegacyFixture};
 use serde_json::{Map, Value};
 use shared::adapters::embedded::Embedded;
-use shared::flow::{Addition, Put, RowKey, Stored, Write};
-use shared::handlers::{Table, known_fields};
-use shared::model::{ActionHierarchy, Entry, EventHash, Group, Timestamp};
+use shared::flow::{Addition, ImageHead, KeptImage, Put, RowKey, Stored, Write};
+use shared::handlers::{Table, Version, known_fields};
+use shared::model::{Entry, EventHash, Group, Timestamp};
 use shared::ports::{
-    Added, Appended, Committed, ConversionPage, ConversionQuery, Depth, Error, HistoryVersion,
-    Journal, LegacyRow, LegacyTables, Letter, Message, Partition, Queue, Reading, Receipt,
-    Received, Tables, Waiting,
+    Added, Appended, Commit, Committed, ConversionPage, ConversionQuery, Depth, Error,
+    HistoryVersion, Journal, LegacyRow, LegacyTables, Letter, Message, Partition, Queue, Reading,
+    Receipt, Received, Since, Tables, Waiting,
 };
 
 use smol_str::SmolStr;
@@ -281,6 +281,9 @@ impl Journal for Beside {
     async fn entries(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
         self.inner.entries(groups).await
     }
+    async fn entries_since(&self, groups: &[Since]) -> Result<Vec<Vec<Entry>>, Error> {
+        self.inner.entries_since(groups).await
+    }
     async fn whereabouts(
         &self,
         events: &[(SmolStr, EventHash)],
@@ -349,13 +352,24 @@ impl Tables for Beside {
     ) -> Result<Vec<Group>, Error> {
         self.inner.groups_with_rows(partition, after, limit).await
     }
-    async fn commit(
+    async fn commit_all(
         &self,
-        writes: &[Write],
-        finished: &[ActionHierarchy],
+        commit: Commit<'_>,
         now: Timestamp,
     ) -> Result<Vec<Committed>, Error> {
-        Tables::commit(&*self.inner, writes, finished, now).await
+        self.inner.commit_all(commit, now).await
+    }
+
+    async fn images(&self, group: &Group, since: Timestamp) -> Result<Vec<KeptImage>, Error> {
+        self.inner.images(group, since).await
+    }
+
+    async fn image_heads(&self, group: &Group) -> Result<Vec<ImageHead>, Error> {
+        self.inner.image_heads(group).await
+    }
+
+    async fn versions_after(&self, rows: &[(RowKey, u32)]) -> Result<Vec<Vec<Version>>, Error> {
+        self.inner.versions_after(rows).await
     }
     async fn add(&self, additions: &[Addition], now: Timestamp) -> Result<Vec<Added>, Error> {
         self.inner.add(additions, now).await

@@ -6,6 +6,7 @@ mod aws_state;
 mod contract;
 mod embedded;
 mod embedded_indexes;
+mod late;
 mod legacy;
 mod mongo;
 mod mongo_adoption;

@@ -159,6 +159,10 @@ mod tables_reading {
     foldback_tests::tables_reading_suite!(super::Rows);
 }
 
+mod images {
+    foldback_tests::images_suite!(super::Rows);
+}
+
 mod tables_history {
     foldback_tests::tables_history_suite!(super::Rows);
 }

@@ -14,7 +14,7 @@ use shared::adapters::embedded::{Embedded, QueueLimits};
 use shared::model::{Depth, Entry, EventHash, Group, Secret, SecretRef, Timestamp};
 use shared::ports::{
     Appended, Error, ErrorKind, Journal, Letter, Message, Partition, Queue, Receipt, Received,
-    Secrets,
+    Secrets, Since,
 };
 use shared::settings::{Format, Settings};
 use smol_str::SmolStr;
@@ -292,6 +292,10 @@ impl Journal for Failing {
 
     async fn entries(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
         self.inner.entries(groups).await
+    }
+
+    async fn entries_since(&self, groups: &[Since]) -> Result<Vec<Vec<Entry>>, Error> {
+        self.inner.entries_since(groups).await
     }
 
     async fn whereabouts(

@@ -15,7 +15,7 @@ use shared::ports::{Added, LockKey, Locks, Reports, Tables};
 use crate::support::{Foldback, lock};
 
 /// The format that this version writes.
-const PRESENT: u32 = 3;
+const PRESENT: u32 = 4;
 
 fn path(format: u32) -> PathBuf {
     let name = format!("../../tests/fixtures/store-format-{format}.db.gz");
@@ -152,6 +152,81 @@ fn format_3_reads_and_goes_on() {
     goes_on(&foldback);
 }
 
+/// Of its segments nobody knows the greatest event time; a long group is corrected all the same.
+#[test]
+fn format_3_is_read_as_it_is_and_brought_to_the_present_one() {
+    let foldback = kept(3);
+    let tables = foldback.tables();
+    foldback.ok(&["indexes"]);
+    assert_eq!(format(&foldback), 3);
+    assert_eq!(locked(&foldback, "another"), [None, Some(2)]);
+    assert_eq!(format(&foldback), PRESENT);
+    let told = foldback.ok(&["indexes"]);
+    assert!(told.contains("Journal::entries_since"), "{told}");
+    assert!(told.contains("Tables::images"), "{told}");
+    assert_eq!(foldback.tables(), tables);
+    check(&foldback, 116);
+    check_reports_and_additions(&foldback);
+    for part in long_lead(LONG) {
+        take_in(&foldback, &part);
+    }
+    assert!(images(&foldback) > 0);
+    late_for_the_long_lead(&foldback);
+    goes_on(&foldback);
+}
+
+/// This one also holds a lead of many events, and images of what its rows were.
+#[test]
+fn format_4_reads_and_goes_on() {
+    let foldback = kept(4);
+    assert_eq!(format(&foldback), 4);
+    check(&foldback, 117);
+    check_reports_and_additions(&foldback);
+    assert!(images(&foldback) > 0);
+    late_for_the_long_lead(&foldback);
+    goes_on(&foldback);
+}
+
+/// How many events the long lead has.
+const LONG: i64 = 300;
+
+/// The events of a lead in two parts; the second one finds it long.
+fn long_lead(events: i64) -> [Vec<String>; 2] {
+    let lines: Vec<String> = (0..events).map(|n| line(60 * n, &n.to_string())).collect();
+    let (first, second) = lines.split_at(lines.len() - 20);
+    [first.to_vec(), second.to_vec()]
+}
+
+/// An event of the long lead, so many seconds in.
+fn line(second: i64, id: &str) -> String {
+    let time = Timestamp::from_ms(1_772_355_600_000 + 1_000 * second);
+    let stage = if second % 120 == 0 { "open" } else { "won" };
+    format!(
+        r#"{{"specversion":"1.0","id":"long-{id}","source":"//crm.acme.example","type":"crm.lead.stage_changed.v1","time":"{time}","tenant":"acme","partitionkey":"lead-long","data":{{"stage":{{"to":"{stage}"}}}}}}"#
+    )
+}
+
+fn take_in(foldback: &Foldback, lines: &[String]) {
+    foldback.file("long.jsonl", &lines.join("\n"));
+    foldback.ends(&["run", "long.jsonl"]);
+}
+
+fn images(foldback: &Foldback) -> u32 {
+    let sql = "SELECT count(*) FROM images";
+    let read = foldback.database().query_row(sql, [], |row| row.get(0));
+    read.expect("a count")
+}
+
+/// It is folded in, from images or from all of the journal: a replay finds nothing.
+fn late_for_the_long_lead(foldback: &Foldback) {
+    take_in(foldback, &[line(60 * LONG - 330, "late")]);
+    let replay = foldback.ends(&["replay", "--id", "lead-long", "--tenant", "acme"]);
+    assert_eq!(replay.status, 0, "{}", replay.stderr);
+    let shown = foldback.ok(&["show", "lead-long", "--tenant", "acme"]);
+    assert!(shown.contains("long-late"), "{shown}");
+    assert!(images(foldback) > 0);
+}
+
 /// A kept store since format 2 also holds a run of replay that mended a lead, a report, and additions to
 /// a lead of a tenant that the settings do not know.
 fn check_reports_and_additions(foldback: &Foldback) {
@@ -186,15 +261,15 @@ fn check_reports_and_additions(foldback: &Foldback) {
 #[test]
 fn a_format_that_is_yet_to_come_is_refused() {
     let foldback = kept(PRESENT);
-    let newer = foldback.database().execute_batch("PRAGMA user_version = 4");
+    let newer = foldback.database().execute_batch("PRAGMA user_version = 5");
     newer.expect("written");
     for command in ["replay", "run", "report"] {
         let ended = foldback.ends(&[command]);
         assert_eq!(ended.status, 2, "{command}");
-        let told = "it is format 4; this version reads formats 1 to 3";
+        let told = "it is format 5; this version reads formats 1 to 4";
         assert!(ended.stderr.contains(told), "{command}: {}", ended.stderr);
     }
-    assert_eq!(format(&foldback), 4);
+    assert_eq!(format(&foldback), 5);
 }
 
 /// Acquires two locks for a moment long past, and releases the second. Fences are those of leases that were
@@ -283,6 +358,10 @@ fn make() {
     foldback.ok(&["report"]);
     assert_eq!(add(&foldback), [Done, Done]);
     assert_eq!(locked(&foldback, "one"), [Some(1), Some(1)]);
+    for part in long_lead(LONG) {
+        take_in(&foldback, &part);
+    }
+    assert!(images(&foldback) > 0);
     let database = fs::read(foldback.data().join("foldback.db")).expect("the store");
     let file = fs::File::create(path(format(&foldback))).expect("a file");
     let mut packed = flate2::write::GzEncoder::new(file, flate2::Compression::best());

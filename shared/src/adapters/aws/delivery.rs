@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 
 use crate::model::{Depth, Entry, EventHash, Group, Timestamp};
 use crate::ports::{
-    Appended, Error, Journal, Letter, Message, Partition, Queue, Receipt, Received,
+    Appended, Error, Journal, Letter, Message, Partition, Queue, Receipt, Received, Since,
 };
 
 use super::{Aws, body, chain};
@@ -170,6 +170,10 @@ impl Journal for Delivery<'_> {
 
     async fn entries(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
         self.aws.entries(groups).await
+    }
+
+    async fn entries_since(&self, groups: &[Since]) -> Result<Vec<Vec<Entry>>, Error> {
+        self.aws.entries_since(groups).await
     }
 
     async fn whereabouts(

@@ -12,8 +12,8 @@ use std::sync::atomic::Ordering;
 use smol_str::SmolStr;
 
 use crate::adapters::codec;
-use crate::model::{Entry, EventHash, Group};
-use crate::ports::{Appended, Error, ErrorKind, Journal, Partition};
+use crate::model::{Entry, EventHash, Group, Timestamp};
+use crate::ports::{Appended, Error, ErrorKind, Journal, Partition, Since};
 
 use super::identities::{Claim, Claimed};
 use super::item::{Item, bytes, bytes_of, item, text};
@@ -66,7 +66,22 @@ impl Journal for Aws {
     async fn entries(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
         let mut asked = Vec::with_capacity(groups.len());
         for group in groups {
-            asked.push(self.entries_of(group, None));
+            asked.push(self.read_entries(group, Which::All));
+        }
+        side_by_side(asked, AT_ONCE).await
+    }
+
+    /// By the moment of arrival, which no event's recorded time comes after: that needs no index, and costs
+    /// the events that arrived since.
+    async fn entries_since(&self, groups: &[Since]) -> Result<Vec<Vec<Entry>>, Error> {
+        let mut asked = Vec::with_capacity(groups.len());
+        for since in groups {
+            asked.push(async move {
+                let from = name_at(moment_us(since.recorded));
+                let mut entries = self.read_entries(&since.group, Which::From(&from)).await?;
+                entries.retain(|entry| entry.event.time >= since.time);
+                Ok(entries)
+            });
         }
         side_by_side(asked, AT_ONCE).await
     }
@@ -128,11 +143,12 @@ impl Aws {
     /// A name that comes after those of segments written before, here or, as far as clocks agree,
     /// elsewhere.
     fn next_name(&self) -> String {
-        let now = u64::try_from(self.clock.now().ms().max(0)).unwrap_or(0) * 1_000;
+        let now = moment_us(self.clock.now());
         let next = |last: u64| Some(now.max(last + 1));
         let (relaxed, last) = (Ordering::Relaxed, &self.last_us);
         let before = last.fetch_update(relaxed, relaxed, next).unwrap_or(now);
-        format!("{:016x}-{:08x}", now.max(before + 1), fastrand::u32(..))
+        let name = name_at(now.max(before + 1));
+        format!("{name}-{:08x}", fastrand::u32(..))
     }
 
     /// Writes what was won and looks after what was lost: whether each first entry of its identity is new,
@@ -204,7 +220,8 @@ impl Aws {
         for (place, claim) in lost {
             let hash = entries.get(place).map(|entry| entry.hash);
             looks.push(async move {
-                let near = self.entries_of(&claim.group, Some(&claim.segment)).await?;
+                let near = Which::Near(&claim.segment);
+                let near = self.read_entries(&claim.group, near).await?;
                 let stands = near.iter().any(|one| Some(one.hash) == hash);
                 Ok((place, claim, stands))
             });
@@ -212,9 +229,8 @@ impl Aws {
         side_by_side(looks, AT_ONCE).await
     }
 
-    /// A group's entries, in the order of arrival; with `near`, those of that segment alone and of what was
-    /// written in its stead.
-    async fn entries_of(&self, group: &Group, near: Option<&str>) -> Result<Vec<Entry>, Error> {
+    /// Entries of a group, in the order of arrival.
+    async fn read_entries(&self, group: &Group, which: Which<'_>) -> Result<Vec<Entry>, Error> {
         let doing = "read a group's journal in DynamoDB";
         let key = partition_of(group);
         let query = self
@@ -223,9 +239,12 @@ impl Aws {
             .table_name(&self.names.journal_table)
             .consistent_read(true)
             .expression_attribute_values(":group", text(key));
-        let query = match near {
-            None => query.key_condition_expression("pk = :group"),
-            Some(segment) => query
+        let query = match which {
+            Which::All => query.key_condition_expression("pk = :group"),
+            Which::From(name) => query
+                .key_condition_expression("pk = :group AND sk >= :name")
+                .expression_attribute_values(":name", text(name)),
+            Which::Near(segment) => query
                 .key_condition_expression("pk = :group AND begins_with(sk, :segment)")
                 .expression_attribute_values(":segment", text(segment)),
         };
@@ -242,6 +261,25 @@ impl Aws {
         entries.retain(|entry| seen.insert(entry.hash));
         Ok(entries)
     }
+}
+
+/// Which of a group's segments to read.
+#[derive(Debug, Clone, Copy)]
+enum Which<'a> {
+    All,
+    /// Those whose names do not come before this.
+    From(&'a str),
+    /// The one of this name, and what was written in its stead.
+    Near(&'a str),
+}
+
+fn moment_us(at: Timestamp) -> u64 {
+    u64::try_from(at.ms().max(0)).unwrap_or(0) * 1_000
+}
+
+/// How the names of segments begin that are written at a moment.
+fn name_at(us: u64) -> String {
+    format!("{us:016x}")
 }
 
 fn partition_of(group: &Group) -> String {

@@ -72,7 +72,7 @@ impl Indexes for Embedded {
 }
 
 /// The queries of each file of this module, with the format of the store that first has their tables.
-const QUERIES_SINCE: [(i32, &[&Query]); 16] = [
+const QUERIES_SINCE: [(i32, &[&Query]); 18] = [
     (1, super::conversions::QUERIES),
     (1, super::dead_letters::QUERIES),
     (1, super::export::QUERIES),
@@ -89,6 +89,8 @@ const QUERIES_SINCE: [(i32, &[&Query]); 16] = [
     (2, super::additions::QUERIES),
     (2, super::reports::QUERIES),
     (3, super::locks::QUERIES),
+    (4, super::images::QUERIES),
+    (4, super::suffix::QUERIES),
 ];
 
 /// Every query that this store runs over a file of that format.

@@ -6,10 +6,11 @@ use rusqlite::{OptionalExtension, params};
 use smol_str::SmolStr;
 
 use crate::model::{Entry, EventHash, Group};
-use crate::ports::{Appended, Error, Journal, Partition};
+use crate::ports::{Appended, Error, Journal, Partition, Since};
 
 use super::groups::GROUPS_WITH_ENTRIES;
 use super::query::{Index, Need, Query, queries};
+use super::suffix::APPEND_SEGMENT;
 use super::{Embedded, Failure, Inner, codec};
 
 pub(super) const JOURNAL_BY_GROUP: Index = Index {
@@ -18,17 +19,15 @@ pub(super) const JOURNAL_BY_GROUP: Index = Index {
     on: "(gid)",
 };
 
+/// The most events in one segment: who needs a few late ones of a group reads no more than these.
+const SEGMENT_ENTRIES_MAX: usize = 64;
+
 queries! {
     LAST_POSITION {
         name: "Journal::append, the last position",
         needs: [Need::Key("journal")],
         sql: "SELECT max(position) FROM journal",
         trial: "SELECT 1 FROM journal LIMIT 1",
-    }
-    APPEND_SEGMENT {
-        name: "Journal::append, a segment",
-        needs: [],
-        sql: "INSERT INTO journal (position, gid, body) VALUES (?, ?, ?)",
     }
     CLAIM_IDENTITY {
         name: "Journal::append, claim an identity",
@@ -62,6 +61,15 @@ impl Journal for Embedded {
 
     async fn entries(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
         self.look(|inner| groups.iter().map(|group| inner.entries(group)).collect())
+    }
+
+    async fn entries_since(&self, groups: &[Since]) -> Result<Vec<Vec<Entry>>, Error> {
+        self.look(|inner| {
+            groups
+                .iter()
+                .map(|since| inner.entries_since(since))
+                .collect()
+        })
     }
 
     async fn whereabouts(
@@ -100,6 +108,13 @@ struct Segments<'e> {
     stored: BTreeMap<i64, Vec<Entry>>,
 }
 
+impl Segments<'_> {
+    fn has_room(&self, place: usize) -> bool {
+        let segment = self.new.get(place);
+        segment.is_some_and(|segment| segment.entries.len() < SEGMENT_ENTRIES_MAX)
+    }
+}
+
 impl Inner {
     fn append(&mut self, entries: &[Arc<Entry>]) -> Result<Vec<Appended>, Failure> {
         let last: Option<i64> = self
@@ -116,7 +131,9 @@ impl Inner {
         let mut appended = Vec::with_capacity(entries.len());
         for entry in entries {
             let gid = self.gid(&entry.group)?;
-            let place = places.get(&gid).copied().unwrap_or(segments.new.len());
+            let place = places.get(&gid).copied();
+            let place = place.filter(|&place| segments.has_room(place));
+            let place = place.unwrap_or(segments.new.len());
             let position = first + i64::try_from(place).unwrap_or(i64::MAX);
             let became = self.identify(entry, position, &mut segments)?;
             if became == Appended::New {
@@ -136,7 +153,9 @@ impl Inner {
         let mut insert = self.database.prepare(&APPEND_SEGMENT)?;
         for (position, segment) in (first..).zip(&segments.new) {
             let body = codec::encode_entries(segment.entries.iter().copied())?;
-            insert.execute(params![position, segment.gid, body])?;
+            let times = segment.entries.iter().map(|entry| entry.event.time.ms());
+            let until = times.max().unwrap_or(i64::MAX);
+            insert.execute(params![position, segment.gid, body, until])?;
         }
         Ok(appended)
     }

@@ -13,6 +13,7 @@ mod explain;
 mod export;
 mod groups;
 mod hierarchies;
+mod images;
 mod indexes;
 mod inspect;
 mod journal;
@@ -23,6 +24,7 @@ mod rejects;
 mod reports;
 mod schema;
 mod settings;
+mod suffix;
 mod tables;
 mod write;
 

@@ -8,7 +8,7 @@ use crate::ports::{Error, ErrorKind};
 use super::{failed, indexes};
 
 /// The format of the file. A later version reads older ones; an older one refuses later ones.
-pub(super) const FORMAT: i32 = 3;
+pub(super) const FORMAT: i32 = 4;
 /// Marks the file as ours for `file(1)` and for us: "Fold".
 const APPLICATION_ID: i32 = 0x466f_6c64;
 
@@ -92,8 +92,18 @@ const TABLES_3: &str = "
         PRIMARY KEY (tenant, name)
     ) STRICT, WITHOUT ROWID;
 ";
+/// What format 4 adds. Of a segment that was written before nobody knows the greatest event time: it is read
+/// whatever is asked for.
+const TABLES_4: &str = "
+    ALTER TABLE journal ADD COLUMN until INTEGER NOT NULL DEFAULT 9223372036854775807;
+    -- What rows of long groups were before some of their events.
+    CREATE TABLE images (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, gid INTEGER NOT NULL, until INTEGER NOT NULL,
+        events INTEGER NOT NULL, touched INTEGER NOT NULL, body BLOB NOT NULL
+    ) STRICT;
+";
 /// The tables, by the format that first had them.
-const TABLES: [(i32, &str); 3] = [(1, TABLES_1), (2, TABLES_2), (3, TABLES_3)];
+const TABLES: [(i32, &str); 4] = [(1, TABLES_1), (2, TABLES_2), (3, TABLES_3), (4, TABLES_4)];
 
 /// What every connection has in common.
 fn tune(connection: &Connection) -> rusqlite::Result<()> {

@@ -3,12 +3,12 @@ use std::collections::BTreeSet;
 use rusqlite::{Row as SqlRow, Statement, params};
 use smol_str::SmolStr;
 
-use crate::flow::{Addition, RowKey, Stored, Write};
+use crate::flow::{Addition, ImageHead, KeptImage, RowKey, Stored};
 use crate::handlers::{Table, Version};
 use crate::model::{ActionHierarchy, Group, Timestamp};
 use crate::ports::{
-    Added, Committed, ConversionPage, ConversionQuery, Error, HistoryVersion, Partition, Reading,
-    Tables,
+    Added, Commit, Committed, ConversionPage, ConversionQuery, Error, HistoryVersion, Partition,
+    Reading, Tables,
 };
 
 use super::groups::GROUPS_WITH_ROWS;
@@ -39,17 +39,32 @@ impl Tables for Embedded {
         self.look(|inner| inner.page_of_groups(&GROUPS_WITH_ROWS, partition, after, limit))
     }
 
-    async fn commit(
+    async fn commit_all(
         &self,
-        writes: &[Write],
-        finished: &[ActionHierarchy],
+        commit: Commit<'_>,
         now: Timestamp,
     ) -> Result<Vec<Committed>, Error> {
+        let Commit {
+            writes,
+            finished,
+            images,
+        } = commit;
         self.unit(|inner| {
             let mut committed = Vec::with_capacity(writes.len());
             let mut lost = BTreeSet::new();
+            let mut outdated = BTreeSet::new();
+            for change in images {
+                if !inner.has_images(change)? {
+                    outdated.insert(&change.group);
+                    lost.insert(&change.group);
+                }
+            }
             for write in writes {
-                let became = inner.write(write, now)?;
+                let became = if outdated.contains(&write.key.group) {
+                    Committed::Conflict
+                } else {
+                    inner.write(write, now)?
+                };
                 if became == Committed::Conflict {
                     lost.insert(&write.key.group);
                 }
@@ -62,7 +77,25 @@ impl Tables for Embedded {
                     .is_some_and(|one| !lost.contains(&one.group))
             };
             inner.save(of_groups.filter(won))?;
+            for change in images.iter().filter(|one| !lost.contains(&one.group)) {
+                inner.change_images(change)?;
+            }
             Ok::<_, Failure>(committed)
+        })
+    }
+
+    async fn images(&self, group: &Group, since: Timestamp) -> Result<Vec<KeptImage>, Error> {
+        self.look(|inner| inner.images(group, since))
+    }
+
+    async fn image_heads(&self, group: &Group) -> Result<Vec<ImageHead>, Error> {
+        self.look(|inner| inner.image_heads(group))
+    }
+
+    async fn versions_after(&self, rows: &[(RowKey, u32)]) -> Result<Vec<Vec<Version>>, Error> {
+        self.look(|inner| {
+            let after = |(key, n): &(RowKey, u32)| inner.versions_after(key, *n);
+            rows.iter().map(after).collect()
         })
     }
 
@@ -103,6 +136,13 @@ queries! {
         needs: [Need::Key("history")],
         sql: "SELECT n, valid_from, valid_to, caused_by, fields FROM history
               WHERE gid = ? AND tbl = ? AND id = ? AND recorded_to IS NULL ORDER BY n",
+    }
+    /// Not tried, for the same reason.
+    SELECT_VERSIONS_AFTER {
+        name: "Tables::versions_after",
+        needs: [Need::Key("history")],
+        sql: "SELECT n, valid_from, valid_to, caused_by, fields FROM history
+              WHERE gid = ? AND tbl = ? AND id = ? AND n > ? AND recorded_to IS NULL ORDER BY n",
     }
     SELECT_ROWS {
         name: "Tables::read_groups",
@@ -146,6 +186,16 @@ impl Inner {
             stored.history = Some(in_force(&mut versions, gid, key.table, &key.id)?);
         }
         Ok(Some(stored))
+    }
+
+    fn versions_after(&mut self, key: &RowKey, n: u32) -> Result<Vec<Version>, Failure> {
+        let Some(gid) = self.find_gid(&key.group)? else {
+            return Ok(Vec::new());
+        };
+        let mut select = self.database.prepare(&SELECT_VERSIONS_AFTER)?;
+        let bound = params![gid, number(key.table), key.id.as_str(), n];
+        let versions = select.query_map(bound, version)?;
+        Ok(versions.collect::<rusqlite::Result<_>>()?)
     }
 
     fn rows_of(&mut self, group: &Group) -> Result<Vec<Stored>, Failure> {

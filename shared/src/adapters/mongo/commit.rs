@@ -6,9 +6,9 @@ use mongodb::error::{
     Error as MongoError, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT,
 };
 
-use crate::flow::Write;
-use crate::model::{ActionHierarchy, Timestamp};
-use crate::ports::{Committed, Error, ErrorKind};
+use crate::flow::{ImagesWrite, Write};
+use crate::model::{ActionHierarchy, Group, Timestamp};
+use crate::ports::{Commit, Committed, Error, ErrorKind};
 
 use super::plan::Plan;
 use super::{HIERARCHIES, Mongo, failed};
@@ -25,11 +25,13 @@ const PAUSE_MS_MAX: u64 = 400;
 
 const DOING: &str = "write rows to MongoDB";
 
-/// Some writes and hierarchies that are to go together.
+/// Some writes, hierarchies and images that are to go together. In what decides about them, the places of
+/// images come after those of writes.
 #[derive(Clone, Copy)]
 struct Share<'a> {
     writes: &'a [Write],
     finished: &'a [ActionHierarchy],
+    images: &'a [ImagesWrite],
     now: Timestamp,
 }
 
@@ -41,19 +43,24 @@ pub(super) enum Attempt {
 }
 
 impl Mongo {
-    pub(super) async fn commit_all(
+    pub(super) async fn commit_shares(
         &self,
-        writes: &[Write],
-        finished: &[ActionHierarchy],
+        commit: Commit<'_>,
         now: Timestamp,
     ) -> Result<Vec<Committed>, Error> {
+        let Commit {
+            writes,
+            finished,
+            images,
+        } = commit;
         let mut committed = Vec::with_capacity(writes.len());
         let mut rest = Share {
             writes,
             finished,
+            images,
             now,
         };
-        while !rest.writes.is_empty() || !rest.finished.is_empty() {
+        while !rest.is_empty() {
             let (share, after) = rest.split();
             committed.extend(self.commit_share(share).await?);
             rest = after;
@@ -65,11 +72,11 @@ impl Mongo {
         let mut lost = BTreeSet::new();
         let mut attempts = 0;
         loop {
-            let plan = share.plan(self, &lost);
+            let plan = share.plan(self, &lost)?;
             let attempt = self.attempt(plan).await;
             match attempt {
                 Ok(Attempt::Done) => break,
-                Ok(Attempt::Lost(more)) => lost.extend(more),
+                Ok(Attempt::Lost(more)) => lost.extend(share.with_groups(more)),
                 Err(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => {
                     attempts += 1;
                     if attempts >= ATTEMPTS_MAX {
@@ -156,8 +163,27 @@ pub(super) async fn pause(attempt: u32) {
 }
 
 impl<'a> Share<'a> {
-    /// All operations but those of writes that are `lost`, and of their groups' hierarchies.
-    fn plan(self, store: &Mongo, lost: &BTreeSet<usize>) -> Plan {
+    fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.finished.is_empty() && self.images.is_empty()
+    }
+
+    /// What lost, and all writes of groups whose images did.
+    fn with_groups(&self, mut lost: BTreeSet<usize>) -> BTreeSet<usize> {
+        let images = self.images.iter().zip(self.writes.len()..);
+        let outdated: BTreeSet<&Group> = images
+            .filter(|(_, place)| lost.contains(place))
+            .map(|(one, _)| &one.group)
+            .collect();
+        for (place, write) in self.writes.iter().enumerate() {
+            if outdated.contains(&write.key.group) {
+                lost.insert(place);
+            }
+        }
+        lost
+    }
+
+    /// All operations but those of writes that are `lost`, and of their groups' hierarchies and images.
+    fn plan(self, store: &Mongo, lost: &BTreeSet<usize>) -> Result<Plan, Error> {
         let mut plan = Plan::empty(store);
         let mut losers = BTreeSet::new();
         for (place, write) in self.writes.iter().enumerate() {
@@ -174,7 +200,12 @@ impl<'a> Share<'a> {
                 plan.insert(HIERARCHIES, document);
             }
         }
-        plan
+        for (place, one) in (self.writes.len()..).zip(self.images) {
+            if !losers.contains(&one.group) && !lost.contains(&place) {
+                plan.images(place, one)?;
+            }
+        }
+        Ok(plan)
     }
 
     /// As many whole groups as one transaction takes, and the rest.
@@ -197,15 +228,20 @@ impl<'a> Share<'a> {
             None => self.finished.len(),
         };
         let (finished, unfinished) = self.finished.split_at(ends);
+        let is_later = |one: &ImagesWrite| later.iter().any(|write| write.key.group == one.group);
+        let ends = self.images.iter().position(is_later);
+        let (images, later_images) = self.images.split_at(ends.unwrap_or(self.images.len()));
         let now = self.now;
         let share = Self {
             writes,
             finished,
+            images,
             now,
         };
         let rest = Self {
             writes: later,
             finished: unfinished,
+            images: later_images,
             now,
         };
         (share, rest)

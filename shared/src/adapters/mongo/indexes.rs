@@ -10,7 +10,7 @@ use crate::model::{IndexCheck, MissingIndex, QueryPlan, UnusedIndex};
 use crate::ports::{Error, Indexes};
 
 use super::document::TRAIL;
-use super::{Mongo, conversions, export, failed, hierarchies, reports, tables};
+use super::{Mongo, conversions, export, failed, hierarchies, images, reports, tables};
 
 const CHECKING: &str = "check the indexes in MongoDB";
 const CREATING: &str = "make indexes in MongoDB";
@@ -102,6 +102,7 @@ fn declared() -> Vec<Index> {
     let mut all = tables::indexes();
     all.extend(conversions::indexes());
     all.extend(hierarchies::indexes());
+    all.extend(images::indexes());
     all.extend(reports::indexes());
     all
 }
@@ -233,6 +234,7 @@ impl Mongo {
                 tables::queries,
                 conversions::queries,
                 hierarchies::queries,
+                images::queries,
                 reports::queries,
                 export::queries,
             ] {

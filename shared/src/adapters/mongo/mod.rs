@@ -21,6 +21,7 @@ mod failure;
 mod groups;
 mod hierarchies;
 mod history;
+mod images;
 mod indexes;
 mod keys;
 mod legacy;
@@ -57,6 +58,8 @@ const HIERARCHIES: &str = "ActionHierarchy";
 const PLACES: &str = "RSLeadGlobalConversions.places";
 /// The collection of the actions that additions were taken in by.
 const ADDITIONS: &str = "Addition";
+/// The collection of images of long groups.
+const IMAGES: &str = "Image";
 /// A process handles one batch at a time; its widest read asks five collections at once.
 const POOL_MAX: u32 = 6;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -85,6 +85,11 @@ impl Plan {
         self.decide(place, How::Update, update);
     }
 
+    /// Adds a deletion that decides about what stands at `place`: it must delete.
+    pub(super) fn decide_by_delete(&mut self, place: usize, delete: WriteModel) {
+        self.decide(place, How::Delete, delete);
+    }
+
     fn decide(&mut self, write: usize, how: How, model: WriteModel) {
         self.deciding.push(Deciding {
             write,

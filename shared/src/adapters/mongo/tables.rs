@@ -4,12 +4,12 @@ use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
 use mongodb::bson::{Document, doc};
 
-use crate::flow::{Addition, RowKey, Stored, Write};
+use crate::flow::{Addition, ImageHead, KeptImage, RowKey, Stored};
 use crate::handlers::{Table, Version};
-use crate::model::{ActionHierarchy, Group, Timestamp};
+use crate::model::{Group, Timestamp};
 use crate::ports::{
-    Added, Committed, ConversionPage, ConversionQuery, Error, HistoryVersion, Partition, Reading,
-    Tables,
+    Added, Commit, Committed, ConversionPage, ConversionQuery, Error, HistoryVersion, Partition,
+    Reading, Tables,
 };
 
 use super::document;
@@ -156,13 +156,41 @@ impl Tables for Mongo {
         self.page_of_groups(partition, after, limit).await
     }
 
-    async fn commit(
+    async fn commit_all(
         &self,
-        writes: &[Write],
-        finished: &[ActionHierarchy],
+        commit: Commit<'_>,
         now: Timestamp,
     ) -> Result<Vec<Committed>, Error> {
-        self.commit_all(writes, finished, now).await
+        self.commit_shares(commit, now).await
+    }
+
+    async fn images(&self, group: &Group, since: Timestamp) -> Result<Vec<KeptImage>, Error> {
+        self.read_images(group, since).await
+    }
+
+    async fn image_heads(&self, group: &Group) -> Result<Vec<ImageHead>, Error> {
+        self.read_image_heads(group).await
+    }
+
+    async fn versions_after(&self, rows: &[(RowKey, u32)]) -> Result<Vec<Vec<Version>>, Error> {
+        let parts: Vec<Part> = rows
+            .iter()
+            .map(|(key, n)| {
+                let mut filter = of_row(&keys::of_row(key));
+                filter.insert("n", doc! { "$gt": i64::from(*n) });
+                Part::versions(key.table, filter)
+            })
+            .collect();
+        let mut all = Vec::with_capacity(rows.len());
+        for (part, documents) in parts.iter().zip(self.read_all(&parts).await?) {
+            let mut versions = Vec::with_capacity(documents.len());
+            for document in documents {
+                versions.push(history::read(part.table, document)?.version);
+            }
+            versions.sort_by_key(|version| version.n);
+            all.push(versions);
+        }
+        Ok(all)
     }
 
     async fn add(&self, additions: &[Addition], now: Timestamp) -> Result<Vec<Added>, Error> {

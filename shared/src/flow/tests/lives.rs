@@ -19,7 +19,7 @@ use crate::handlers::{Table, Version};
 use crate::model::{Class, Held};
 
 /// One answer for one state of the code; `PROPTEST_CASES` and `PROPTEST_RNG_SEED` draw others.
-fn config() -> ProptestConfig {
+pub(super) fn config() -> ProptestConfig {
     let mut config = ProptestConfig {
         failure_persistence: None,
         ..ProptestConfig::default()
@@ -31,7 +31,7 @@ fn config() -> ProptestConfig {
 }
 
 /// The events of up to three leads in the order of arrival, many of them at the same time.
-fn life() -> impl Strategy<Value = Vec<Told>> {
+pub(super) fn life() -> impl Strategy<Value = Vec<Told>> {
     let one = prop_oneof![5 => told(), 1 => adopted()];
     vec(one, 1..24)
         .prop_map(|mut life| {
@@ -92,7 +92,7 @@ fn told() -> impl Strategy<Value = Told> {
 
 /// What happens next. Events are drawn from those that arrived.
 #[derive(Debug, Clone)]
-enum Turn {
+pub(super) enum Turn {
     /// More events arrive; the queue has yet to deliver them.
     Arrive(usize),
     /// The queue delivers a batch, maybe again.
@@ -103,7 +103,7 @@ enum Turn {
     Race(Vec<Index>, Vec<Index>),
 }
 
-fn turns() -> impl Strategy<Value = Vec<Turn>> {
+pub(super) fn turns() -> impl Strategy<Value = Vec<Turn>> {
     let batch = || vec(any::<Index>(), 1..6);
     let turn = prop_oneof![
         3 => (1_usize..6).prop_map(Turn::Arrive),
@@ -115,8 +115,8 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
 }
 
 /// The events of a life on their way into a world.
-struct Course<'l> {
-    world: World,
+pub(super) struct Course<'l> {
+    pub(super) world: World,
     life: &'l [Told],
     arrived: usize,
     /// Events that some delivery was through with, by their place in the life.
@@ -126,7 +126,7 @@ struct Course<'l> {
 }
 
 impl<'l> Course<'l> {
-    fn new(life: &'l [Told], detect: &[Table]) -> Self {
+    pub(super) fn new(life: &'l [Told], detect: &[Table]) -> Self {
         Self {
             world: World::new(settings(1, detect)),
             life,
@@ -137,7 +137,7 @@ impl<'l> Course<'l> {
     }
 
     /// Takes the turns, and then delivers what nothing was through with yet.
-    fn run(&mut self, turns: &[Turn], rest: usize) {
+    pub(super) fn run(&mut self, turns: &[Turn], rest: usize) {
         for turn in turns {
             self.turn(turn);
             self.remember();
@@ -152,7 +152,7 @@ impl<'l> Course<'l> {
         }
     }
 
-    fn turn(&mut self, turn: &Turn) {
+    pub(super) fn turn(&mut self, turn: &Turn) {
         match turn {
             Turn::Arrive(more) => self.arrive(*more),
             Turn::Deliver(batch) => {
@@ -174,7 +174,7 @@ impl<'l> Course<'l> {
                     .collect();
                 self.deliver(&second);
                 for (decision, group) in slow {
-                    if !self.world.commit(&decision.outcome.writes) {
+                    if !self.world.commit_outcome(&group, &decision.outcome) {
                         self.world.handle(&group, &decision.entries, true);
                     }
                 }
@@ -221,13 +221,13 @@ impl<'l> Course<'l> {
     }
 
     /// What each row holds, down to the event taken in last.
-    fn held(&self) -> Vec<(&RowKey, &Held)> {
+    pub(super) fn held(&self) -> Vec<(&RowKey, &Held)> {
         let rows = self.world.rows.iter();
         rows.map(|(key, kept)| (key, &kept.trail.held)).collect()
     }
 
     /// The versions in force count from 1, and each ends where the next begins.
-    fn assert_contiguous(&self) {
+    pub(super) fn assert_contiguous(&self) {
         for key in self.world.rows.keys() {
             let versions = self.world.in_force(key);
             for (place, version) in versions.iter().enumerate() {
@@ -239,7 +239,7 @@ impl<'l> Course<'l> {
     }
 
     /// What was believed at any tick can still be read, whatever came later.
-    fn assert_remembered(&self) {
+    pub(super) fn assert_remembered(&self) {
         for (tick, key, believed) in &self.beliefs {
             let recorded = self.world.histories[key].iter();
             let mut then: Vec<&Version> = recorded
@@ -262,7 +262,7 @@ impl<'l> Course<'l> {
 }
 
 /// A life told in order, one event at a time.
-fn in_order(life: &[Told]) -> Vec<Told> {
+pub(super) fn in_order(life: &[Told]) -> Vec<Told> {
     let mut life = life.to_vec();
     life.sort_by(|a, b| naive::place(a).cmp(&naive::place(b)));
     life

@@ -10,8 +10,9 @@ use smol_str::SmolStr;
 use super::naive;
 use super::telling::{Step, TENANT, Told};
 use crate::flow::{
-    Batch, Comparison, Disposition, EventOutcome, Evidence, Outcome, RowKey, Stored, Write,
-    compare, correct, reach, sort_events, step,
+    Base, Batch, Comparison, Disposition, EventOutcome, Evidence, Gone, Image, ImagesWrite,
+    Imaging, KeptImage, Outcome, RowKey, Stored, Write, compare, correct, correct_whole, reach,
+    sort_events, step, thin, thins_since,
 };
 use crate::handlers::{Table, Version};
 use crate::model::{Entry, EventHash, Fingerprint, Group, Order, Stamps, Timestamp, Trail};
@@ -43,6 +44,11 @@ pub(super) struct World {
     pub(super) journal: BTreeMap<Group, Vec<Entry>>,
     pub(super) rows: BTreeMap<RowKey, Kept>,
     pub(super) histories: BTreeMap<RowKey, Vec<Recorded>>,
+    /// Which groups keep images.
+    pub(super) imaging: Imaging,
+    pub(super) images: BTreeMap<Group, Vec<KeptImage>>,
+    /// How many images there ever were.
+    images_made: u64,
     /// Grows by one with every commit.
     pub(super) now: i64,
     pub(super) log: String,
@@ -54,6 +60,8 @@ pub(super) struct Decision {
     pub(super) outcome: Outcome,
     /// Whether the stored rows alone were enough.
     pub(super) in_order: bool,
+    /// Whether images were, where those were not.
+    pub(super) from_images: bool,
     pub(super) entries: Vec<Arc<Entry>>,
 }
 
@@ -79,6 +87,9 @@ impl World {
             journal: BTreeMap::new(),
             rows: BTreeMap::new(),
             histories: BTreeMap::new(),
+            imaging: Imaging::NEVER,
+            images: BTreeMap::new(),
+            images_made: 0,
             now: 0,
             log: String::new(),
         }
@@ -102,12 +113,14 @@ impl World {
         }
     }
 
-    /// Journals events, each once, and gives all of them back by group.
+    /// Journals events, each once, and gives all of them back by group, as they were journaled first.
     pub(super) fn accept(&mut self, told: &[Told]) -> BTreeMap<Group, Vec<Arc<Entry>>> {
         let mut groups: BTreeMap<Group, Vec<Arc<Entry>>> = BTreeMap::new();
         for told in told {
             let entry = told.entry(&self.settings, Timestamp::from_ms(self.now));
             let journal = self.journal.entry(entry.group.clone()).or_default();
+            let known = journal.iter().find(|known| known.hash == entry.hash);
+            let entry = known.map_or(entry, |known| Arc::new(known.clone()));
             if journal.iter().all(|known| known.hash != entry.hash) {
                 journal.push(entry.as_ref().clone());
                 self.told.push(told.clone());
@@ -161,7 +174,7 @@ impl World {
     pub(super) fn handle(&mut self, group: &Group, entries: &[Arc<Entry>], anew: bool) {
         for attempt in 0..ATTEMPTS_MAX {
             let decision = self.decide(group, entries, anew || attempt > 0);
-            if self.commit(&decision.outcome.writes) {
+            if self.commit_outcome(group, &decision.outcome) {
                 self.note(&decision, "");
                 return;
             }
@@ -201,6 +214,7 @@ impl World {
             entries: &ordered,
             mappings: &mappings,
             stamps: self.stamps(ordered.last().map(|entry| entry.event.time)),
+            imaging: self.imaging,
         };
         let in_reach = |row: &Stored| reached.contains(&(row.key.table, row.key.id.clone()));
         let rows: Vec<Stored> = self.read(group).into_iter().filter(in_reach).collect();
@@ -213,13 +227,64 @@ impl World {
             .collect();
         let stepped = step(&batch, &without_histories).filter(|_| !anew);
         let in_order = stepped.is_some();
-        let nothing = Vec::new();
-        let journal = self.journal.get(group).unwrap_or(&nothing);
+        let (outcome, from_images) = match stepped {
+            Some(outcome) => (outcome, false),
+            None => self.correct(&batch, &rows, &without_histories),
+        };
         Decision {
-            outcome: stepped.unwrap_or_else(|| correct(&batch, &rows, journal)),
+            outcome,
             in_order,
+            from_images,
             entries: ordered.into_iter().cloned().collect(),
         }
+    }
+
+    /// Decides from images where the group is long and they tell enough, else from the whole journal.
+    fn correct(&self, batch: &Batch<'_>, rows: &[Stored], bare: &[Stored]) -> (Outcome, bool) {
+        let nothing = Vec::new();
+        let journal = self.journal.get(batch.group).unwrap_or(&nothing);
+        if !batch.is_long(bare) {
+            return (correct(batch, rows, journal), false);
+        }
+        match self.correct_from_images(batch, bare, journal) {
+            Some(outcome) => (outcome, true),
+            None => (
+                correct_whole(batch, &self.read(batch.group), journal),
+                false,
+            ),
+        }
+    }
+
+    fn correct_from_images(
+        &self,
+        batch: &Batch<'_>,
+        bare: &[Stored],
+        journal: &[Entry],
+    ) -> Option<Outcome> {
+        let since = Base::since(batch)?;
+        let kept = self.images.get(batch.group).into_iter().flatten();
+        let ends_later = |kept: &&KeptImage| {
+            let image = kept.image.as_ref();
+            image.is_none_or(|image| image.until.time >= since)
+        };
+        let kept: Vec<KeptImage> = kept.filter(ends_later).cloned().collect();
+        let base = Base::new(batch, &kept).filter(|base| base.holds_for(bare))?;
+        let is_later =
+            |entry: &&Entry| entry.event.time >= base.time() && entry.recorded >= base.recorded();
+        let suffix: Vec<Entry> = journal.iter().filter(is_later).cloned().collect();
+        let needs: BTreeSet<RowKey> = base.needs(&suffix).into_iter().collect();
+        let mut rows = self.read(batch.group);
+        rows.retain(|row| needs.contains(&row.key));
+        let histories: BTreeMap<RowKey, u32> = base.histories(&rows).into_iter().collect();
+        for row in &mut rows {
+            let after = histories.get(&row.key);
+            let later = |versions: Vec<Version>| {
+                let later = versions.into_iter();
+                after.map(|n| later.filter(|one| one.n > *n).collect())
+            };
+            row.history = row.history.take().and_then(later);
+        }
+        base.correct(&rows, &suffix)
     }
 
     fn stamps(&self, event: Option<Timestamp>) -> Stamps {
@@ -255,6 +320,59 @@ impl World {
             .collect();
         versions.sort_by_key(|version| version.n);
         versions
+    }
+
+    /// Makes an outcome's writes and, if none of them lost, changes the group's images.
+    pub(super) fn commit_outcome(&mut self, group: &Group, outcome: &Outcome) -> bool {
+        if let Some(change) = &outcome.images
+            && !self.has_images(change)
+        {
+            return false;
+        }
+        if !self.commit(&outcome.writes) {
+            return false;
+        }
+        if let Some(change) = &outcome.images {
+            self.change_images(change);
+        }
+        if outcome.thins {
+            let mut kept = self.images.get(group).cloned().unwrap_or_default();
+            let images = kept.iter().filter_map(|one| one.image.as_ref());
+            let since = thins_since(images.map(Image::head).collect(), self.imaging);
+            kept.retain(|one| one.image.as_ref().map(|image| image.until.time) >= since);
+            if let Some(change) = thin(group, &kept, self.imaging) {
+                self.change_images(&change);
+            }
+        }
+        true
+    }
+
+    fn has_images(&self, change: &ImagesWrite) -> bool {
+        let kept = self
+            .images
+            .get(&change.group)
+            .map_or(&[][..], Vec::as_slice);
+        match &change.gone {
+            Gone::All => true,
+            Gone::These(handles) => handles
+                .iter()
+                .all(|handle| kept.iter().any(|one| one.handle == *handle)),
+        }
+    }
+
+    fn change_images(&mut self, change: &ImagesWrite) {
+        let kept = self.images.entry(change.group.clone()).or_default();
+        match &change.gone {
+            Gone::All => kept.clear(),
+            Gone::These(handles) => kept.retain(|one| !handles.contains(&one.handle)),
+        }
+        for image in &change.add {
+            self.images_made += 1;
+            kept.push(KeptImage {
+                handle: self.images_made.to_string().into(),
+                image: Some(image.clone()),
+            });
+        }
     }
 
     /// Makes conditional writes, each on its own, and says whether all of them found the version
@@ -367,7 +485,11 @@ impl World {
 
     /// Writes into the log what became of each event.
     fn note(&mut self, decision: &Decision, torn: &str) {
-        let how = if decision.in_order { "step" } else { "correct" };
+        let how = match (decision.in_order, decision.from_images) {
+            (true, _) => "step",
+            (false, true) => "correct from images",
+            (false, false) => "correct",
+        };
         let became: Vec<String> = decision
             .entries
             .iter()
