@@ -172,6 +172,7 @@ impl Addition {
             },
             out_of_order: before.map_or(0, |trail| trail.out_of_order),
             version: before.map_or(1, |trail| trail.version + 1),
+            fence: before.map_or(0, |trail| trail.fence),
             settings: self.settings,
             handler: self.key.table.handler_version(),
             checksum: 0,

@@ -4,6 +4,8 @@
 mod adopt;
 mod apart;
 mod ingest;
+mod lateness;
+mod locked;
 mod process;
 mod replay;
 mod report;
@@ -13,6 +15,7 @@ mod webhook;
 pub use adopt::{Adopt, Adopted, Refused};
 pub use apart::{Apart, process_apart};
 pub use ingest::{Duplicates, Ingested, accept, ingest};
+pub use lateness::LateLine;
 pub use process::{Processed, process};
 pub use replay::{Mode, Pages, Parked, Place, Replay, Replayed, Scope, parked_events};
 pub use report::report;

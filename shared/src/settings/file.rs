@@ -53,6 +53,7 @@ pub(super) struct TenantFile {
     conversions: Vec<ConversionFile>,
     partition_key: Option<Pointer>,
     policies: [Policy; Table::COUNT],
+    locked: [bool; Table::COUNT],
     future_seconds_max: u32,
     webhook: Option<Webhook>,
 }
@@ -111,7 +112,8 @@ impl TryFrom<TenantTable> for TenantFile {
             ));
         }
         let mut policies = [Policy::default(); Table::COUNT];
-        for (name, TablePolicy { policy }) in &table.tables {
+        let mut locked = [false; Table::COUNT];
+        for (name, TablePolicy { policy, lock_by_id }) in &table.tables {
             if *policy == Policy::Atomic && !name.is_commutative() {
                 return Err(format!(
                     "tables.{}: policy atomic needs a commutative handler, and this table's is \
@@ -119,8 +121,18 @@ impl TryFrom<TenantTable> for TenantFile {
                     name.name()
                 ));
             }
+            if *policy == Policy::Atomic && *lock_by_id {
+                return Err(format!(
+                    "tables.{}: policy atomic writes without reading, so there is nothing for \
+                     lock_by_id to guard; use correct, or leave lock_by_id out",
+                    name.name()
+                ));
+            }
             if let Some(slot) = policies.get_mut(name.index()) {
                 *slot = *policy;
+            }
+            if let Some(slot) = locked.get_mut(name.index()) {
+                *slot = *lock_by_id;
             }
         }
         let mut names: Vec<&SmolStr> = table.conversion.iter().map(|rule| &rule.name).collect();
@@ -137,6 +149,7 @@ impl TryFrom<TenantTable> for TenantFile {
             conversions: table.conversion,
             partition_key: table.partition_key,
             policies,
+            locked,
             future_seconds_max: table
                 .future_seconds_max
                 .unwrap_or(FUTURE_SECONDS_MAX_DEFAULT),
@@ -150,6 +163,8 @@ impl TryFrom<TenantTable> for TenantFile {
 struct TablePolicy {
     #[serde(default)]
     policy: Policy,
+    #[serde(default)]
+    lock_by_id: bool,
 }
 
 #[derive(Deserialize, Clone)]
@@ -333,6 +348,7 @@ impl TenantFile {
             conversions: conversions.collect(),
             partition_key: self.partition_key.map(|pointer| Pluck::new(&[pointer])),
             policies: self.policies,
+            locked: self.locked,
             future_ms_max: i64::from(self.future_seconds_max) * 1_000,
             webhook: self.webhook,
         })

@@ -59,6 +59,7 @@ pub mod hierarchies;
 pub mod identities;
 pub mod indexes;
 pub mod journal;
+pub mod locked;
 pub mod locks;
 pub mod queue;
 pub mod queue_deduplication;

@@ -58,6 +58,7 @@ const BREAKS: [(&str, &str, &str); 40] = [
         "dynamodb:Query\n                Resource: !GetAtt Journal",
         "dynamodb:PutItem\n                Resource: !GetAtt Journal",
     ),
+    ("locks", "[\"lock#*\"]", "[\"*\"]"),
     (
         "mappings",
         "            FunctionResponseTypes: [ReportBatchItemFailures]\n",
