@@ -140,7 +140,8 @@ fn each_policy_makes_of_the_same_disorder_what_the_design_says() {
         !differing.is_empty(),
         "so much disorder cannot go unnoticed"
     );
-    assert_eq!(found, differing, "replay finds what differs");
+    let apart: Vec<_> = found.symmetric_difference(&differing).take(5).collect();
+    assert!(apart.is_empty(), "replay finds what differs: {apart:?}");
     assert_eq!(findings.len(), differing.len(), "each once");
     let classes: BTreeSet<&str> = findings.iter().map(|one| text(one, "/class")).collect();
     assert_eq!(classes, BTreeSet::from(["late"]));

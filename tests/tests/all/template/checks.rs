@@ -180,9 +180,9 @@ fn locks(template: &Plain) -> Vec<String> {
         return vec!["no ProcessRole".to_owned()];
     };
     let policies = role.get("Policies");
-    let statements = list(&policies).iter();
-    let statements = statements.flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]));
-    let puts = |statement: &&Value| statement["Action"].to_string().contains("dynamodb:PutItem");
+    let policies = list(&policies).into_iter();
+    let statements = policies.flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]));
+    let puts = |statement: &Value| statement["Action"].to_string().contains("dynamodb:PutItem");
     let all: Vec<_> = statements.filter(puts).collect();
     complaints.unless(!all.is_empty(), "nobody takes locks");
     for statement in all {
