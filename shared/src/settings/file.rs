@@ -111,30 +111,7 @@ impl TryFrom<TenantTable> for TenantFile {
                 reference.name()
             ));
         }
-        let mut policies = [Policy::default(); Table::COUNT];
-        let mut locked = [false; Table::COUNT];
-        for (name, TablePolicy { policy, lock_by_id }) in &table.tables {
-            if *policy == Policy::Atomic && !name.is_commutative() {
-                return Err(format!(
-                    "tables.{}: policy atomic needs a commutative handler, and this table's is \
-                     not; use correct or detect",
-                    name.name()
-                ));
-            }
-            if *policy == Policy::Atomic && *lock_by_id {
-                return Err(format!(
-                    "tables.{}: policy atomic writes without reading, so there is nothing for \
-                     lock_by_id to guard; use correct, or leave lock_by_id out",
-                    name.name()
-                ));
-            }
-            if let Some(slot) = policies.get_mut(name.index()) {
-                *slot = *policy;
-            }
-            if let Some(slot) = locked.get_mut(name.index()) {
-                *slot = *lock_by_id;
-            }
-        }
+        let (policies, locked) = by_table(&table.tables)?;
         let mut names: Vec<&SmolStr> = table.conversion.iter().map(|rule| &rule.name).collect();
         names.sort();
         if let Some([twice, _]) = names.windows(2).find(|pair| pair.first() == pair.last()) {
@@ -156,6 +133,37 @@ impl TryFrom<TenantTable> for TenantFile {
             webhook: table.webhook,
         })
     }
+}
+
+/// Policies and locks, by the tables' places.
+type ByTable = ([Policy; Table::COUNT], [bool; Table::COUNT]);
+
+fn by_table(tables: &BTreeMap<Table, TablePolicy>) -> Result<ByTable, String> {
+    let mut policies = [Policy::default(); Table::COUNT];
+    let mut locked = [false; Table::COUNT];
+    for (name, TablePolicy { policy, lock_by_id }) in tables {
+        if *policy == Policy::Atomic && !name.is_commutative() {
+            return Err(format!(
+                "tables.{}: policy atomic needs a commutative handler, and this table's is \
+                 not; use correct or detect",
+                name.name()
+            ));
+        }
+        if *policy == Policy::Atomic && *lock_by_id {
+            return Err(format!(
+                "tables.{}: policy atomic writes without reading, so there is nothing for \
+                 lock_by_id to guard; use correct, or leave lock_by_id out",
+                name.name()
+            ));
+        }
+        if let Some(slot) = policies.get_mut(name.index()) {
+            *slot = *policy;
+        }
+        if let Some(slot) = locked.get_mut(name.index()) {
+            *slot = *lock_by_id;
+        }
+    }
+    Ok((policies, locked))
 }
 
 #[derive(Deserialize, Clone, Copy)]

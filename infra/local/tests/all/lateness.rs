@@ -132,7 +132,14 @@ fn each_policy_makes_of_the_same_disorder_what_the_design_says() {
     let differing = differing(&detected.tables, &corrected.tables);
     let replay = detected.foldback.ends(&["replay", "--json"]);
     let findings: Vec<Value> = lines(&replay.stdout).collect();
-    let found: BTreeSet<(String, String)> = findings
+    // A derived row may be right and yet hold other events: those that its observers saw, out of order.
+    let (changed, unchanged): (Vec<&Value>, Vec<&Value>) = findings
+        .iter()
+        .partition(|one| one["changes"] != Value::Array(Vec::new()));
+    for one in &unchanged {
+        assert_eq!(text(one, "/table"), "RSLeadGlobalConversions", "{one}");
+    }
+    let found: BTreeSet<(String, String)> = changed
         .iter()
         .map(|one| (text(one, "/table").to_owned(), text(one, "/id").to_owned()))
         .collect();
@@ -142,7 +149,7 @@ fn each_policy_makes_of_the_same_disorder_what_the_design_says() {
     );
     let apart: Vec<_> = found.symmetric_difference(&differing).take(5).collect();
     assert!(apart.is_empty(), "replay finds what differs: {apart:?}");
-    assert_eq!(findings.len(), differing.len(), "each once");
+    assert_eq!(changed.len(), differing.len(), "each once");
     let classes: BTreeSet<&str> = findings.iter().map(|one| text(one, "/class")).collect();
     assert_eq!(classes, BTreeSet::from(["late"]));
     let unexplained: Vec<_> = differing.difference(&detected.late_rows).collect();
@@ -159,13 +166,15 @@ fn each_policy_makes_of_the_same_disorder_what_the_design_says() {
 
     say(&format!(
         "{} events in disorder: correct took {} late ones for {} rows, and none differs; detect took \
-         {} late ones for {} rows, of which {} differ, each a finding of class late",
+         {} late ones for {} rows, of which {} differ, each a finding of class \
+         late; {} more are right, but for the events they hold",
         dataset.lines.len(),
         corrected.late,
         corrected.late_rows.len(),
         detected.late,
         detected.late_rows.len(),
         differing.len(),
+        unchanged.len(),
     ));
 
     detected.foldback.ends(&["replay", "--mode", "update"]);

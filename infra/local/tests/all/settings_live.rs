@@ -85,13 +85,11 @@ impl Running {
 /// Waits until an export has a line for each of these texts.
 fn wait_for(foldback: &Foldback, table: &str, texts: &[&str]) {
     const LOOKS_MAX: u32 = 3_000;
-    for _look in 0..LOOKS_MAX {
+    let shows = |_look| {
         let shown = foldback.ends(&["export", table]).stdout;
-        if texts.iter().all(|text| shown.contains(text)) {
-            return;
-        }
-    }
-    panic!("{table} never showed {texts:?}");
+        texts.iter().all(|text| shown.contains(text))
+    };
+    assert!((0..LOOKS_MAX).any(shows), "{table} never showed {texts:?}");
 }
 
 fn classes(foldback: &Foldback) -> Vec<(String, String, String)> {
@@ -101,7 +99,12 @@ fn classes(foldback: &Foldback) -> Vec<(String, String, String)> {
         .lines()
         .map(|line| {
             let line: Value = serde_json::from_str(line).expect("JSON");
-            let text = |name: &str| line[name].as_str().expect(name).to_owned();
+            let text = |name: &str| {
+                line.get(name)
+                    .and_then(Value::as_str)
+                    .expect(name)
+                    .to_owned()
+            };
             (text("class"), text("table"), text("id"))
         })
         .collect();
