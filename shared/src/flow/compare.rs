@@ -236,6 +236,10 @@ impl Suspect<'_> {
             let why = format!("{} applied out of order", trail.out_of_order);
             return (Class::Late, Vec::new(), why);
         }
+        if self.is_fed_out_of_order() {
+            let why = "rows that feed it were applied out of order".to_owned();
+            return (Class::Late, Vec::new(), why);
+        }
         self.other_history(row, cell.row.versions().unwrap_or_default())
     }
 

@@ -224,7 +224,7 @@ fn locks_are_by_table() {
         &["RSLeads", "RSLeadGlobalConversions"],
     );
     let wrong = "[tenant.tables.RSLead]\nlock_by_id = 1\n[[tenant.map]]";
-    refused("[[tenant.map]]", wrong, &["line 5", "boolean"]);
+    refused("[[tenant.map]]", wrong, &["line 6", "boolean"]);
 }
 
 #[test]

@@ -152,7 +152,13 @@ fn each_policy_makes_of_the_same_disorder_what_the_design_says() {
     assert_eq!(changed.len(), differing.len(), "each once");
     let classes: BTreeSet<&str> = findings.iter().map(|one| text(one, "/class")).collect();
     assert_eq!(classes, BTreeSet::from(["late"]));
-    let unexplained: Vec<_> = differing.difference(&detected.late_rows).collect();
+    // What feeds a derived row is its lead's, which takes all of the lead's events.
+    let of_lead = |(table, id): &(String, String), rows: &BTreeSet<(String, String)>| {
+        table == "RSLeadGlobalConversions" && rows.contains(&("RSLead".to_owned(), id.clone()))
+    };
+    let unexplained = differing.difference(&detected.late_rows);
+    let (fed, unexplained): (Vec<_>, Vec<_>) =
+        unexplained.partition(|row| of_lead(row, &detected.late_rows));
     assert!(unexplained.is_empty(), "no late event for {unexplained:?}");
     let live: BTreeSet<(String, String)> = lines(&detected.log)
         .filter(|line| line.pointer("/fields/class").is_some())
@@ -161,19 +167,21 @@ fn each_policy_makes_of_the_same_disorder_what_the_design_says() {
             (field("table"), field("id"))
         })
         .collect();
-    let unfound: Vec<_> = differing.difference(&live).collect();
+    let unfound = differing.difference(&live);
+    let unfound: Vec<_> = unfound.filter(|row| !of_lead(row, &live)).collect();
     assert!(unfound.is_empty(), "live handling did not find {unfound:?}");
 
     say(&format!(
         "{} events in disorder: correct took {} late ones for {} rows, and none differs; detect took \
          {} late ones for {} rows, of which {} differ, each a finding of class \
-         late; {} more are right, but for the events they hold",
+         late; {} of them fed by late rows only; {} more are right, but for the events they hold",
         dataset.lines.len(),
         corrected.late,
         corrected.late_rows.len(),
         detected.late,
         detected.late_rows.len(),
         differing.len(),
+        fed.len(),
         unchanged.len(),
     ));
 
