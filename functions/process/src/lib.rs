@@ -8,7 +8,7 @@ use shared::adapters::stack::Stack;
 use shared::adapters::{Joined, SystemClock};
 use shared::model::Timestamp;
 use shared::ports::{Clock, Error};
-use shared::service::{Apart, process_apart};
+use shared::service::{Apart, LateLine, Processed, process_apart};
 
 /// Kept back of the time that is left, to answer in.
 const MARGIN_MS: i64 = 1_000;
@@ -92,6 +92,7 @@ fn tell(apart: &Apart) {
             "an event is parked"
         );
     }
+    tell_late(&apart.processed);
     let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
     let done = &apart.processed;
     let events = usize::try_from(done.events + done.held + done.unmapped).unwrap_or(usize::MAX);
@@ -100,10 +101,47 @@ fn tell(apart: &Apart) {
         ("EventsProcessed", "Count", count(events)),
         ("EventsParked", "Count", count(done.parked.len() + spent)),
         ("LateEvents", "Count", count(done.late.len())),
+        ("LateRows", "Count", count(done.found.len())),
     ];
+    let mut metrics = metrics.to_vec();
+    if let Some(ms) = done.late.iter().map(|(_, late)| late.ms).max() {
+        let seconds = u32::try_from(ms / 1_000).unwrap_or(u32::MAX);
+        metrics.push(("LatenessMax", "Seconds", f64::from(seconds)));
+    }
     #[expect(clippy::print_stdout, reason = "CloudWatch reads metrics from the log")]
     {
         println!("{}", metrics_line(SystemClock.now(), &metrics, None));
+    }
+}
+
+/// What came out of order, and what live handling found because of it.
+fn tell_late(done: &Processed) {
+    for (entry, late) in &done.late {
+        let line = LateLine::new(entry, late);
+        tracing::error!(
+            tenant = line.tenant,
+            group = line.group,
+            event = line.event,
+            source = line.source,
+            time = line.time,
+            late_ms = line.late_ms,
+            overtaken_by = line.overtaken_by,
+            overtaken_by_source = line.overtaken_by_source,
+            overtaken_by_time = line.overtaken_by_time,
+            rows = line.rows,
+            "{}",
+            LateLine::MESSAGE
+        );
+    }
+    for finding in &done.found {
+        tracing::error!(
+            group = finding.group.to_string(),
+            table = finding.table.name(),
+            id = finding.id.as_str(),
+            why = finding.explanation,
+            "{}",
+            LateLine::MESSAGE_OF_ROW
+        );
     }
 }
 

@@ -11,9 +11,10 @@ use crate::cli::{Data, Target, table};
 use crate::error::{Failure, Status};
 use crate::events::HostEvents;
 use crate::intake::Intake;
+use crate::log::Log;
 use crate::pipeline;
 use crate::progress::Progress;
-use crate::settings::{self, Source};
+use crate::settings::{self, InForce, Source};
 use crate::stopwatch;
 use crate::stores::Stores;
 
@@ -152,14 +153,15 @@ fn redrive(data: &Data, letters: &[u128], new_settings: Option<&Path>) -> Result
     let events = stores.events();
     let settings = settings::put_in_force(events, read.as_ref(), SystemClock.now())?;
     let sent = send_back(events, &numbers(events, letters)?)?;
+    let in_force = InForce::new(settings);
     let intake = Intake {
-        settings: &settings,
+        settings: &in_force,
         tenant: None,
         inputs: &[],
         batch_max: crate::run::BATCH_MAX,
     };
     let mut progress = Progress::new("redriving", "events", None);
-    let done = pipeline::run(&stores, intake, &mut progress);
+    let done = pipeline::run(&stores, intake, Log::default(), &mut progress);
     progress.finish();
     let totals = done?;
     let applied = totals.processed.events;

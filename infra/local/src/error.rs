@@ -57,6 +57,11 @@ impl From<ports::Error> for Failure {
 }
 
 impl Failure {
+    /// Whether another process is the one that writes there, or the store asks to try again.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self, Self::Store(StoreFailure(error)) if error.kind() == ErrorKind::Retry)
+    }
+
     /// Prints the chain of causes once and gives the exit status.
     pub(crate) fn report(&self) -> ExitCode {
         if let Self::Output(error) = self

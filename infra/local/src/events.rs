@@ -6,8 +6,8 @@ use pollster::block_on;
 use shared::adapters::embedded::{Embedded, QueueLimits};
 use shared::model::{Depth, Entry, EventHash, Group, Timestamp};
 use shared::ports::{
-    Appended, Error, Journal, Letter, Message, Partition, Queue, Receipt, Received,
-    SettingsVersions, Since, Waiting,
+    Appended, Error, Journal, Lease, Letter, LockKey, Locks, Message, Partition, Queue, Receipt,
+    Received, SettingsVersions, Since, Waiting,
 };
 use shared::settings::{Format, StoredSettings};
 
@@ -221,6 +221,40 @@ impl Queue for HostEvents {
         match self {
             Self::Local(store) => store.depth(now).await,
             Self::Aws(stack) => stack.aws.depth(now).await,
+        }
+    }
+}
+
+impl Locks for HostEvents {
+    async fn acquire(
+        &self,
+        key: &LockKey,
+        owner: &str,
+        lease_ms: i64,
+        now: Timestamp,
+    ) -> Result<Option<Lease>, Error> {
+        match self {
+            Self::Local(store) => store.acquire(key, owner, lease_ms, now).await,
+            Self::Aws(stack) => stack.aws.acquire(key, owner, lease_ms, now).await,
+        }
+    }
+
+    async fn renew(
+        &self,
+        lease: &Lease,
+        lease_ms: i64,
+        now: Timestamp,
+    ) -> Result<Option<Lease>, Error> {
+        match self {
+            Self::Local(store) => store.renew(lease, lease_ms, now).await,
+            Self::Aws(stack) => stack.aws.renew(lease, lease_ms, now).await,
+        }
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), Error> {
+        match self {
+            Self::Local(store) => store.release(lease).await,
+            Self::Aws(stack) => stack.aws.release(lease).await,
         }
     }
 }

@@ -5,12 +5,12 @@ use shared::model::cloud_event::{EVENT_BYTES_MAX, Refusal};
 use shared::model::{Reject, RejectReason};
 use shared::ports::Clock;
 use shared::service;
-use shared::settings::Settings;
 use smol_str::SmolStr;
 
 use crate::error::Failure;
 use crate::handover::{Checked, Handover, Place};
 use crate::input::{Counter, Input, Item, Text};
+use crate::settings::InForce;
 
 /// How much of a rejected text is kept.
 const REJECT_TEXT_MAX: usize = 4_096;
@@ -19,7 +19,7 @@ const REJECT_TEXT_MAX: usize = 4_096;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Intake<'a> {
     /// What the events mean.
-    pub(crate) settings: &'a Settings,
+    pub(crate) settings: &'a InForce,
     /// The tenant of events that name none.
     pub(crate) tenant: Option<&'a SmolStr>,
     /// Where they come from, in this order.
@@ -60,7 +60,7 @@ impl Intake<'_> {
         let (text, checked) = match &item.text {
             Text::Whole(text) => (
                 *text,
-                service::accept(self.settings, self.tenant, text, now),
+                service::accept(&self.settings.get(), self.tenant, text, now),
             ),
             Text::TooLong(text) => (*text, Err(oversized())),
             Text::Broken(why) => (&b""[..], Err(Refusal::new(RejectReason::Malformed, why))),

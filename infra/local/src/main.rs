@@ -12,6 +12,7 @@ mod handover;
 mod indexes;
 mod input;
 mod intake;
+mod log;
 mod pipeline;
 mod progress;
 mod query;

@@ -14,13 +14,14 @@ use shared::adapters::{Joined, SystemClock};
 use shared::model::{Entry, Reject, RejectReason};
 use shared::ports::{Appended, Clock, Error, ErrorKind, Queue, Received, Rejects};
 use shared::service::{self, Duplicates, Processed};
-use shared::settings::Settings;
 
 use crate::error::Failure;
 use crate::handover::{Batch, Handover, Place};
 use crate::input::{Counter, Input};
 use crate::intake::Intake;
+use crate::log::Log;
 use crate::progress::Progress;
+use crate::settings::InForce;
 use crate::stopwatch::Stopwatch;
 use crate::stores::Stores;
 
@@ -54,6 +55,8 @@ pub(crate) struct Totals {
     pub(crate) late: u64,
     /// Milliseconds of event time by which the latest one was late.
     pub(crate) late_ms_max: i64,
+    /// How often a row under policy `detect` was found out of order.
+    pub(crate) found: u64,
     /// Parked events.
     pub(crate) parked: u64,
     /// The first few reasons for parking, with the event's id.
@@ -68,6 +71,7 @@ pub(crate) struct Totals {
 pub(crate) fn run(
     stores: &Stores,
     intake: Intake<'_>,
+    log: Log,
     progress: &mut Progress,
 ) -> Result<Totals, Failure> {
     let consumed = Counter::default();
@@ -80,6 +84,7 @@ pub(crate) fn run(
         settings: intake.settings,
         inputs: intake.inputs,
         totals,
+        log,
     };
     thread::scope(|scope| {
         // However this thread ends, the reading one must not wait for it.
@@ -112,9 +117,10 @@ struct Unit {
 struct Host<'a> {
     stores: &'a Stores,
     local: &'a Embedded,
-    settings: &'a Settings,
+    settings: &'a InForce,
     inputs: &'a [Input],
     totals: Totals,
+    log: Log,
 }
 
 impl Host<'_> {
@@ -143,6 +149,7 @@ impl Host<'_> {
                 let us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
                 self.totals.latency_us.saturating_record_n(us, count);
             }
+            self.log.tell(&unit.processed, SystemClock.now())?;
             received = self.totals.count(batch, unit, &mut under_way);
             progress(&self.totals);
         }
@@ -181,8 +188,9 @@ impl Host<'_> {
             events: store,
             tables: &tables,
         };
+        let settings = self.settings.look(store, SystemClock.now()).await?;
         for part in received.chunks(PART_MESSAGES) {
-            let part = service::process(&ports, &SystemClock, self.settings, part).await?;
+            let part = service::process(&ports, &SystemClock, &settings, part).await?;
             unit.processed.add(part);
         }
         let now = SystemClock.now();
@@ -241,6 +249,7 @@ impl Totals {
             processed: Processed::default(),
             late: 0,
             late_ms_max: 0,
+            found: 0,
             parked: 0,
             first_parked: Vec::new(),
             commits: 0,
@@ -276,6 +285,7 @@ impl Totals {
             self.late += 1;
             self.late_ms_max = self.late_ms_max.max(late.ms);
         }
+        self.found += done.found.drain(..).count() as u64;
         for (entry, why) in done.parked.drain(..) {
             self.parked += 1;
             if self.first_parked.len() < REJECTS_SHOWN {

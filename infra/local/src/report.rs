@@ -99,6 +99,11 @@ fn lines(report: &Report, checks: &Checks) -> Vec<(&'static str, String)> {
         });
         section(&mut lines, "findings", classes);
     }
+    let late = report.late_rows.iter().map(|one| {
+        let (tenant, table) = (&one.group.tenant, one.table.name());
+        format!("{tenant} {table} {}: {}", one.id, one.explanation)
+    });
+    section(&mut lines, "late rows", late);
     let mut faults = checks.faults();
     if faults.is_empty() {
         faults.push("all as declared".to_owned());

@@ -9,8 +9,9 @@ use crate::cli::Data;
 use crate::error::{Failure, Status};
 use crate::input::Input;
 use crate::intake::Intake;
+use crate::log::Log;
 use crate::progress::Progress;
-use crate::settings::{self, Source};
+use crate::settings::{self, InForce, Source};
 use crate::stopwatch::Stopwatch;
 use crate::stores::Stores;
 use crate::{pipeline, replay, summary};
@@ -42,6 +43,10 @@ pub(crate) struct RunArgs {
     /// that are put in order within a batch are not late. By default 16384, and 256 for the sample.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=BATCH_MAX))]
     batch: Option<u64>,
+    /// Write an error-level line of JSON for each late event, and each row that policy detect finds out of
+    /// order, to this file; `-` is standard error.
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
     /// Leave the replay at the end out.
     #[arg(long)]
     no_verify: bool,
@@ -67,9 +72,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     let read = settings::read(source)?;
     let stores = Stores::open(&args.data)?;
     let settings = settings::put_in_force(stores.events(), read.as_ref(), SystemClock.now())?;
+    let in_force = InForce::new(settings);
     let sample = inputs == [Input::Sample];
     let intake = Intake {
-        settings: &settings,
+        settings: &in_force,
         tenant: args.tenant.as_ref(),
         inputs: &inputs,
         batch_max: args
@@ -80,7 +86,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     let total = inputs.iter().map(Input::bytes).sum();
     let mut progress = Progress::new("processing", "events", total);
     let started = Stopwatch::start();
-    let done = pipeline::run(&stores, intake, &mut progress);
+    let log = Log::open(args.log.as_deref())?;
+    let done = pipeline::run(&stores, intake, log, &mut progress);
     progress.finish();
     let totals = done?;
     let elapsed = started.elapsed();
@@ -88,7 +95,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     let verdict = if args.no_verify {
         None
     } else {
-        Some(replay::verify(&stores, &settings)?)
+        Some(replay::verify(&stores, &in_force.get())?)
     };
     let depth = stores.wait(stores.events().depth(SystemClock.now()))?;
     let rows = stores.wait(stores.tables().row_counts())?;

@@ -1,11 +1,14 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use clap::{Args, Subcommand};
 use shared::adapters::SystemClock;
+use shared::adapters::embedded::Embedded;
 use shared::model::Timestamp;
-use shared::ports::{Clock, SettingsVersions};
+use shared::ports::{Clock, Error, SettingsVersions};
+use shared::service::SettingsCache;
 use shared::settings::{Format, Settings, StoredSettings};
 
 use crate::cli::{Data, Target};
@@ -142,6 +145,53 @@ fn stored(events: &HostEvents) -> Result<StoredSettings, Failure> {
     Ok(stored)
 }
 
+/// The settings in force, as a process that goes on for long sees them: what is put meanwhile takes
+/// effect with the next unit of work.
+#[derive(Debug)]
+pub(crate) struct InForce {
+    cache: SettingsCache,
+    last: RwLock<Arc<Settings>>,
+}
+
+impl InForce {
+    /// These, until others are put.
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            // A look costs no request here.
+            cache: SettingsCache::new(0),
+            last: RwLock::new(Arc::new(settings)),
+        }
+    }
+
+    /// As they were at the last look.
+    pub(crate) fn get(&self) -> Arc<Settings> {
+        let last = self.last.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&last)
+    }
+
+    /// Looks whether others were put. Of those that do not compile it tells once, and goes on with the last
+    /// good ones.
+    pub(crate) async fn look(
+        &self,
+        store: &impl SettingsVersions,
+        now: Timestamp,
+    ) -> Result<Arc<Settings>, Error> {
+        let found = self.cache.get(store, now).await?;
+        let good = found.version();
+        if let Some((version, why)) = self.cache.refused() {
+            anstream::eprintln!(
+                "settings version {version} does not compile, so version {good} stays in force: {why}"
+            );
+        }
+        let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);
+        if last.version() != good {
+            anstream::eprintln!("settings version {good} is in force from here on");
+            *last = Arc::clone(&found);
+        }
+        Ok(found)
+    }
+}
+
 pub(crate) fn run(args: &SettingsArgs) -> Result<Status, Failure> {
     match &args.what {
         What::Check { file } => check(file),
@@ -166,10 +216,18 @@ fn put(file: &Path, data: &Data) -> Result<Status, Failure> {
     let events;
     let host = match data.target()? {
         // Where the rows are is settled before the first settings are.
-        Target::Local => {
-            stores = Stores::open(data)?;
-            stores.events()
-        }
+        Target::Local => match Stores::open(data) {
+            Ok(opened) => {
+                stores = opened;
+                stores.events()
+            }
+            // Who writes there takes the new settings while it goes on.
+            Err(error) if error.is_busy() => {
+                events = HostEvents::Local(Embedded::open_beside(&data.directory)?);
+                &events
+            }
+            Err(error) => return Err(error),
+        },
         Target::Aws => {
             events = HostEvents::open(data)?;
             &events

@@ -203,6 +203,10 @@ impl<E: Send + Sync, T: Reports> Reports for Joined<'_, E, T> {
         self.tables.findings(run, after, limit).await
     }
 
+    async fn keep_live(&self, findings: &[Finding]) -> Result<(), Error> {
+        self.tables.keep_live(findings).await
+    }
+
     async fn keep_report(&self, report: &Report) -> Result<(), Error> {
         self.tables.keep_report(report).await
     }

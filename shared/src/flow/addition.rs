@@ -175,6 +175,7 @@ impl Addition {
             // Of the oldest: what was added under that does not become what this one's settings say.
             settings: before.map_or(self.settings, |trail| trail.settings.min(self.settings)),
             handler: before.map_or(handler, |trail| trail.handler.min(handler)),
+            fence: before.map_or(0, |trail| trail.fence),
             checksum: 0,
             stamps,
         }

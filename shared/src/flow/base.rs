@@ -12,8 +12,8 @@ use super::recorder::{Versions, images};
 use super::row::Making;
 use super::standing::{Standing, until};
 use super::{
-    Batch, Cell, Fold, Image, ImagesWrite, KeptImage, Outcome, RowImage, RowKey, Stored, reach,
-    taken,
+    Batch, Cell, Fold, Image, ImagesWrite, KeptImage, Outcome, RowImage, RowKey, Stored, Write,
+    reach, taken,
 };
 
 /// Where the correction of a long group begins: its rows as they were before a batch's first event.
@@ -137,6 +137,29 @@ impl<'a> Base<'a> {
         temporal.map(after).collect()
     }
 
+    fn writes(
+        &self,
+        reached: &BTreeSet<(Table, SmolStr)>,
+        stored: &[Stored],
+        cells: &mut BTreeMap<(Table, SmolStr), Cell>,
+    ) -> Vec<Write> {
+        let write = |(table, id): &(Table, SmolStr)| {
+            let cell = cells.remove(&(*table, id.clone()));
+            let making = Making {
+                settings: self.batch.tenant.version(),
+                out_of_order: 0,
+                stamps: self.batch.stamps,
+            };
+            let key = RowKey {
+                group: self.batch.group.clone(),
+                table: *table,
+                id: id.clone(),
+            };
+            difference(key, find(stored, *table, id), cell, making, true)
+        };
+        reached.iter().filter_map(write).collect()
+    }
+
     /// Does what [`correct`](super::correct()) does, from here on; `None` where the images do not fit the
     /// rows, and the whole journal has to be folded.
     ///
@@ -174,27 +197,11 @@ impl<'a> Base<'a> {
             return None;
         }
         let mut outcome = Outcome {
+            writes: self.writes(&reached, &own, &mut refolded.cells),
             folded: refolded.events.len(),
             images_used: self.images.len(),
             ..Outcome::default()
         };
-        for (table, id) in &reached {
-            let before = find(&own, *table, id);
-            let cell = refolded.cells.remove(&(*table, id.clone()));
-            let making = Making {
-                settings: batch.tenant.version(),
-                out_of_order: 0,
-                stamps: batch.stamps,
-            };
-            let key = RowKey {
-                group: batch.group.clone(),
-                table: *table,
-                id: id.clone(),
-            };
-            outcome
-                .writes
-                .extend(difference(key, before, cell, making, true));
-        }
         outcome.refolded = outcome.writes.len();
         let events = refolded.events.iter();
         let events = events.map(|(_, entry, meaning)| (*entry, meaning));

@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 
 use crate::handlers::{Table, Version};
 use crate::model::{Class, Entry, EventHash, FieldChange, Finding, Group, Stamps};
-use crate::observers::stated_to;
+use crate::observers::{self, stated_to};
 use crate::settings::Tenant;
 
 use super::correct::{difference, find, refold};
@@ -157,6 +157,14 @@ impl Suspect<'_> {
             }
             (before, Some(cell)) => self.other_events(before, cell)?,
         };
+        let (class, events, why) = match class {
+            Class::Lost | Class::Extra if self.is_fed_out_of_order() => {
+                let why = format!("rows that feed it were applied out of order, so {why}");
+                (Class::Late, Vec::new(), why)
+            }
+            Class::Late | Class::Lost | Class::Extra | Class::Foreign => (class, events, why),
+            Class::Stale | Class::Parked | Class::Missing | Class::Orphan => (class, events, why),
+        };
         let mut explanation = class.explanation().to_owned();
         if !why.is_empty() {
             explanation = format!("{explanation}: {why}");
@@ -186,6 +194,16 @@ impl Suspect<'_> {
             .unwrap_or_default();
         changes.extend(diff::histories(stored, versions));
         changes
+    }
+
+    /// Whether a row that feeds this one was applied out of order: which events observers saw change it,
+    /// and passed on, depends on the order then.
+    fn is_fed_out_of_order(&self) -> bool {
+        let Evidence { stored, group, .. } = *self.evidence;
+        let fed = (self.key.table, self.key.id.clone());
+        let late = stored.iter().filter(|row| row.trail.out_of_order > 0);
+        late.flat_map(|row| observers::feeds(row.key.table, group))
+            .any(|one| one == fed)
     }
 
     /// The row holds another set of events, or there is none.
@@ -240,6 +258,10 @@ impl Suspect<'_> {
         }
         if trail.out_of_order > 0 {
             let why = format!("{} applied out of order", trail.out_of_order);
+            return (Class::Late, Vec::new(), why);
+        }
+        if self.is_fed_out_of_order() {
+            let why = "rows that feed it were applied out of order".to_owned();
             return (Class::Late, Vec::new(), why);
         }
         self.other_history(row, cell.row.versions().unwrap_or_default())

@@ -358,14 +358,22 @@ impl<'a> Holders<'a> {
             if let Some(last) = last
                 && *last > entry.event.order()
             {
-                let ms = last.time.ms_since(entry.event.time);
-                if late.as_ref().is_none_or(|known| known.ms < ms) {
-                    late = Some(Late {
-                        ms,
-                        overtaken_by: last.id.clone(),
-                    });
-                }
+                let known = late.get_or_insert_with(|| Late::behind(&entry.event, last));
+                known.also(&entry.event, last);
+                known.rows.push((table, id));
             }
+        }
+        let actions = nodes.remove(&entry.hash).unwrap_or_default();
+        if let Some(late) = &mut late {
+            let mut fed = BTreeSet::new();
+            acted_on(&actions, &mut fed);
+            fed.retain(|(table, id)| {
+                let last =
+                    find(self.stored, *table, id).and_then(|row| row.trail.held.last.as_ref());
+                table.route(meaning, self.group).is_none()
+                    && last.is_some_and(|last| *last > entry.event.order())
+            });
+            late.rows.extend(fed);
         }
         let disposition = if held_by_all {
             Disposition::Held
@@ -374,7 +382,7 @@ impl<'a> Holders<'a> {
         };
         EventOutcome {
             disposition,
-            nodes: nodes.remove(&entry.hash).unwrap_or_default(),
+            nodes: actions,
             late,
         }
     }

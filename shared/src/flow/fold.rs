@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
 
 use smol_str::SmolStr;
 
@@ -169,9 +170,9 @@ impl<'g> Fold<'g> {
             return;
         };
         let key = (table, id.clone());
-        if !before.contains_key(&key) {
-            let was = self.cells.get(&key).map(Was::of);
-            before.insert(key, was);
+        if let Place::Vacant(first) = before.entry(key) {
+            let was = self.cells.get(first.key()).map(Was::of);
+            first.insert(was);
         }
     }
 

@@ -224,9 +224,10 @@ pub fn thins_since(mut heads: Vec<ImageHead>, imaging: Imaging) -> Option<Timest
     since
 }
 
-/// Merges images of neighbouring events so far that each holds about as many events as come after it, and
-/// not more: as many images are left as the logarithm of their events. `None` where there is nothing to
-/// merge.
+/// Merges images of neighbouring events; `None` where there is nothing to merge.
+///
+/// Each holds about as many events as come after it then, and not more: as many images are left as the
+/// logarithm of their events.
 #[must_use]
 pub fn thin(group: &Group, kept: &[KeptImage], imaging: Imaging) -> Option<ImagesWrite> {
     let mut images: Vec<(&SmolStr, &Image)> = Vec::with_capacity(kept.len());

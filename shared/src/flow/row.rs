@@ -173,6 +173,7 @@ impl Put {
             held: cell.held,
             out_of_order: making.out_of_order,
             version: replaces.map_or(1, |version| version + 1),
+            fence: before.map_or(0, |row| row.trail.fence),
             settings: making.settings,
             handler: cell.row.table().handler_version(),
             checksum: crc32fast::hash(body.as_bytes()),

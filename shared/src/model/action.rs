@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::fingerprint::first_128_bits;
-use super::{EventHash, Group, Timestamp};
+use super::{Event, EventHash, Group, Order, Timestamp};
 use crate::handlers::Table;
 
 /// The id of one small step, "apply this event to that row": derived, never random.
@@ -40,6 +40,35 @@ pub struct Late {
     pub ms: i64,
     /// The id of the later-ordered event that its row held already.
     pub overtaken_by: SmolStr,
+    /// That event's source; `None` in what was kept before sources were.
+    pub source: Option<SmolStr>,
+    /// That event's time; `None` in what was kept before times were.
+    pub at: Option<Timestamp>,
+    /// The rows that it came late for: those that it acts on, then those that observers feed because of it.
+    pub rows: Vec<(Table, SmolStr)>,
+}
+
+impl Late {
+    /// An event behind one that was applied; no row is named yet.
+    #[must_use]
+    pub fn behind(event: &Event, last: &Order) -> Self {
+        Self {
+            ms: last.time.ms_since(event.time),
+            overtaken_by: last.id.clone(),
+            source: Some(last.source.clone()),
+            at: Some(last.time),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Goes by another row's last event where the event is further behind that.
+    pub fn also(&mut self, event: &Event, last: &Order) {
+        let other = Self::behind(event, last);
+        if self.ms < other.ms {
+            let rows = std::mem::take(&mut self.rows);
+            *self = Self { rows, ..other };
+        }
+    }
 }
 
 /// What became of an action.

@@ -99,6 +99,23 @@ pub struct Finding {
     pub explanation: String,
 }
 
+impl Finding {
+    /// The place of the row's own finding of live handling: by hash, so that each row has one.
+    #[must_use]
+    pub fn place_of_row(&self) -> u64 {
+        let mut hasher = blake3::Hasher::new();
+        for part in [&self.group.tenant, &self.group.key, &self.id] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        hasher.update(self.table.name().as_bytes());
+        let hash = super::fingerprint::first_128_bits(&hasher);
+        // From 1, as places are, and within what a store's numbers hold.
+        let bits = u64::try_from(hash >> 66).unwrap_or_default();
+        bits + 1
+    }
+}
+
 /// One field of a finding: the stored value and the refolded one, as JSON; absent is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldChange {

@@ -61,6 +61,10 @@ pub struct Report {
     /// The runs of replay kept last, the newest first: whether findings come or go.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trend: Vec<RunInShort>,
+    /// Rows under policy `detect` that live handling found out of order and nothing has mended since; of
+    /// very many, not all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late_rows: Vec<Finding>,
     /// What was processed, by the hour, the oldest first; where that is counted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traffic: Vec<Traffic>,

@@ -56,6 +56,9 @@ pub struct Trail {
     pub out_of_order: u32,
     /// Grows by one with every write; a write names the version it replaces.
     pub version: u64,
+    /// The fence of the last lease that it was written under; 0 where there was none. A write under a
+    /// smaller one is refused.
+    pub fence: u64,
     /// The settings version it was made under.
     pub settings: u32,
     /// The handler version that made it.

@@ -2,6 +2,7 @@ use std::future::Future;
 
 use smol_str::SmolStr;
 
+use crate::flow::RowKey;
 use crate::model::Timestamp;
 
 use super::Error;
@@ -50,6 +51,18 @@ pub struct LockKey {
     pub tenant: SmolStr,
     /// The name, which says what it is a name of: `RSLead lead-1`.
     pub name: SmolStr,
+}
+
+impl LockKey {
+    /// The lock of a row, which goes by the table and the row's own id: `RSLead lead-1`.
+    #[must_use]
+    pub fn of_row(row: &RowKey) -> Self {
+        let name = format!("{} {}", row.table.name(), row.id);
+        Self {
+            tenant: row.group.tenant.clone(),
+            name: name.into(),
+        }
+    }
 }
 
 /// A lock that was acquired.

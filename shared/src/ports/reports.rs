@@ -4,6 +4,9 @@ use crate::model::{Finding, ReplayRun, Report};
 
 use super::Error;
 
+/// The number that findings of live handling are kept under. No run has it, and none is kept with them.
+pub const LIVE_RUN: u64 = 0;
+
 /// What replay found and what reports said, kept to be looked up.
 pub trait Reports: Send + Sync {
     /// Keeps a run and its findings, and returns the run's number: from 1, and greater than that of
@@ -28,6 +31,10 @@ pub trait Reports: Send + Sync {
         after: u64,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(u64, Finding)>, Error>> + Send;
+
+    /// Keeps findings of live handling, one a row: a newer one takes the place of the row's last. They are
+    /// read as the findings of the run [`LIVE_RUN`], in no particular order of places.
+    fn keep_live(&self, findings: &[Finding]) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Keeps a report.
     fn keep_report(&self, report: &Report) -> impl Future<Output = Result<(), Error>> + Send;

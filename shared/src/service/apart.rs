@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
 
 use crate::model::Group;
-use crate::ports::{Clock, Error, ErrorKind, Journal, Message, Queue, Receipt, Received, Tables};
+use crate::ports::{
+    Clock, Error, ErrorKind, Journal, LockKey, Locks, Message, Queue, Receipt, Received, Reports,
+    Tables,
+};
 use crate::settings::Settings;
 
 use super::process::{Processed, process};
@@ -32,7 +35,7 @@ pub async fn process_apart<P>(
     receives_max: u32,
 ) -> Apart
 where
-    P: Journal + Queue + Tables,
+    P: Journal + Queue + Tables + Locks + Reports,
 {
     let mut apart = Apart::default();
     let mut groups: BTreeMap<&Group, Vec<Received>> = BTreeMap::new();
@@ -43,8 +46,8 @@ where
     let together = process(ports, clock, settings, received).await;
     let mut alone = match together {
         Ok(processed) => {
-            apart.processed = processed;
-            return apart;
+            apart.take(processed);
+            BTreeMap::new()
         }
         Err(error) if groups.len() <= 1 => {
             let group = groups.keys().next().map(|group| Group::clone(group));
@@ -57,7 +60,7 @@ where
     while let Some((group, messages)) = alone.pop_first() {
         match process(ports, clock, settings, &messages).await {
             Ok(processed) => {
-                apart.processed.add(processed);
+                apart.take(processed);
                 unserved = 0;
             }
             Err(error) => {
@@ -76,6 +79,14 @@ where
 }
 
 impl Apart {
+    /// Takes in what some groups came to. Those that were locked out failed, like others.
+    fn take(&mut self, processed: Processed) {
+        let locked_out = processed.locked_out.iter();
+        let failures = locked_out.map(|(group, lock)| (group.clone(), locked(lock)));
+        self.failures.extend(failures);
+        self.processed.add(processed);
+    }
+
     /// Parks messages of failed groups whose last try this was. Where that fails too, SQS moves them.
     async fn park_spent(
         &mut self,
@@ -105,4 +116,14 @@ impl Apart {
             self.spent = letters.len() as u64;
         }
     }
+}
+
+fn locked(lock: &LockKey) -> Error {
+    let LockKey { tenant, name } = lock;
+    let why = "somebody else holds it: another worker, or other code that writes the same row";
+    Error::new(
+        ErrorKind::Retry,
+        format!("lock {name:?} of tenant {tenant}"),
+        why,
+    )
 }

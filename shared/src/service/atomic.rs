@@ -8,14 +8,16 @@ use crate::model::{ActionId, ActionNode, Entry, Group, Outcome, Stamps};
 use crate::ports::{Added, Clock, Error, Tables};
 use crate::settings::{Mapping, Meaning, Policy, Tenant};
 
-/// Whether all rows that a group's events lead to may be added to.
+/// Whether all rows that a group's events lead to may be added to. Rows that other code writes too are read
+/// and written under their locks.
 pub(super) fn is_atomic(tenant: &Tenant, group: &Group) -> bool {
     let kind = group.kind();
     let mut tables = Table::ALL
         .into_iter()
         .filter(|table| table.lives_in(kind))
         .peekable();
-    tables.peek().is_some() && tables.all(|table| tenant.policy(table) == Policy::Atomic)
+    tables.peek().is_some()
+        && tables.all(|table| tenant.policy(table) == Policy::Atomic && !tenant.locks_by_id(table))
 }
 
 /// Events of such a group.

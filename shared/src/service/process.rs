@@ -5,15 +5,19 @@ use crate::flow::{
     Batch, Disposition, EventOutcome, ImagesWrite, Imaging, Outcome, RowKey, Stored, Write, reach,
     sort_events, step,
 };
-use crate::model::{ActionHierarchy, ActionNode, Entry, Group, Late, Stamps, Timestamp};
+use crate::handlers::Table;
+use crate::model::{ActionHierarchy, ActionNode, Entry, Finding, Group, Late, Stamps, Timestamp};
 use crate::observers::stated_to;
 use crate::ports::{
-    Clock, Commit, Committed, Error, Journal, Message, Queue, Reading, Receipt, Received, Tables,
+    Clock, Commit, Committed, Error, Journal, LockKey, Locks, Message, Queue, Reading, Receipt,
+    Received, Reports, Tables,
 };
-use crate::settings::{Mapping, Settings, Tenant};
+use crate::settings::{Mapping, Policy, Settings, Tenant};
 
 use super::atomic;
 use super::ingest::{Duplicates, deduplication_id, ingest};
+use super::lateness::{self, Suspect};
+use super::locked::Leases;
 use correction::{Behind, correct_all};
 
 mod correction;
@@ -52,8 +56,12 @@ pub struct Processed {
     pub images: u64,
     /// Writes that lost a race and were made again.
     pub conflicts: u64,
+    /// Rows under policy `detect` that were found out of order after they were written.
+    pub found: Vec<Finding>,
     /// Messages left for another try, because their group could not be finished.
     pub failed: Vec<Receipt>,
+    /// Groups whose messages are among these because somebody else holds a lock that they need.
+    pub locked_out: Vec<(Group, LockKey)>,
 }
 
 impl Processed {
@@ -73,7 +81,9 @@ impl Processed {
         self.folded += other.folded;
         self.images += other.images;
         self.conflicts += other.conflicts;
+        self.found.extend(other.found);
         self.failed.extend(other.failed);
+        self.locked_out.extend(other.locked_out);
     }
 }
 
@@ -100,7 +110,7 @@ pub async fn process<P>(
     received: &[Received],
 ) -> Result<Processed, Error>
 where
-    P: Journal + Queue + Tables,
+    P: Journal + Queue + Tables + Locks + Reports,
 {
     process_imaging(ports, clock, settings, received, Imaging::LIVE).await
 }
@@ -117,33 +127,31 @@ pub async fn process_imaging<P>(
     imaging: Imaging,
 ) -> Result<Processed, Error>
 where
-    P: Journal + Queue + Tables,
+    P: Journal + Queue + Tables + Locks + Reports,
 {
     let mut leavings = Leavings::default();
     let mut works = group_up(settings, received, &mut leavings);
     for work in &mut works {
         work.imaging = imaging;
     }
-    let mut works = add_all(ports, clock, works, &mut leavings).await?;
-    for attempt in 0..COMMIT_ATTEMPTS_MAX {
-        if works.is_empty() {
-            break;
-        }
-        works = attempt_all(ports, clock, works, attempt > 0, &mut leavings).await?;
-    }
+    let works = add_all(ports, clock, works, &mut leavings).await?;
+    let mut leases = Leases::new(received, clock.now());
+    let attempted = attempts(ports, clock, works, &mut leases, &mut leavings).await;
+    leases.release(ports).await;
+    attempted?;
     let Leavings {
         mut done,
         letters,
         receipts,
         owed,
+        suspects,
     } = leavings;
-    done.failed
-        .extend(works.into_iter().flat_map(|work| work.receipts));
     if !owed.is_empty() {
         // A death before this leaves the messages to come again, and what their rows hold is stated anew.
         let stated = ingest(ports, &owed, Duplicates::SendAgain, clock.now()).await?;
         done.stated = stated.new_entries();
     }
+    done.found = lateness::detect(ports, &suspects).await?;
     if !letters.is_empty() {
         ports.park(&letters, clock.now()).await?;
     }
@@ -182,16 +190,52 @@ async fn add_all<'s>(
     Ok(others)
 }
 
-/// Reads, decides and writes for every group once; returns those that lost a race.
-async fn attempt_all<'s, P: Journal + Tables>(
+/// Tries all groups, and those that lost a race again.
+async fn attempts<P: Journal + Tables + Locks>(
     ports: &P,
     clock: &impl Clock,
-    works: Vec<Work<'s>>,
+    mut works: Vec<Work<'_>>,
+    leases: &mut Leases,
+    leavings: &mut Leavings,
+) -> Result<(), Error> {
+    for attempt in 0..COMMIT_ATTEMPTS_MAX {
+        let anew = attempt > 0;
+        let wanted = works.iter().flat_map(Work::locks).collect();
+        let refused = leases.hold(ports, clock, wanted, anew).await?;
+        works.retain(|work| !leavings.is_locked_out(work, &refused));
+        if works.is_empty() {
+            return Ok(());
+        }
+        let read_start = clock.now();
+        let outcomes = decide(ports, clock, &works, read_start, anew).await?;
+        let lost = leases.keep(ports, clock).await?;
+        let decided = works
+            .into_iter()
+            .zip(outcomes)
+            .filter(|(work, _)| !leavings.is_locked_out(work, &lost))
+            .map(|(work, (mut outcome, stamps))| {
+                leases.fence(&mut outcome.writes);
+                (work, (outcome, stamps))
+            })
+            .unzip();
+        works = commit(ports, clock, decided, anew, leavings).await?;
+    }
+    let receipts = works.into_iter().flat_map(|work| work.receipts);
+    leavings.done.failed.extend(receipts);
+    Ok(())
+}
+
+/// Groups and what was decided for each.
+type Decided<'s> = (Vec<Work<'s>>, Vec<(Outcome, Stamps)>);
+
+/// Writes what was decided; returns the groups that lost a race.
+async fn commit<'s, P: Tables>(
+    ports: &P,
+    clock: &impl Clock,
+    (works, mut outcomes): Decided<'s>,
     anew: bool,
     leavings: &mut Leavings,
 ) -> Result<Vec<Work<'s>>, Error> {
-    let read_start = clock.now();
-    let mut outcomes = decide(ports, clock, &works, read_start, anew).await?;
     let mut counts = Vec::with_capacity(works.len());
     let total = outcomes
         .iter()
@@ -214,8 +258,11 @@ async fn attempt_all<'s, P: Journal + Tables>(
     let committed = ports.commit_all(commit, clock.now()).await?;
     let mut committed = committed.into_iter();
     let mut again = Vec::new();
+    let mut rest = writes.as_slice();
     for ((work, (outcome, _)), (count, actions)) in works.into_iter().zip(outcomes).zip(counts) {
         let written = committed.by_ref().take(count);
+        let (of_group, later) = rest.split_at(count);
+        rest = later;
         let lost = written.filter(|one| *one == Committed::Conflict).count();
         leavings.done.conflicts += lost as u64;
         leavings.done.rows += (count - lost) as u64;
@@ -226,6 +273,7 @@ async fn attempt_all<'s, P: Journal + Tables>(
             if outcome.thins {
                 correction::thin_images(ports, clock, &work.group, work.imaging).await?;
             }
+            leavings.suspect(&work, &outcome, of_group, anew);
             leavings.finish(&work, outcome, clock.now());
         }
     }
@@ -333,6 +381,16 @@ impl Work<'_> {
         count
     }
 
+    /// The locks that the group's rows need.
+    fn locks(&self) -> BTreeSet<LockKey> {
+        let locks = |table: &Table| self.tenant.locks_by_id(*table);
+        if !Table::ALL.iter().any(locks) {
+            return BTreeSet::new();
+        }
+        let locked = self.reach().filter(|key| locks(&key.table));
+        locked.map(|key| LockKey::of_row(&key)).collect()
+    }
+
     fn reach(&self) -> impl Iterator<Item = RowKey> + '_ {
         let mut reached = BTreeSet::new();
         for mapping in &self.mappings {
@@ -412,9 +470,53 @@ struct Leavings {
     receipts: Vec<Receipt>,
     /// Copies for other groups.
     owed: Vec<Arc<Entry>>,
+    suspects: Vec<Suspect>,
 }
 
 impl Leavings {
+    /// Whether a group needs one of these locks; it is left for another try then.
+    fn is_locked_out(&mut self, work: &Work<'_>, locks: &BTreeSet<LockKey>) -> bool {
+        if locks.is_empty() {
+            return false;
+        }
+        let Some(lock) = work.locks().into_iter().find(|lock| locks.contains(lock)) else {
+            return false;
+        };
+        self.done.failed.extend(work.receipts.iter().cloned());
+        self.done.locked_out.push((work.group.clone(), lock));
+        true
+    }
+
+    /// Remembers the rows under `detect` that may be out of order after this.
+    fn suspect(&mut self, work: &Work<'_>, outcome: &Outcome, writes: &[Write], anew: bool) {
+        let detects = |table: Table| work.tenant.policy(table) == Policy::Detect;
+        // What came again may have been late when it came first, and not been told.
+        let told =
+            |event: &EventOutcome| event.late.is_none() && event.disposition != Disposition::Held;
+        if !Table::ALL.into_iter().any(detects) || (!anew && outcome.events.iter().all(told)) {
+            return;
+        }
+        for key in work.reach().filter(|key| detects(key.table)) {
+            let row = (key.table, key.id.clone());
+            let late = work.entries.iter().zip(&outcome.events);
+            let late = late.filter_map(|(entry, event)| {
+                let late = event
+                    .late
+                    .as_ref()
+                    .filter(|late| late.rows.contains(&row))?;
+                Some((Arc::clone(entry), late.clone()))
+            });
+            let late = late.collect();
+            let put = writes.iter().find(|write| write.key == key);
+            let put = put.and_then(|write| write.put.as_ref());
+            self.suspects.push(Suspect {
+                key,
+                written: put.map(|put| put.trail.version),
+                late,
+            });
+        }
+    }
+
     /// Parks events: no number of tries would help them.
     fn park(&mut self, message: Message, why: String) {
         let parked = message

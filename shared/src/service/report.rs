@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use smol_str::SmolStr;
 
 use crate::model::{Report, RunInShort, Timestamp};
-use crate::ports::{Error, Queue, Reports};
+use crate::ports::{Error, Queue, Reports, Tables};
+
+use super::lateness;
 
 /// The most dead letters that are looked at.
 const LETTERS_MAX: usize = 1_000;
@@ -19,7 +21,7 @@ const TREND_RUNS: usize = 14;
 ///
 /// # Errors
 /// A port failed.
-pub async fn report<P: Queue + Reports>(
+pub async fn report<P: Queue + Reports + Tables>(
     ports: &P,
     rows: BTreeMap<SmolStr, u64>,
     indexes: Option<serde_json::Value>,
@@ -32,6 +34,7 @@ pub async fn report<P: Queue + Reports>(
         .iter()
         .chain(runs.as_slice().iter().map(|(_, run)| run));
     let trend = shown.map(RunInShort::from).collect();
+    let late_rows = lateness::still_open(ports).await?;
     let mut notes = Vec::new();
     if queue.dead > 0 {
         notes.extend(dead_letters(ports, queue.dead).await?);
@@ -45,6 +48,7 @@ pub async fn report<P: Queue + Reports>(
         queue,
         last_run,
         trend,
+        late_rows,
         traffic: Vec::new(),
         indexes,
         notes,

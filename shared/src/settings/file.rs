@@ -53,6 +53,7 @@ pub(super) struct TenantFile {
     conversions: Vec<ConversionFile>,
     partition_key: Option<Pointer>,
     policies: [Policy; Table::COUNT],
+    locked: [bool; Table::COUNT],
     future_seconds_max: u32,
     webhook: Option<Webhook>,
 }
@@ -110,19 +111,7 @@ impl TryFrom<TenantTable> for TenantFile {
                 reference.name()
             ));
         }
-        let mut policies = [Policy::default(); Table::COUNT];
-        for (name, TablePolicy { policy }) in &table.tables {
-            if *policy == Policy::Atomic && !name.is_commutative() {
-                return Err(format!(
-                    "tables.{}: policy atomic needs a commutative handler, and this table's is \
-                     not; use correct or detect",
-                    name.name()
-                ));
-            }
-            if let Some(slot) = policies.get_mut(name.index()) {
-                *slot = *policy;
-            }
-        }
+        let (policies, locked) = by_table(&table.tables)?;
         let mut names: Vec<&SmolStr> = table.conversion.iter().map(|rule| &rule.name).collect();
         names.sort();
         if let Some([twice, _]) = names.windows(2).find(|pair| pair.first() == pair.last()) {
@@ -137,6 +126,7 @@ impl TryFrom<TenantTable> for TenantFile {
             conversions: table.conversion,
             partition_key: table.partition_key,
             policies,
+            locked,
             future_seconds_max: table
                 .future_seconds_max
                 .unwrap_or(FUTURE_SECONDS_MAX_DEFAULT),
@@ -145,11 +135,44 @@ impl TryFrom<TenantTable> for TenantFile {
     }
 }
 
+/// Policies and locks, by the tables' places.
+type ByTable = ([Policy; Table::COUNT], [bool; Table::COUNT]);
+
+fn by_table(tables: &BTreeMap<Table, TablePolicy>) -> Result<ByTable, String> {
+    let mut policies = [Policy::default(); Table::COUNT];
+    let mut locked = [false; Table::COUNT];
+    for (name, TablePolicy { policy, lock_by_id }) in tables {
+        if *policy == Policy::Atomic && !name.is_commutative() {
+            return Err(format!(
+                "tables.{}: policy atomic needs a commutative handler, and this table's is \
+                 not; use correct or detect",
+                name.name()
+            ));
+        }
+        if *policy == Policy::Atomic && *lock_by_id {
+            return Err(format!(
+                "tables.{}: policy atomic writes without reading, so there is nothing for \
+                 lock_by_id to guard; use correct, or leave lock_by_id out",
+                name.name()
+            ));
+        }
+        if let Some(slot) = policies.get_mut(name.index()) {
+            *slot = *policy;
+        }
+        if let Some(slot) = locked.get_mut(name.index()) {
+            *slot = *lock_by_id;
+        }
+    }
+    Ok((policies, locked))
+}
+
 #[derive(Deserialize, Clone, Copy)]
 #[serde(deny_unknown_fields)]
 struct TablePolicy {
     #[serde(default)]
     policy: Policy,
+    #[serde(default)]
+    lock_by_id: bool,
 }
 
 #[derive(Deserialize, Clone)]
@@ -333,6 +356,7 @@ impl TenantFile {
             conversions: conversions.collect(),
             partition_key: self.partition_key.map(|pointer| Pluck::new(&[pointer])),
             policies: self.policies,
+            locked: self.locked,
             future_ms_max: i64::from(self.future_seconds_max) * 1_000,
             webhook: self.webhook,
         })

@@ -79,6 +79,7 @@ pub struct Tenant {
     conversions: Vec<ConversionRule>,
     partition_key: Option<Pluck>,
     policies: [Policy; Table::COUNT],
+    locked: [bool; Table::COUNT],
     future_ms_max: i64,
     webhook: Option<Webhook>,
 }
@@ -215,6 +216,13 @@ impl Tenant {
             .get(table.index())
             .copied()
             .unwrap_or_default()
+    }
+
+    /// Whether a row of `table` is read, changed and written under a lease on its id, because other code
+    /// writes it too.
+    #[must_use]
+    pub fn locks_by_id(&self, table: Table) -> bool {
+        self.locked.get(table.index()).copied().unwrap_or_default()
     }
 
     /// How far in the future an event time may lie, in milliseconds.

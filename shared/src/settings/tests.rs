@@ -205,6 +205,29 @@ fn json_has_the_same_shape_and_its_errors_their_line() {
 }
 
 #[test]
+fn locks_are_by_table() {
+    let locked = "[tenant.tables.RSLead]\nlock_by_id = true\n[[tenant.map]]";
+    let settings = compile(&SMALL.replacen("[[tenant.map]]", locked, 1)).expect("settings");
+    let tenant = settings.tenant("acme").expect("acme");
+    for table in Table::ALL {
+        assert_eq!(
+            tenant.locks_by_id(table),
+            table == Table::RSLead,
+            "{table:?}"
+        );
+        assert_eq!(tenant.policy(table), Policy::Correct, "{table:?}");
+    }
+    let wrong = "[tenant.tables.RSLeads]\nlock_by_id = true\n[[tenant.map]]";
+    refused(
+        "[[tenant.map]]",
+        wrong,
+        &["RSLeads", "RSLeadGlobalConversions"],
+    );
+    let wrong = "[tenant.tables.RSLead]\nlock_by_id = 1\n[[tenant.map]]";
+    refused("[[tenant.map]]", wrong, &["line 6", "boolean"]);
+}
+
+#[test]
 fn policies_are_by_table() {
     let text = SMALL.replace(
         "[[tenant.map]]",

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use shared::flow::{Addition, ImageHead, KeptImage, RowKey, Stored};
 use shared::handlers::Version;
-use shared::model::{Group, Timestamp};
+use shared::model::{Finding, Group, ReplayRun, Report, Timestamp};
 use shared::ports::{
     Added, Commit, Committed, ConversionPage, ConversionQuery, Error, HistoryVersion, Partition,
-    Reading, Tables,
+    Reading, Reports, Tables,
 };
 
 /// Another store's tables, with the time spent in them.
@@ -103,5 +103,36 @@ impl<T: Tables> Tables for Timed<'_, T> {
 
     async fn find(&self, tenant: Option<&str>, id: &str) -> Result<Vec<RowKey>, Error> {
         self.tables.find(tenant, id).await
+    }
+}
+
+impl<T: Reports> Reports for Timed<'_, T> {
+    async fn keep_run(&self, run: &ReplayRun, findings: &[Finding]) -> Result<u64, Error> {
+        self.tables.keep_run(run, findings).await
+    }
+
+    async fn runs(&self, limit: usize) -> Result<Vec<(u64, ReplayRun)>, Error> {
+        self.tables.runs(limit).await
+    }
+
+    async fn findings(
+        &self,
+        run: u64,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Finding)>, Error> {
+        self.tables.findings(run, after, limit).await
+    }
+
+    async fn keep_live(&self, findings: &[Finding]) -> Result<(), Error> {
+        self.tables.keep_live(findings).await
+    }
+
+    async fn keep_report(&self, report: &Report) -> Result<(), Error> {
+        self.tables.keep_report(report).await
+    }
+
+    async fn reports(&self, limit: usize) -> Result<Vec<Report>, Error> {
+        self.tables.reports(limit).await
     }
 }

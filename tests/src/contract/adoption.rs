@@ -8,7 +8,8 @@ use shared::handlers::{Baseline, Table, known_fields};
 use shared::model::{Class, Entry, Event, Finding, Group, Payload};
 use shared::ports::Committed::{Conflict, Done};
 use shared::ports::{
-    Committed, Journal, LegacyRow, LegacyTables, Partition, Queue, Reading, Tables, Waiting,
+    Committed, Journal, LegacyRow, LegacyTables, Locks, Partition, Queue, Reading, Reports, Tables,
+    Waiting,
 };
 use shared::service::{
     Adopt, Adopted, Duplicates, Mode, Replay, Scope, ingest, parked_events, process,
@@ -18,8 +19,14 @@ use super::{Fixture, LegacyFixture, MARGIN_MS, Still};
 use crate::fixtures::{at, entry, event, group, key, lead, lead_key, settings, trail, write};
 
 /// All that an adoption needs.
-pub trait AdoptionPorts: Journal + Queue + Waiting + Tables + LegacyTables {}
-impl<P: Journal + Queue + Waiting + Tables + LegacyTables> AdoptionPorts for P {}
+pub trait AdoptionPorts:
+    Journal + Queue + Waiting + Tables + LegacyTables + Locks + Reports
+{
+}
+impl<P> AdoptionPorts for P where
+    P: Journal + Queue + Waiting + Tables + LegacyTables + Locks + Reports
+{
+}
 
 suite! { $ adoption_suite, adoption: AdoptionPorts, LegacyFixture;
     rows_without_a_trail_come_in_pages,

@@ -65,8 +65,24 @@ fn every_shape(group: &Group) -> Vec<ActionHierarchy> {
         node(Table::RSAppointment, "meeting", Outcome::Changed, vec![]),
     ];
     let late = |ms: i64, by: &str| {
-        let overtaken_by = by.into();
-        Some(Late { ms, overtaken_by })
+        Some(Late {
+            ms,
+            overtaken_by: by.into(),
+            source: Some("//crm.example/Zürich".into()),
+            at: Some(Timestamp::from_ms(ms)),
+            rows: vec![
+                (Table::RSLead, "lead-1".into()),
+                (Table::RSAppointment, "名前".into()),
+            ],
+        })
+    };
+    let of_before = |late: Option<Late>| {
+        late.map(|late| Late {
+            source: None,
+            at: None,
+            rows: Vec::new(),
+            ..late
+        })
     };
     vec![
         finished(group, "plain"),
@@ -82,7 +98,7 @@ fn every_shape(group: &Group) -> Vec<ActionHierarchy> {
             ..finished(group, "unmapped")
         },
         ActionHierarchy {
-            late: late(0, ""),
+            late: of_before(late(0, "")),
             read_start: Timestamp::MIN,
             write_start: Timestamp::MAX,
             ..finished(group, "late by nothing; ünïcode")

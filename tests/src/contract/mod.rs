@@ -60,6 +60,7 @@ pub mod identities;
 pub mod images;
 pub mod indexes;
 pub mod journal;
+pub mod locked;
 pub mod locks;
 pub mod queue;
 pub mod queue_deduplication;

@@ -5,7 +5,7 @@ use shared::handlers::Table;
 use shared::model::{
     Class, Depth, FieldChange, Finding, ReplayRun, Report, RunInShort, Timestamp, Traffic,
 };
-use shared::ports::Reports;
+use shared::ports::{LIVE_RUN, Reports};
 
 use super::Fixture;
 use crate::fixtures::{at, group};
@@ -17,6 +17,7 @@ suite! { $ reports_suite, reports: Reports;
     findings_come_in_pages,
     the_newest_runs_come_first,
     runs_are_apart,
+    a_row_has_one_finding_of_live_handling,
     reports_come_back_as_they_were,
     the_newest_reports_come_first,
     all_of_it_survives_reopening,
@@ -105,6 +106,7 @@ fn report(minutes: i64) -> Report {
         },
         last_run: None,
         trend: vec![],
+        late_rows: vec![],
         traffic: vec![],
         indexes: None,
         notes: vec![],
@@ -226,6 +228,40 @@ async fn runs_are_apart(fixture: &mut impl Fixture<Ports: Reports>) {
     assert_eq!(findings(fixture, same + 1, 10).await, []);
 }
 
+/// However often it is found: the newest one says how things stand.
+async fn a_row_has_one_finding_of_live_handling(fixture: &mut impl Fixture<Ports: Reports>) {
+    let live = async |found: &[Finding]| {
+        let kept = fixture.ports().keep_live(found).await;
+        kept.expect("keep");
+    };
+    let again = |of: &Finding, explanation: &str| Finding {
+        explanation: explanation.to_owned(),
+        ..of.clone()
+    };
+    let (a, b) = (finding("a"), finding("b"));
+    let other_table = Finding {
+        table: Table::RSAppointment,
+        ..a.clone()
+    };
+    live(&[a.clone(), b.clone(), other_table.clone()]).await;
+    let newer = again(&a, "newer");
+    live(&[again(&a, "new"), newer.clone()]).await;
+    live(&[]).await;
+    let mut all = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = fixture.ports().findings(LIVE_RUN, after, 2).await;
+        let page = page.expect("findings");
+        assert!(page.is_sorted_by(|(a, _), (b, _)| a < b), "by their places");
+        let Some((last, _)) = page.last() else { break };
+        after = *last;
+        all.extend(page.into_iter().map(|(_place, finding)| finding));
+    }
+    all.sort_by(|x, y| (&x.id, x.table).cmp(&(&y.id, y.table)));
+    assert_eq!(all, [newer, other_table, b]);
+    assert_eq!(runs(fixture, 10).await, [], "no run is kept with them");
+}
+
 async fn reports_come_back_as_they_were(fixture: &mut impl Fixture<Ports: Reports>) {
     let full = Report {
         rows: Table::ALL
@@ -233,6 +269,7 @@ async fn reports_come_back_as_they_were(fixture: &mut impl Fixture<Ports: Report
             .map(|table| (table.name().into(), table.index() as u64))
             .collect(),
         last_run: Some(run_of(3, &every_shape())),
+        late_rows: every_shape(),
         trend: vec![RunInShort::from(&run_of(3, &every_shape())); 2],
         traffic: vec![Traffic {
             hour: "2026-03-01T09".into(),

@@ -25,6 +25,8 @@ suite! { $ tables_suite, tables: Tables;
     writes_of_one_row_in_one_commit_follow_each_other,
     many_rows_go_in_one_commit,
     rows_survive_reopening,
+    a_smaller_fence_than_the_row_has_seen_is_refused,
+    a_row_keeps_its_fence_when_nobody_locks_it,
 }
 
 pub(super) async fn commit(
@@ -219,6 +221,66 @@ async fn many_rows_go_in_one_commit(fixture: &mut impl Fixture<Ports: Tables>) {
     read.sort_by(|a, b| a.key.cmp(&b.key));
     expect.sort_by(|a, b| a.key.cmp(&b.key));
     assert_eq!(read, expect);
+}
+
+/// The write of a stage under a lease.
+fn fenced(key: &RowKey, expected: Option<u64>, fence: u64, stage: &str) -> Write {
+    let mut write = write(key, expected, lead(&key.group, stage));
+    write.put.as_mut().expect("a row").trail.fence = fence;
+    write
+}
+
+/// Even if the version is the expected one: who took the lock later need not have written through here.
+async fn a_smaller_fence_than_the_row_has_seen_is_refused(
+    fixture: &mut impl Fixture<Ports: Tables>,
+) {
+    let key = lead_key(&one());
+    // Fences are moments in microseconds; their bytes must not compare as signs or texts.
+    let fences = [0, 1, 255, 256, 65_535, 65_536, 1_774_342_000_000_000];
+    commit_all(fixture, &[write(&key, None, lead(&one(), "never locked"))]).await;
+    for (version, pair) in (1..).zip(fences.windows(2)) {
+        let later = fenced(&key, Some(version), pair[1], &pair[1].to_string());
+        commit_all(fixture, &[later]).await;
+        let late = fenced(&key, Some(version + 1), pair[0], "late");
+        assert_eq!(commit(fixture, &[late]).await, [Conflict], "{pair:?}");
+        let expect = (pair[1].to_string(), version + 1);
+        assert_eq!(stage(fixture, &key).await, Some(expect));
+        let stored = read(fixture, &key).await.expect("a row");
+        assert_eq!(stored.trail.fence, pair[1]);
+    }
+    let last = fences[fences.len() - 1];
+    let version = fences.len() as u64;
+    commit_all(
+        fixture,
+        &[fenced(&key, Some(version), last, "the same lease")],
+    )
+    .await;
+    fixture.reopen().await;
+    let late = fenced(&key, Some(version + 1), last - 1, "late");
+    assert_eq!(commit(fixture, &[late]).await, [Conflict]);
+}
+
+/// Handling without a lease writes the fence that it read.
+async fn a_row_keeps_its_fence_when_nobody_locks_it(fixture: &mut impl Fixture<Ports: Tables>) {
+    let group = one();
+    let first = happened(&group, 0, "lead.created");
+    let mut writes = handle(&settings(), &group, &[], &[], from_ref(&first));
+    for write in &mut writes {
+        write.put.as_mut().expect("a row").trail.fence = 7;
+    }
+    commit_all(fixture, &writes).await;
+    let mut stored = Vec::new();
+    for write in &writes {
+        stored.extend(read(fixture, &write.key).await);
+    }
+    let next = [happened(&group, 5, "lead.updated")];
+    let writes = handle(&settings(), &group, &stored, &[], &next);
+    assert!(!writes.is_empty());
+    commit_all(fixture, &writes).await;
+    for write in &writes {
+        let trail = read(fixture, &write.key).await.map(|row| row.trail);
+        assert_eq!(trail.map(|trail| trail.fence), Some(7));
+    }
 }
 
 async fn rows_survive_reopening(fixture: &mut impl Fixture<Ports: Tables>) {

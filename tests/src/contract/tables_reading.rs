@@ -121,6 +121,7 @@ async fn trails_come_back_exactly(fixture: &mut impl Fixture<Ports: Tables>) {
         },
         out_of_order: u32::MAX,
         version: 1 << 53,
+        fence: 1 << 62,
         settings: u32::MAX,
         handler: 7,
         checksum: u32::MAX,
@@ -134,6 +135,7 @@ async fn trails_come_back_exactly(fixture: &mut impl Fixture<Ports: Tables>) {
         held: Held::default(),
         out_of_order: 0,
         version: 1,
+        fence: 0,
         settings: 0,
         handler: 0,
         checksum: 0,
@@ -141,7 +143,7 @@ async fn trails_come_back_exactly(fixture: &mut impl Fixture<Ports: Tables>) {
     };
     let key = lead_key(&one());
     let mut expected = None;
-    for trail in [full, empty] {
+    for trail in [empty, full] {
         let mut write = write(&key, expected, lead(&one(), "open"));
         write.put.as_mut().expect("a row").trail = trail.clone();
         commit_all(fixture, &[write]).await;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use shared::model::{Class, Entry, Event, Finding};
 use shared::ports::Appended::New;
-use shared::ports::{Committed, Hierarchies, Journal, Partition, Queue, Received, Tables, Waiting};
+use shared::ports::{
+    Committed, Hierarchies, Journal, Locks, Partition, Queue, Received, Reports, Tables, Waiting,
+};
 use shared::service::{
     Duplicates, Mode, Parked, Processed, Replay, Replayed, Scope, ingest, process,
 };
@@ -13,8 +15,8 @@ use super::{Fixture, Still};
 use crate::fixtures::{entry, event, group, happened, lead, lead_key, plain, settings, write};
 
 /// All that the flow needs.
-pub trait AllPorts: Journal + Queue + Waiting + Tables + Hierarchies {}
-impl<P: Journal + Queue + Waiting + Tables + Hierarchies> AllPorts for P {}
+pub trait AllPorts: Journal + Queue + Waiting + Tables + Hierarchies + Locks + Reports {}
+impl<P: Journal + Queue + Waiting + Tables + Hierarchies + Locks + Reports> AllPorts for P {}
 
 suite! { $ together_suite, together: AllPorts;
     a_row_that_nothing_accounts_for_is_found,

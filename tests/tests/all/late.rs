@@ -6,7 +6,7 @@ use shared::adapters::Joined;
 use shared::adapters::embedded::{Embedded, QueueLimits};
 use shared::flow::Imaging;
 use shared::model::{Group, Timestamp};
-use shared::ports::{Journal, Queue, Tables, Waiting};
+use shared::ports::{Journal, Locks, Queue, Reports, Tables, Waiting};
 use shared::service::{Mode, Parked, Replay, Scope};
 use std::collections::BTreeMap;
 
@@ -19,7 +19,12 @@ fn lead() -> Group {
 }
 
 /// A life in order, so many events at a time.
-async fn live(ports: &(impl Journal + Queue + Tables), events: i64, batch: i64, imaging: Imaging) {
+async fn live(
+    ports: &(impl Journal + Locks + Queue + Reports + Tables),
+    events: i64,
+    batch: i64,
+    imaging: Imaging,
+) {
     let settings = settings();
     for first in (0..events).step_by(usize::try_from(batch).expect("small")) {
         let entries: Vec<_> = (first..events.min(first + batch))
@@ -33,7 +38,11 @@ async fn live(ports: &(impl Journal + Queue + Tables), events: i64, batch: i64, 
 }
 
 /// Takes one event in that is late by so many others and says how many were folded, from how many images.
-async fn late(ports: &(impl Journal + Queue + Tables), events: i64, by: i64) -> (u64, u64) {
+async fn late(
+    ports: &(impl Journal + Locks + Queue + Reports + Tables),
+    events: i64,
+    by: i64,
+) -> (u64, u64) {
     let late = before(&lead(), events - by, 1);
     let processed = take_in(ports, &settings(), &[late], Imaging::LIVE).await;
     let processed = processed.expect("taken in");

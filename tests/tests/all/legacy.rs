@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 use shared::adapters::embedded::Embedded;
 use shared::flow::{Addition, ImageHead, KeptImage, Put, RowKey, Stored, Write};
 use shared::handlers::{Table, Version, known_fields};
-use shared::model::{Entry, EventHash, Group, Timestamp};
+use shared::model::{Entry, EventHash, Finding, Group, ReplayRun, Report, Timestamp};
 use shared::ports::{
     Added, Appended, Commit, Committed, ConversionPage, ConversionQuery, Depth, Error,
-    HistoryVersion, Journal, LegacyRow, LegacyTables, Letter, Message, Partition, Queue, Reading,
-    Receipt, Received, Since, Tables, Waiting,
+    HistoryVersion, Journal, Lease, LegacyRow, LegacyTables, Letter, LockKey, Locks, Message,
+    Partition, Queue, Reading, Receipt, Received, Reports, Since, Tables, Waiting,
 };
 
 use smol_str::SmolStr;
@@ -328,6 +328,55 @@ impl Queue for Beside {
     }
     async fn depth(&self, now: Timestamp) -> Result<Depth, Error> {
         self.inner.depth(now).await
+    }
+}
+
+impl Locks for Beside {
+    async fn acquire(
+        &self,
+        key: &LockKey,
+        owner: &str,
+        lease_ms: i64,
+        now: Timestamp,
+    ) -> Result<Option<Lease>, Error> {
+        self.inner.acquire(key, owner, lease_ms, now).await
+    }
+    async fn renew(
+        &self,
+        lease: &Lease,
+        lease_ms: i64,
+        now: Timestamp,
+    ) -> Result<Option<Lease>, Error> {
+        self.inner.renew(lease, lease_ms, now).await
+    }
+    async fn release(&self, lease: &Lease) -> Result<(), Error> {
+        self.inner.release(lease).await
+    }
+}
+
+impl Reports for Beside {
+    async fn keep_run(&self, run: &ReplayRun, findings: &[Finding]) -> Result<u64, Error> {
+        self.inner.keep_run(run, findings).await
+    }
+    async fn runs(&self, limit: usize) -> Result<Vec<(u64, ReplayRun)>, Error> {
+        self.inner.runs(limit).await
+    }
+    async fn findings(
+        &self,
+        run: u64,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Finding)>, Error> {
+        self.inner.findings(run, after, limit).await
+    }
+    async fn keep_live(&self, findings: &[Finding]) -> Result<(), Error> {
+        self.inner.keep_live(findings).await
+    }
+    async fn keep_report(&self, report: &Report) -> Result<(), Error> {
+        self.inner.keep_report(report).await
+    }
+    async fn reports(&self, limit: usize) -> Result<Vec<Report>, Error> {
+        self.inner.reports(limit).await
     }
 }
 

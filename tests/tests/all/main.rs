@@ -3,6 +3,7 @@
 mod adoption;
 mod aws;
 mod aws_state;
+mod contention;
 mod contract;
 mod embedded;
 mod embedded_indexes;

@@ -147,6 +147,10 @@ impl Fixture for Apart {
     }
 }
 
+mod locked {
+    foldback_tests::locked_suite!(super::Apart);
+}
+
 mod together {
     foldback_tests::together_suite!(super::Apart);
 }

@@ -5,7 +5,8 @@ use smol_str::SmolStr;
 
 use crate::model::{Depth, Entry, EventHash, Group, Timestamp};
 use crate::ports::{
-    Appended, Error, Journal, Letter, Message, Partition, Queue, Receipt, Received, Since,
+    Appended, Error, Journal, Lease, Letter, LockKey, Locks, Message, Partition, Queue, Receipt,
+    Received, Since,
 };
 
 use super::{Aws, body, chain};
@@ -160,6 +161,31 @@ impl Queue for Delivery<'_> {
 
     async fn depth(&self, now: Timestamp) -> Result<Depth, Error> {
         self.aws.depth(now).await
+    }
+}
+
+impl Locks for Delivery<'_> {
+    async fn acquire(
+        &self,
+        key: &LockKey,
+        owner: &str,
+        lease_ms: i64,
+        now: Timestamp,
+    ) -> Result<Option<Lease>, Error> {
+        self.aws.acquire(key, owner, lease_ms, now).await
+    }
+
+    async fn renew(
+        &self,
+        lease: &Lease,
+        lease_ms: i64,
+        now: Timestamp,
+    ) -> Result<Option<Lease>, Error> {
+        self.aws.renew(lease, lease_ms, now).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), Error> {
+        self.aws.release(lease).await
     }
 }
 

@@ -3,9 +3,13 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::adapters::codec::{encode, unpack};
-use crate::model::{ActionHierarchy, ActionNode, Entry, Group, Late, Timestamp, Trail};
+use crate::handlers::Table;
+use crate::model::{
+    ActionHierarchy, ActionNode, Entry, Group, Held, Late, Stamps, Timestamp, Trail,
+};
 
 pub(super) use crate::adapters::codec::{Unreadable, decode_entries_into, encode_entries};
 
@@ -16,17 +20,96 @@ pub(super) fn decode_entries(group: &Group, bytes: &[u8]) -> Result<Vec<Entry>, 
     Ok(entries)
 }
 
+/// A trail as records have it, but for its fence.
+#[derive(Serialize, Deserialize)]
+struct TrailV1<'a> {
+    held: Cow<'a, Held>,
+    out_of_order: u32,
+    version: u64,
+    settings: u32,
+    handler: u32,
+    checksum: u32,
+    stamps: Stamps,
+}
+
+/// A record that has a fence begins with this, then the fence, the greatest byte first; what follows is
+/// the record as it is without one. So the first bytes of records compare as their fences do, and
+/// records without one are the least.
+const FENCED: u8 = 3;
+const FENCE_MARK_BYTES: usize = 1 + size_of::<u64>();
+
+/// How a record with this fence begins. Records that begin with less, or the same, have no greater fence.
+pub(super) fn fence_mark(fence: u64) -> [u8; FENCE_MARK_BYTES] {
+    let mut mark = [FENCED; FENCE_MARK_BYTES];
+    for (byte, of_fence) in mark.iter_mut().skip(1).zip(fence.to_be_bytes()) {
+        *byte = of_fence;
+    }
+    mark
+}
+
 pub(super) fn encode_trail(trail: &Trail) -> Result<Vec<u8>, Unreadable> {
-    encode(trail)
+    let record = encode(&TrailV1 {
+        held: Cow::Borrowed(&trail.held),
+        out_of_order: trail.out_of_order,
+        version: trail.version,
+        settings: trail.settings,
+        handler: trail.handler,
+        checksum: trail.checksum,
+        stamps: trail.stamps,
+    })?;
+    if trail.fence == 0 {
+        return Ok(record);
+    }
+    let mut fenced = fence_mark(trail.fence).to_vec();
+    fenced.extend(record);
+    Ok(fenced)
 }
 
 pub(super) fn decode_trail(bytes: &[u8]) -> Result<Trail, Unreadable> {
-    Ok(postcard::from_bytes(&unpack(bytes)?)?)
+    let (fence, bytes) = match bytes.split_first_chunk::<FENCE_MARK_BYTES>() {
+        Some(([FENCED, fence @ ..], rest)) => (u64::from_be_bytes(*fence), rest),
+        Some(_) | None => (0, bytes),
+    };
+    let record: TrailV1<'_> = postcard::from_bytes(&unpack(bytes)?)?;
+    Ok(Trail {
+        held: record.held.into_owned(),
+        out_of_order: record.out_of_order,
+        version: record.version,
+        fence,
+        settings: record.settings,
+        handler: record.handler,
+        checksum: record.checksum,
+        stamps: record.stamps,
+    })
 }
 
-/// A hierarchy without its group, which the record's row names.
+/// How late an event was, as records have it from format [`WITH_LATENESS`] on.
 #[derive(Serialize, Deserialize)]
-struct HierarchyV1<'a> {
+struct LateV2<'a> {
+    ms: i64,
+    #[serde(borrow)]
+    overtaken_by: Cow<'a, str>,
+    #[serde(borrow)]
+    source: Option<Cow<'a, str>>,
+    at: Option<i64>,
+    rows: Cow<'a, [(Table, SmolStr)]>,
+}
+
+impl<'a> LateV2<'a> {
+    fn of(late: &'a Late) -> Self {
+        Self {
+            ms: late.ms,
+            overtaken_by: Cow::Borrowed(&late.overtaken_by),
+            source: late.source.as_deref().map(Cow::Borrowed),
+            at: late.at.map(Timestamp::ms),
+            rows: Cow::Borrowed(&late.rows),
+        }
+    }
+}
+
+/// A hierarchy without its group, which the record's row names. What `Lateness` is depends on the format.
+#[derive(Serialize, Deserialize)]
+struct Record<'a, Lateness> {
     #[serde(borrow)]
     source: Cow<'a, str>,
     #[serde(borrow)]
@@ -34,51 +117,93 @@ struct HierarchyV1<'a> {
     attempt: u32,
     read_start: i64,
     write_start: i64,
-    #[serde(borrow)]
-    late: Option<(i64, Cow<'a, str>)>,
+    late: Option<Lateness>,
     unmapped: bool,
     actions: Cow<'a, [ActionNode]>,
 }
 
+type RecordV1<'a> = Record<'a, (i64, Cow<'a, str>)>;
+type RecordV2<'a> = Record<'a, LateV2<'a>>;
+
+/// A record of hierarchies with [`LateV2`] begins with this; what follows is a record as any other. One
+/// in which nothing is late begins as it always did.
+const WITH_LATENESS: u8 = 4;
+
 pub(super) fn encode_hierarchies(hierarchies: &[ActionHierarchy]) -> Result<Vec<u8>, Unreadable> {
-    let records: Vec<HierarchyV1<'_>> = hierarchies
+    if hierarchies.iter().all(|one| one.late.is_none()) {
+        let records: Vec<RecordV1<'_>> = hierarchies.iter().map(|one| record(one, None)).collect();
+        return encode(&records);
+    }
+    let records: Vec<RecordV2<'_>> = hierarchies
         .iter()
-        .map(|hierarchy| HierarchyV1 {
-            source: Cow::Borrowed(&hierarchy.source),
-            event_id: Cow::Borrowed(&hierarchy.event_id),
-            attempt: hierarchy.attempt,
-            read_start: hierarchy.read_start.ms(),
-            write_start: hierarchy.write_start.ms(),
-            late: hierarchy
-                .late
-                .as_ref()
-                .map(|l| (l.ms, Cow::Borrowed(l.overtaken_by.as_str()))),
-            unmapped: hierarchy.unmapped,
-            actions: Cow::Borrowed(&hierarchy.actions),
-        })
+        .map(|one| record(one, one.late.as_ref().map(LateV2::of)))
         .collect();
-    encode(&records)
+    let mut bytes = vec![WITH_LATENESS];
+    bytes.extend(encode(&records)?);
+    Ok(bytes)
+}
+
+fn record<L>(hierarchy: &ActionHierarchy, late: Option<L>) -> Record<'_, L> {
+    Record {
+        source: Cow::Borrowed(&hierarchy.source),
+        event_id: Cow::Borrowed(&hierarchy.event_id),
+        attempt: hierarchy.attempt,
+        read_start: hierarchy.read_start.ms(),
+        write_start: hierarchy.write_start.ms(),
+        late,
+        unmapped: hierarchy.unmapped,
+        actions: Cow::Borrowed(&hierarchy.actions),
+    }
 }
 
 pub(super) fn decode_hierarchies(
     group: &Group,
     bytes: &[u8],
 ) -> Result<Vec<ActionHierarchy>, Unreadable> {
+    if let Some((&WITH_LATENESS, rest)) = bytes.split_first() {
+        let bytes = unpack(rest)?;
+        let records: Vec<RecordV2<'_>> = postcard::from_bytes(&bytes)?;
+        let late = |late: LateV2<'_>| Late {
+            ms: late.ms,
+            overtaken_by: late.overtaken_by.into(),
+            source: late.source.map(SmolStr::from),
+            at: late.at.map(Timestamp::from_ms),
+            rows: late.rows.into_owned(),
+        };
+        return Ok(records
+            .into_iter()
+            .map(|one| hierarchy(group, one, late))
+            .collect());
+    }
     let bytes = unpack(bytes)?;
-    let records: Vec<HierarchyV1<'_>> = postcard::from_bytes(&bytes)?;
-    let hierarchy = |record: HierarchyV1<'_>| ActionHierarchy {
+    let records: Vec<RecordV1<'_>> = postcard::from_bytes(&bytes)?;
+    let late = |(ms, by): (i64, Cow<'_, str>)| Late {
+        ms,
+        overtaken_by: by.into(),
+        source: None,
+        at: None,
+        rows: Vec::new(),
+    };
+    Ok(records
+        .into_iter()
+        .map(|one| hierarchy(group, one, late))
+        .collect())
+}
+
+fn hierarchy<L>(
+    group: &Group,
+    record: Record<'_, L>,
+    late: impl FnOnce(L) -> Late,
+) -> ActionHierarchy {
+    ActionHierarchy {
         group: group.clone(),
         source: record.source.into(),
         event_id: record.event_id.into(),
         attempt: record.attempt,
         read_start: Timestamp::from_ms(record.read_start),
         write_start: Timestamp::from_ms(record.write_start),
-        late: record.late.map(|(ms, by)| Late {
-            ms,
-            overtaken_by: by.into(),
-        }),
+        late: record.late.map(late),
         unmapped: record.unmapped,
         actions: record.actions.into_owned(),
-    };
-    Ok(records.into_iter().map(hierarchy).collect())
+    }
 }

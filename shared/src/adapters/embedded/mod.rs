@@ -42,6 +42,8 @@ use query::Database;
 
 /// The name of the database file in a data directory.
 pub const FILE_NAME: &str = "foldback.db";
+/// How long who writes beside the owner waits for a gap between its units of work, which may be small.
+const BESIDE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 const LOCK_NAME: &str = "foldback.lock";
 
 /// Limits of the queue, as SQS has them.
@@ -126,6 +128,23 @@ impl Embedded {
             directory,
             None,
         ))
+    }
+
+    /// Opens the store of a data directory to put settings in force there, while another process writes.
+    /// Nothing else may be written through it: that needs the directory's lock.
+    ///
+    /// # Errors
+    /// There is no store, or it is not of this version's format.
+    pub fn open_beside(directory: &Path) -> Result<Self, Error> {
+        let doing = format!("put settings into the store in {}", directory.display());
+        let connection = connect_beside(directory).map_err(failed(&doing))?;
+        let format = schema::check(&connection, directory)?;
+        if format != schema::FORMAT {
+            let older = "another version of foldback writes there; put them with that one";
+            return Err(Error::new(ErrorKind::Reject, doing, older));
+        }
+        let limits = QueueLimits::default();
+        Ok(Self::with(connection, limits, directory, None))
     }
 
     fn with(
@@ -239,6 +258,15 @@ fn connect_to_read(directory: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(directory.join(FILE_NAME), flags)?;
     schema::tune_to_read(&connection)?;
+    Ok(connection)
+}
+
+/// Another connection to the file, which writes between the units of work of the one that owns it.
+fn connect_beside(directory: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(directory.join(FILE_NAME), flags)?;
+    schema::tune_to_read(&connection)?;
+    connection.busy_timeout(BESIDE_TIMEOUT)?;
     Ok(connection)
 }
 

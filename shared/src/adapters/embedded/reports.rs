@@ -3,7 +3,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::{Finding, ReplayRun, Report};
-use crate::ports::{Error, ErrorKind, Reports};
+use crate::ports::{Error, ErrorKind, LIVE_RUN, Reports};
 
 use super::query::{Need, Query, queries};
 use super::queue::bind;
@@ -19,6 +19,12 @@ queries! {
         name: "Reports::keep_run, a finding",
         needs: [],
         sql: "INSERT INTO findings (run, place, body) VALUES (?, ?, ?)",
+    }
+    KEEP_LIVE {
+        name: "Reports::keep_live",
+        needs: [],
+        sql: "INSERT INTO findings (run, place, body) VALUES (?, ?, ?)
+              ON CONFLICT (run, place) DO UPDATE SET body = excluded.body",
     }
     /// From its end; the condition, which always holds, makes a search of it.
     RUNS {
@@ -66,6 +72,17 @@ impl Reports for Embedded {
     ) -> Result<Vec<(u64, Finding)>, Error> {
         let bound = [bind(run), bind(after), bind(limit as u64)];
         self.look(|inner| inner.documents(&FINDINGS, &bound))
+    }
+
+    async fn keep_live(&self, findings: &[Finding]) -> Result<(), Error> {
+        self.unit(|inner| {
+            let mut insert = inner.database.prepare(&KEEP_LIVE)?;
+            for finding in findings {
+                let place = bind(finding.place_of_row());
+                insert.execute(params![bind(LIVE_RUN), place, text(finding)?])?;
+            }
+            Ok::<_, Failure>(())
+        })
     }
 
     async fn keep_report(&self, report: &Report) -> Result<(), Error> {

@@ -23,7 +23,8 @@ queries! {
         name: "Tables::commit, update",
         needs: [Need::Key("rows")],
         sql: "UPDATE rows SET version = ?4, body = ?5, trail = ?6
-              WHERE gid = ?1 AND tbl = ?2 AND id = ?3 AND version = ?7",
+              WHERE gid = ?1 AND tbl = ?2 AND id = ?3 AND version = ?7
+                    AND (substr(trail, 1, 1) <> x'03' OR substr(trail, 1, 9) <= ?8)",
     }
     DELETE_ROW {
         name: "Tables::commit, delete",
@@ -101,7 +102,8 @@ impl Inner {
                 version,
                 put.body,
                 trail,
-                bind(expected)
+                bind(expected),
+                codec::fence_mark(put.trail.fence)
             ])?,
         };
         Ok(written)

@@ -34,6 +34,7 @@ fn trail(key: &RowKey, trail: &Trail) -> Document {
         "key": keys::of_row(key),
         "group": keys::of_group(&key.group),
         "version": int(trail.version),
+        "fence": int(trail.fence),
         "events": int(trail.held.events),
         "fingerprint": fingerprint(trail.held.fingerprint),
         "last": trail.held.last.as_ref().map(order),
@@ -134,6 +135,11 @@ fn read_trail(trail: &Document) -> Option<Trail> {
         },
         out_of_order: small("outOfOrder")?,
         version: 0,
+        // Rows of before there were fences have none.
+        fence: match trail.get("fence") {
+            None => 0,
+            Some(fence) => u64::try_from(fence.as_i64()?).ok()?,
+        },
         settings: small("settings")?,
         handler: small("handler")?,
         checksum: small("checksum")?,

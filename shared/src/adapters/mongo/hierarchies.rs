@@ -1,6 +1,8 @@
 use futures_util::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
+use smol_str::SmolStr;
 
+use crate::handlers::Table;
 use crate::model::{ActionHierarchy, ActionNode, Group, Late, Timestamp};
 use crate::ports::{Error, ErrorKind, Hierarchies};
 
@@ -75,6 +77,9 @@ impl Mongo {
             "late": of.late.as_ref().map(|late| doc! {
                 "ms": late.ms,
                 "overtakenBy": late.overtaken_by.as_str(),
+                "source": late.source.as_deref(),
+                "at": late.at.map(date),
+                "rows": late.rows.iter().map(row).collect::<Vec<_>>(),
             }),
             "unmapped": of.unmapped,
             "actions": nodes(&of.actions),
@@ -82,6 +87,16 @@ impl Mongo {
             "expireAt": date(now.plus_ms(self.retention.hierarchies_ms)),
         }
     }
+}
+
+fn row((table, id): &(Table, SmolStr)) -> Document {
+    doc! { "table": table.name(), "id": id.as_str() }
+}
+
+fn read_row(row: &Bson) -> Option<(Table, SmolStr)> {
+    let row = row.as_document()?;
+    let table = Table::named(row.get_str("table").ok()?)?;
+    Some((table, row.get_str("id").ok()?.into()))
 }
 
 fn nodes(nodes: &[ActionNode]) -> Bson {
@@ -106,6 +121,12 @@ fn hierarchy(group: &Group, document: &Document) -> Option<ActionHierarchy> {
         Some(Late {
             ms: late.get_i64("ms").ok()?,
             overtaken_by: late.get_str("overtakenBy").ok()?.into(),
+            // What was kept before these were has none.
+            source: late.get_str("source").ok().map(Into::into),
+            at: late.get_datetime("at").ok().map(|at| moment(*at)),
+            rows: late
+                .get_array("rows")
+                .map_or(Some(Vec::new()), |rows| rows.iter().map(read_row).collect())?,
         })
     })?;
     Some(ActionHierarchy {
@@ -127,7 +148,7 @@ fn read_nodes(nodes: &Bson) -> Option<Vec<ActionNode>> {
         let outcome = node.get_str("outcome").ok()?;
         let children = node.get("children").map_or(Some(Vec::new()), read_nodes)?;
         Some(ActionNode {
-            table: crate::handlers::Table::named(node.get_str("table").ok()?)?,
+            table: Table::named(node.get_str("table").ok()?)?,
             id: node.get_str("id").ok()?.into(),
             outcome: serde_json::from_value(outcome.into()).ok()?,
             children,

@@ -110,7 +110,10 @@ impl Plan {
         let (how, model) = match (&write.put, write.expected) {
             (Some(put), None) => (How::Insert, insert_row(namespace, key, &write.key, put)),
             (Some(put), Some(expected)) => {
-                let filter = of_version(&key, document::int(expected));
+                let mut filter = of_version(&key, document::int(expected));
+                // A document without one has seen none.
+                let greater = doc! { "$gt": document::int(put.trail.fence) };
+                filter.insert("trail.fence", doc! { "$not": greater });
                 (How::Update, update_row(namespace, filter, &write.key, put))
             }
             (None, expected) => {

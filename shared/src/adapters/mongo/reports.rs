@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::model::{Finding, ReplayRun, Report};
-use crate::ports::{Error, ErrorKind, Reports};
+use crate::ports::{Error, ErrorKind, LIVE_RUN, Reports};
 
 use super::document::{int, to_bson, to_json};
 use super::indexes::{Index, Kind, Query, Samples};
@@ -120,6 +120,21 @@ impl Reports for Mongo {
             .into_iter()
             .map(|one| read(one, "place"))
             .collect()
+    }
+
+    async fn keep_live(&self, findings: &[Finding]) -> Result<(), Error> {
+        let collection = self.database.collection::<Document>(FINDINGS);
+        for finding in findings {
+            let place = int(finding.place_of_row());
+            let mut document = written(finding)?;
+            document.insert("run", int(LIVE_RUN));
+            document.insert("place", place);
+            // Its id is the row's, so that of two that write at once one takes the other's place.
+            let of_row = doc! { "_id": format!("live#{place}") };
+            let kept = collection.replace_one(of_row, document).upsert(true).await;
+            kept.map_err(failed(KEEPING))?;
+        }
+        Ok(())
     }
 
     async fn keep_report(&self, report: &Report) -> Result<(), Error> {

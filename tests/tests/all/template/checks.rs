@@ -10,11 +10,12 @@ use super::plain::{Plain, Resource, list, target};
 pub(super) type Check = fn(&Plain) -> Vec<String>;
 
 /// All of them, by name.
-pub(super) const CHECKS: [(&str, Check); 14] = [
+pub(super) const CHECKS: [(&str, Check); 15] = [
     ("functions", functions),
     ("roles of their own", roles_of_their_own),
     ("no wildcards", no_wildcards),
     ("append-only journal", append_only_journal),
+    ("locks", locks),
     ("mappings", mappings),
     ("visibility", visibility),
     ("fifo", fifo),
@@ -168,6 +169,26 @@ fn append_only_journal(template: &Plain) -> Vec<String> {
                 format!("{} may {}", grant.role, grant.action),
             );
         }
+    }
+    complaints.0
+}
+
+/// The function that works on events puts locks into the table of settings, and nothing else.
+fn locks(template: &Plain) -> Vec<String> {
+    let mut complaints = Complaints::default();
+    let Some(role) = template.one("AWS::IAM::Role", "ProcessRole") else {
+        return vec!["no ProcessRole".to_owned()];
+    };
+    let policies = role.get("Policies");
+    let policies = list(&policies).into_iter();
+    let statements = policies.flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]));
+    let puts = |statement: &Value| statement["Action"].to_string().contains("dynamodb:PutItem");
+    let all: Vec<_> = statements.filter(puts).collect();
+    complaints.unless(!all.is_empty(), "nobody takes locks");
+    for statement in all {
+        let keys = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+        let alone = *keys == json!(["lock#*"]) && statement["Action"] == "dynamodb:PutItem";
+        complaints.unless(alone, format!("ProcessRole may put {keys}"));
     }
     complaints.0
 }
