@@ -357,6 +357,7 @@ mod tests {
             tenant: "t".into(),
             key: "k".into(),
         };
+        let mut optional = 0;
         for table in Table::ALL {
             let row = table.new_row(&group, &"id".into());
             let sorted: serde_json::Value = serde_json::from_str(&row.body()).expect("JSON");
@@ -368,11 +369,9 @@ mod tests {
                     .keys()
                     .all(|name| table.fields().contains(&name.as_str()))
             );
-            assert!(
-                table.fields().len() > object.len(),
-                "optional ones included"
-            );
+            optional += table.fields().len() - object.len();
             assert!(table.fields().is_sorted());
         }
+        assert!(optional > 0, "optional ones included");
     }
 }

@@ -10,7 +10,7 @@ use shared::model::{Group, IndexCheck, QueryPlan};
 use shared::ports::{ConversionPage, ConversionQuery, Indexes, Tables};
 
 use super::Fixture;
-use super::tables::{commit_all, rows_of_every_table};
+use super::tables::{commit_all, rows_of_a_lead};
 use crate::fixtures::{at, changes, converted, group, key, write};
 
 suite! { $ indexes_suite, indexes: IndexedTables;
@@ -39,7 +39,7 @@ async fn fill(fixture: &impl Fixture<Ports: IndexedTables>) {
             if tenant == "initech" {
                 commit_all(fixture, &[sales(&group, lead)]).await;
             } else {
-                commit_all(fixture, &rows_of_every_table(&group)).await;
+                commit_all(fixture, &rows_of_a_lead(&group)).await;
             }
             let meeting = key(&group, Table::RSAppointmentChanges, "review");
             let rewritten = [

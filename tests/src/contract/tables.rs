@@ -3,16 +3,18 @@
 //! What is read is in [`tables_reading`](super::tables_reading) and
 //! [`conversions`](super::conversions), histories in [`tables_history`](super::tables_history).
 
+use std::collections::BTreeSet;
 use std::slice::from_ref;
+use std::sync::Arc;
 
 use shared::flow::{RowKey, Stored, Write};
 use shared::handlers::Table;
-use shared::model::Group;
+use shared::model::{Entry, Group, GroupKind};
 use shared::ports::Committed::{Conflict, Done};
 use shared::ports::{Committed, Reading, Tables};
 
 use super::Fixture;
-use crate::fixtures::{group, handle, happened, lead, lead_key, settings, taking_away, write};
+use crate::fixtures::{at, group, handle, happened, lead, lead_key, settings, taking_away, write};
 
 suite! { $ tables_suite, tables: Tables;
     rows_of_every_table_come_back_as_they_were,
@@ -78,15 +80,33 @@ pub(super) fn as_stored(write: &Write) -> Stored {
     }
 }
 
-/// What live handling writes for a lead's first events: rows of every table.
-pub(super) fn rows_of_every_table(group: &Group) -> Vec<Write> {
-    let new = [
+fn first_events(group: &Group) -> [Arc<Entry>; 3] {
+    [
         happened(group, 0, "lead.created"),
         happened(group, 5, "appointment.scheduled"),
         happened(group, 9, "appointment.completed"),
-    ];
-    let writes = handle(&settings(), group, &[], &[], &new);
-    assert_eq!(writes.len(), Table::COUNT, "one row of each table");
+    ]
+}
+
+/// What live handling writes for a lead's first events: rows of all of a lead's tables.
+pub(super) fn rows_of_a_lead(group: &Group) -> Vec<Write> {
+    let writes = handle(&settings(), group, &[], &[], &first_events(group));
+    let of_lead = Table::ALL
+        .iter()
+        .filter(|table| table.lives_in(GroupKind::Lead));
+    assert_eq!(writes.len(), of_lead.count(), "one row of each table");
+    writes
+}
+
+/// The same, and what is written for the days of which those events are stated to count.
+fn rows_of_every_table(group: &Group) -> Vec<Write> {
+    let mut writes = rows_of_a_lead(group);
+    let day = Group::of_day(&group.tenant, at(0));
+    let copy = |entry: &Arc<Entry>| Arc::new(entry.copy_to(&day, at(10)));
+    let copies = first_events(group).each_ref().map(copy);
+    writes.extend(handle(&settings(), &day, &[], &[], &copies));
+    let tables: BTreeSet<Table> = writes.iter().map(|write| write.key.table).collect();
+    assert_eq!(tables.len(), Table::COUNT, "one row of each table");
     writes
 }
 

@@ -9,7 +9,7 @@ use shared::ports::Committed::Done;
 use shared::ports::{Reading, Tables};
 
 use super::Fixture;
-use super::tables::{as_stored, commit, commit_all, one, read, rows_of_every_table, stage};
+use super::tables::{as_stored, commit, commit_all, one, read, rows_of_a_lead, stage};
 use crate::fixtures::{at, converted, group, key, lead, lead_key, taking_away, write};
 
 suite! { $ tables_reading_suite, tables_reading: Tables;
@@ -24,7 +24,7 @@ suite! { $ tables_reading_suite, tables_reading: Tables;
 }
 
 async fn a_read_gives_the_rows_that_exist(fixture: &mut impl Fixture<Ports: Tables>) {
-    commit_all(fixture, &rows_of_every_table(&one())).await;
+    commit_all(fixture, &rows_of_a_lead(&one())).await;
     let keys = [
         key(&one(), Table::RSAppointmentChanges, "meeting"),
         key(&one(), Table::RSAppointment, "none"),
@@ -54,7 +54,7 @@ async fn a_read_gives_the_rows_that_exist(fixture: &mut impl Fixture<Ports: Tabl
 
 async fn groups_are_read_whole(fixture: &mut impl Fixture<Ports: Tables>) {
     let (one, two) = (one(), group("globex", "lead-1"));
-    let (ones, twos) = (rows_of_every_table(&one), rows_of_every_table(&two));
+    let (ones, twos) = (rows_of_a_lead(&one), rows_of_a_lead(&two));
     commit_all(fixture, &ones).await;
     commit_all(fixture, &twos[..2]).await;
     let asked = [two, group("acme", "none"), one];
@@ -185,8 +185,8 @@ async fn found(
 }
 
 async fn rows_are_found_by_the_leads_id(fixture: &mut impl Fixture<Ports: Tables>) {
-    commit_all(fixture, &rows_of_every_table(&one())).await;
-    commit_all(fixture, &rows_of_every_table(&group("acme", "lead-10"))).await;
+    commit_all(fixture, &rows_of_a_lead(&one())).await;
+    commit_all(fixture, &rows_of_a_lead(&group("acme", "lead-10"))).await;
     let expect = [lead_key(&one()), RowKey::conversions("acme", "lead-1")];
     assert_eq!(found(fixture, None, "lead-1").await, expect);
     for unknown in ["", "lead", "LEAD-1", "lead-1 ", "lead-2", "%"] {
@@ -198,8 +198,8 @@ async fn rows_are_found_by_the_leads_id(fixture: &mut impl Fixture<Ports: Tables
 
 async fn rows_are_found_by_the_appointments_id(fixture: &mut impl Fixture<Ports: Tables>) {
     let (one, two) = (one(), group("acme", "lead-2"));
-    commit_all(fixture, &rows_of_every_table(&one)).await;
-    commit_all(fixture, &rows_of_every_table(&two)).await;
+    commit_all(fixture, &rows_of_a_lead(&one)).await;
+    commit_all(fixture, &rows_of_a_lead(&two)).await;
     let tables = [Table::RSAppointment, Table::RSAppointmentChanges];
     let of = |group: &Group| tables.map(|table| key(group, table, "meeting"));
     assert_eq!(

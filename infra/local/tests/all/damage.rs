@@ -250,16 +250,16 @@ fn a_row_with_an_unjournaled_event_holds_an_extra_one() {
     late.ok(&["run", &without, "--settings", scene.dataset.settings()]);
     let tables = late.tables();
     let one = late.file("extra.jsonl", &extra);
+    let last = "SELECT max(position) FROM journal";
+    let last: i64 = late
+        .database()
+        .query_row(last, [], |row| row.get(0))
+        .expect("a position");
     late.ok(&["run", &one]);
     // The journal forgets the event, the rows do not.
     let database = late.database();
-    let forgotten = database
-        .execute(
-            "DELETE FROM journal WHERE position = (SELECT max(position) FROM journal)",
-            [],
-        )
-        .expect("forgotten");
-    assert_eq!(forgotten, 1);
+    let forgotten = database.execute("DELETE FROM journal WHERE position > ?", [last]);
+    assert!(forgotten.expect("forgotten") > 0);
     let report = late.ends(&["replay", "--json"]);
     assert_eq!(report.status, 1);
     let all_extra = report
@@ -359,7 +359,8 @@ fn the_next_event_brings_a_row_to_new_settings() {
             .ok(&["export", "RSLeadGlobalConversions"])
             .contains("submitted")
     );
-    foldback.ok(&["run", &second, "--settings", &new]);
+    // The row of the day gets no event, and stays as it is until a replay.
+    foldback.ok(&["run", &second, "--settings", &new, "--no-verify"]);
     let conversions = foldback.ok(&["export", "RSLeadGlobalConversions"]);
     assert!(
         conversions.contains("received") && !conversions.contains("submitted"),

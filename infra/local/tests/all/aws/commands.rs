@@ -235,7 +235,7 @@ fn a_stack_is_looked_at_and_mended() {
         "{}",
         clean.stderr
     );
-    assert!(clean.stderr.contains("of 20 groups"), "{}", clean.stderr);
+    assert!(clean.stderr.contains("of 21 groups"), "{}", clean.stderr);
 
     let shown = standing.ok(&["show", "lead-3", "--json"]);
     let shown: Value = serde_json::from_str(&shown).expect("JSON");
