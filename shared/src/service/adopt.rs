@@ -176,8 +176,13 @@ impl Run<'_> {
             if table.is_adoptable() {
                 adoptable.push(table);
             } else {
-                let why = "a history begins with the baseline of the row that it is about; adopt the \
-                           table of that row";
+                let why = if table.is_temporal() {
+                    "a history begins with the baseline of the row that it is about; adopt the table of \
+                     that row"
+                } else {
+                    "its rows have no events of their own to go on from: they follow from what leads count \
+                     for, from the first event on"
+                };
                 self.total.refuse(table, None, why.to_owned());
             }
         }

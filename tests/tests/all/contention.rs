@@ -120,6 +120,10 @@ fn a_hundred_workers_handle_events_of_one_lead() {
         0,
         "the lock kept them apart"
     );
+    // What was stated to the day.
+    let copies = block_on(store.receive(WORKERS as usize, SystemClock.now())).expect("receive");
+    let done = process(store, &SystemClock, settings, &copies);
+    assert_eq!(block_on(done).expect("process").copies, 1);
     assert_eq!(findings(store), []);
     let depth = block_on(store.depth(SystemClock.now())).expect("depth");
     assert_eq!(depth.visible + depth.in_flight + depth.dead, 0);

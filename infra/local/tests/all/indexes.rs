@@ -118,8 +118,7 @@ fn machines_get_json() {
         .find(|plan| plan["query"] == "Journal::entries")
         .expect("a plan");
     assert_eq!(entries["needs"], "journal_by_group");
-    assert!(entries["uses"].is_null());
-    assert!(entries["examined"].as_u64() > entries["returned"].as_u64());
+    assert_ne!(entries["uses"], "journal_by_group");
 }
 
 #[test]
