@@ -90,7 +90,7 @@ async fn fan_out(stack: &Stack, request: &Request, parked: &Parked) -> Result<Va
     Ok(json!({ "run": id, "partitions": partitions }))
 }
 
-/// Replays the groups that an id belongs to: a lead's own, an appointment's lead's.
+/// Replays the groups that an id belongs to: a lead's or a day's own, an appointment's own and its lead's.
 async fn at_once(
     stack: &Stack,
     request: &Request,
@@ -101,11 +101,8 @@ async fn at_once(
     let keys = rows.find(request.tenant.as_deref(), id).await?;
     let mut groups: Vec<Group> = keys.into_iter().map(|key| key.group).collect();
     if let Some(tenant) = &request.tenant {
-        // A lead whose rows are gone is still in the journal.
-        groups.push(Group {
-            tenant: tenant.clone(),
-            key: id.clone(),
-        });
+        // One whose rows are gone is still in the journal.
+        groups.extend(Group::of_subject(tenant, id));
     }
     groups.sort();
     groups.dedup();

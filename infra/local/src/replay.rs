@@ -297,7 +297,7 @@ fn serial(
     Ok(verdict)
 }
 
-/// The groups that an id belongs to: a lead's own, an appointment's lead's.
+/// The groups that an id belongs to: a lead's or a day's own, an appointment's own and its lead's.
 pub(crate) fn groups_of(
     stores: &Stores,
     tenant: Option<&SmolStr>,
@@ -307,13 +307,12 @@ pub(crate) fn groups_of(
     let keys = stores.wait(tables.find(tenant.map(SmolStr::as_str), id))?;
     let mut groups: Vec<Group> = keys.into_iter().map(|key| key.group).collect();
     if let Some(tenant) = tenant {
-        // A lead whose rows are gone is still in the journal.
-        groups.push(Group {
-            tenant: tenant.clone(),
-            key: id.clone(),
-        });
+        // One whose rows are gone is still in the journal.
+        groups.extend(Group::of_subject(tenant, id));
     } else if let HostEvents::Local(store) = stores.events() {
-        groups.extend(store.groups_named(id)?);
+        for Group { key, .. } in Group::of_subject(&SmolStr::default(), id) {
+            groups.extend(store.groups_named(&key)?);
+        }
     }
     groups.sort();
     groups.dedup();

@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::json;
 use shared::flow::{self, RowKey, Stored};
 use shared::handlers::Table;
-use shared::model::{ActionHierarchy, Entry, Group, Timestamp};
+use shared::model::{ActionHierarchy, Entry, Group, GroupKind, Timestamp};
 use shared::ports::{Hierarchies, HistoryVersion, Journal, Tables};
 use shared::settings::{Mapping, Settings, Tenant};
 use smol_str::SmolStr;
@@ -115,7 +115,7 @@ fn view<'e>(
             group.tenant
         )));
     };
-    let whole_lead = group.key == args.id;
+    let whole = group.subject() == args.id && group.kind() != GroupKind::Appointment;
     let mut entries: Vec<&Entry> = journal.iter().collect();
     entries.sort_by(|a, b| a.event.cmp_order(&b.event));
     let counts = |entry: &Entry| {
@@ -129,7 +129,7 @@ fn view<'e>(
         .collect();
     let moments = entries
         .iter()
-        .filter(|entry| whole_lead || acts_on(tenant, entry, &args.id))
+        .filter(|entry| whole || acts_on(tenant, entry, &args.id))
         .map(|entry| Moment {
             entry,
             meaning: meaning(tenant, entry),
@@ -156,7 +156,7 @@ fn view<'e>(
     };
     let rows: Vec<ViewRow> = rows
         .into_iter()
-        .filter(|(_, id, _)| whole_lead || *id == args.id)
+        .filter(|(_, id, _)| whole || *id == args.id)
         .collect();
     let mut histories = Vec::new();
     for (table, id, _) in rows.iter().filter(|(table, _, _)| table.is_temporal()) {
@@ -212,7 +212,10 @@ fn acts_on(tenant: &Tenant, entry: &Entry, appointment: &SmolStr) -> bool {
 
 fn meaning(tenant: &Tenant, entry: &Entry) -> String {
     match tenant.map(&entry.event) {
-        Mapping::Mapped(meaning) => meaning.to_string(),
+        Mapping::Mapped(meaning) => match entry.event.stated_by() {
+            Some(key) => format!("{meaning}, stated by {key}"),
+            None => meaning.to_string(),
+        },
         Mapping::Unmapped => "(unmapped)".to_owned(),
         Mapping::Fault(why) => format!("(parked: {why})"),
     }
@@ -229,10 +232,12 @@ impl Moment<'_> {
 
 impl View<'_> {
     fn print(&self, out: &mut impl Write, args: &ShowArgs) -> Result<(), Failure> {
-        let Group { tenant, key } = self.group;
         writeln!(
             out,
-            "lead {key} of tenant {tenant}: {} events",
+            "{} {} of tenant {}: {} events",
+            self.group.kind(),
+            self.group.subject(),
+            self.group.tenant,
             self.moments.len()
         )?;
         let mut events = table(&["event time", "event", "type", "means", "recorded", "late"]);

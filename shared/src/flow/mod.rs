@@ -17,6 +17,7 @@ mod diff;
 mod fold;
 mod guesses;
 mod image;
+mod linked;
 mod recorder;
 mod row;
 mod standing;
@@ -35,5 +36,6 @@ pub use fold::{Cell, Fold};
 pub use image::{
     Gone, Image, ImageHead, ImagesWrite, Imaging, KeptImage, RowImage, Was, thin, thins_since,
 };
+pub use linked::{Statement, statements};
 pub use row::{HistoryWrite, Put, RowKey, Stored, Write};
 pub use step::{Batch, Disposition, EventOutcome, Outcome, reach, sort_events, step};

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::{Action, Ask, Handler, set};
-use crate::model::{Group, Timestamp};
+use crate::model::{Group, GroupKind, Timestamp};
 use crate::settings::{EventType, Mapped};
 
 /// An appointment as it stands.
@@ -23,8 +23,9 @@ pub struct RSAppointment {
     /// The kind of appointment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<SmolStr>,
-    /// The lead it belongs to.
-    pub lead_id: SmolStr,
+    /// The lead it belongs to, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lead_id: Option<SmolStr>,
     /// Event time of the first `appointment.scheduled`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheduled_at: Option<Timestamp>,
@@ -100,6 +101,7 @@ impl Status {
 impl Handler for RSAppointment {
     const VERSION: u32 = 1;
     const ID_FIELD: &'static str = "appointmentId";
+    const GROUPS: &'static [GroupKind] = &[GroupKind::Lead, GroupKind::Appointment];
 
     fn route(mapped: &Mapped, _group: &Group) -> Option<SmolStr> {
         if mapped.kind.is_appointment() {
@@ -116,7 +118,7 @@ impl Handler for RSAppointment {
             cancelled_at: None,
             completed_at: None,
             kind: None,
-            lead_id: group.key.clone(),
+            lead_id: (group.kind() == GroupKind::Lead).then(|| group.key.clone()),
             scheduled_at: None,
             started_at: None,
             starts: 0,

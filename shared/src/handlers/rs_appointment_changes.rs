@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::{Action, Ask, Handler, RSAppointment, Row, Status, Version};
-use crate::model::Group;
+use crate::model::{Group, GroupKind};
 use crate::settings::Mapped;
 
 /// An appointment's history: one version for each event, in order, that changed its status or
@@ -47,6 +47,7 @@ impl PartialEq for RSAppointmentChanges {
 impl Handler for RSAppointmentChanges {
     const VERSION: u32 = 1;
     const ID_FIELD: &'static str = "appointmentId";
+    const GROUPS: &'static [GroupKind] = RSAppointment::GROUPS;
 
     fn route(mapped: &Mapped, group: &Group) -> Option<SmolStr> {
         RSAppointment::route(mapped, group)

@@ -1,5 +1,7 @@
 //! Copies: what one group states to another stands in the other's journal as an event of its own.
 
+use smol_str::SmolStr;
+
 use super::{Entry, Event, EventHash, Group, Timestamp};
 
 /// The attribute that a copy has: the partition key of the group that states it.
@@ -10,6 +12,12 @@ impl Event {
     #[must_use]
     pub fn is_copy(&self) -> bool {
         self.extensions.contains_key(STATED_BY)
+    }
+
+    /// Of a copy, the partition key of the group that states it.
+    #[must_use]
+    pub fn stated_by(&self) -> Option<SmolStr> {
+        serde_json::from_str(self.extensions.get(STATED_BY)?).ok()
     }
 
     /// The hash of (`source`, `id`), which all revisions of the event share. A copy's differs from the
@@ -87,6 +95,7 @@ mod tests {
         let entry = entry("1", 0);
         let copy = entry.copy_to(&group("day"), Timestamp::from_ms(7));
         assert!(copy.event.is_copy() && !entry.event.is_copy());
+        assert_eq!(copy.event.stated_by().as_deref(), Some("lead \"7\""));
         assert_eq!(
             (copy.group, copy.recorded),
             (group("day"), Timestamp::from_ms(7))

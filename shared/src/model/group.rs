@@ -29,6 +29,16 @@ impl Group {
     }
 }
 
+impl fmt::Display for GroupKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lead => "lead",
+            Self::Appointment => "appointment",
+            Self::Day => "day",
+        })
+    }
+}
+
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{}", self.tenant, self.key)
@@ -65,6 +75,20 @@ impl Group {
             tenant: tenant.clone(),
             key: format_smolstr!("{APPOINTMENT_KEYS}{id}"),
         }
+    }
+
+    /// The groups of which something with this id is the subject: a lead, an appointment, a day.
+    #[must_use]
+    pub fn of_subject(tenant: &SmolStr, id: &SmolStr) -> [Self; 3] {
+        let group = |key: SmolStr| Self {
+            tenant: tenant.clone(),
+            key,
+        };
+        [
+            group(id.clone()),
+            Self::of_appointment(tenant, id),
+            group(format_smolstr!("{DAY_KEYS}{id}")),
+        ]
     }
 
     /// What it is the journal of.
@@ -113,6 +137,7 @@ mod tests {
             (Group::of_day(&tenant, at), GroupKind::Day, "2026-03-01"),
         ] {
             assert_eq!((group.kind(), group.subject()), (kind, subject), "{group}");
+            assert!(Group::of_subject(&tenant, &subject.into()).contains(&group));
         }
         let first = Timestamp::parse("2026-03-01T00:30:00+01:00").expect("a time");
         assert_eq!(Group::of_day(&tenant, first).subject(), "2026-02-28");

@@ -11,6 +11,7 @@ mod finding;
 mod fingerprint;
 mod group;
 mod index_check;
+mod link;
 mod order;
 mod reject;
 mod report;

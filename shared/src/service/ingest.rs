@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 
 use crate::model::cloud_event::{self, Refusal};
 use crate::model::{
-    Entry, Event, EventHash, Fingerprint, Group, OWN_ATTRIBUTES, OWN_KEYS, OWN_SOURCES, OWN_TYPES,
+    Entry, Event, EventHash, Fingerprint, Group, GroupKind, OWN_ATTRIBUTES, OWN_SOURCES, OWN_TYPES,
     RejectReason, Timestamp,
 };
 use crate::ports::{Appended, Error, Journal, Message, Queue};
@@ -57,7 +57,7 @@ pub fn accept(
     text: &[u8],
     now: Timestamp,
 ) -> Result<Entry, Refusal> {
-    let event = cloud_event::parse(text)?;
+    let mut event = cloud_event::parse(text)?;
     refuse_own(&event)?;
     let unknown = |detail: String| Refusal::new(RejectReason::UnknownTenant, detail);
     let id = match (&event.tenant, tenant) {
@@ -87,8 +87,8 @@ pub fn accept(
         ));
     }
     let group = compiled.group(&id, &event)?;
-    if group.key.starts_with(OWN_KEYS) {
-        refuse("partition key", &group.key, OWN_KEYS)?;
+    if group.kind() == GroupKind::Appointment {
+        event.link_to(compiled.partition_key(&event));
     }
     let hash = event.hash();
     Ok(Entry {

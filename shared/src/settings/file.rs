@@ -9,7 +9,7 @@ use super::mapping::{ConversionRule, EventType, Field, On, Rule, ValueOf};
 use super::pattern::Pattern;
 use super::pluck::{Pluck, Pointer};
 use super::webhook::Webhook;
-use super::{Format, Policy, SettingsError, Tenant};
+use super::{Appointments, Format, Policy, SettingsError, Tenant};
 use crate::handlers::Table;
 
 /// The format version of settings files that this code reads.
@@ -52,6 +52,7 @@ pub(super) struct TenantFile {
     set: BTreeMap<Field, Expression>,
     conversions: Vec<ConversionFile>,
     partition_key: Option<Pointer>,
+    appointments: Appointments,
     policies: [Policy; Table::COUNT],
     locked: [bool; Table::COUNT],
     future_seconds_max: u32,
@@ -69,6 +70,8 @@ struct TenantTable {
     #[serde(default)]
     conversion: Vec<ConversionFile>,
     partition_key: Option<Pointer>,
+    #[serde(default)]
+    appointments: Appointments,
     #[serde(default)]
     tables: BTreeMap<Table, TablePolicy>,
     future_seconds_max: Option<u32>,
@@ -125,6 +128,7 @@ impl TryFrom<TenantTable> for TenantFile {
             set: table.set,
             conversions: table.conversion,
             partition_key: table.partition_key,
+            appointments: table.appointments,
             policies,
             locked,
             future_seconds_max: table
@@ -355,6 +359,7 @@ impl TenantFile {
             rules,
             conversions: conversions.collect(),
             partition_key: self.partition_key.map(|pointer| Pluck::new(&[pointer])),
+            appointments: self.appointments,
             policies: self.policies,
             locked: self.locked,
             future_ms_max: i64::from(self.future_seconds_max) * 1_000,

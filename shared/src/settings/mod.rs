@@ -20,7 +20,8 @@ use pluck::Pluck;
 pub use webhook::{Signing, Webhook, Wrap, WrapAttribute};
 
 use crate::handlers::{Baseline, Table};
-use crate::model::{Event, Group, cloud_event::Refusal};
+use crate::model::cloud_event::{ATTRIBUTE_BYTES_MAX, Refusal};
+use crate::model::{Event, Group, OWN_KEYS, RejectReason};
 
 /// What to do with a late event, per table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
@@ -33,6 +34,18 @@ pub enum Policy {
     Atomic,
     /// Apply on arrival and raise a finding.
     Detect,
+}
+
+/// Which group an appointment's events belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Appointments {
+    /// Their lead's: each of them names it.
+    #[default]
+    ByLead,
+    /// The appointment's own: they need not name their lead. It has rows of its own until one of them does;
+    /// from then on its lead's rows follow from its events.
+    ById,
 }
 
 /// The format a settings text is written in.
@@ -78,6 +91,7 @@ pub struct Tenant {
     rules: Vec<Rule>,
     conversions: Vec<ConversionRule>,
     partition_key: Option<Pluck>,
+    appointments: Appointments,
     policies: [Policy; Table::COUNT],
     locked: [bool; Table::COUNT],
     future_ms_max: i64,
@@ -181,31 +195,67 @@ impl Tenant {
         self.rules.get(exact).map(|rule| (rule, Vec::new()))
     }
 
-    /// The group that the event belongs to: its `partitionkey`, else the field that the settings name.
-    ///
-    /// # Errors
-    /// The event has neither.
-    pub fn group(&self, tenant: &SmolStr, event: &Event) -> Result<Group, Refusal> {
+    /// The partition key that the event names: its `partitionkey`, else the field that the settings name.
+    #[must_use]
+    pub fn partition_key(&self, event: &Event) -> Option<SmolStr> {
         let named = || {
             self.partition_key
                 .as_ref()
                 .and_then(|pluck| pluck.one(event.data.json()?))
         };
-        let key = event
-            .partition_key
-            .clone()
-            .or_else(named)
-            .filter(|key| !key.is_empty());
-        match key {
-            Some(key) if key.len() <= crate::model::cloud_event::ATTRIBUTE_BYTES_MAX => Ok(Group {
+        let key = event.partition_key.clone().or_else(named);
+        key.filter(|key| !key.is_empty())
+    }
+
+    /// The group that the event belongs to: that of its partition key, or its appointment's own.
+    ///
+    /// # Errors
+    /// The event has no partition key and needs one, or one that nobody may name.
+    pub fn group(&self, tenant: &SmolStr, event: &Event) -> Result<Group, Refusal> {
+        let key = self.partition_key(event);
+        let refuse = |reason, detail: &str| Err(Refusal::new(reason, detail));
+        match &key {
+            Some(key) if key.len() > ATTRIBUTE_BYTES_MAX => {
+                return refuse(
+                    RejectReason::NoPartitionKey,
+                    "the partition key has more than 1024 bytes",
+                );
+            }
+            Some(key) if key.starts_with(OWN_KEYS) => {
+                return refuse(
+                    RejectReason::Reserved,
+                    &format!(
+                        "partition key {key:?} begins with {OWN_KEYS:?}, which is kept for Foldback's own \
+                         events"
+                    ),
+                );
+            }
+            Some(_) | None => {}
+        }
+        match (self.own_appointment(event), key) {
+            (Some(id), _) => Ok(Group::of_appointment(tenant, &id)),
+            (None, Some(key)) => Ok(Group {
                 tenant: tenant.clone(),
                 key,
             }),
-            Some(_) | None => Err(Refusal::new(
-                crate::model::RejectReason::NoPartitionKey,
+            (None, None) => refuse(
+                RejectReason::NoPartitionKey,
                 "the event has no partitionkey, and no field that the tenant's settings name as \
                  partition_key holds one of at most 1024 bytes",
-            )),
+            ),
+        }
+    }
+
+    /// The id of the appointment that the event is about, where appointments have groups of their own.
+    fn own_appointment(&self, event: &Event) -> Option<SmolStr> {
+        if self.appointments == Appointments::ByLead {
+            return None;
+        }
+        match self.map(event) {
+            Mapping::Mapped(Meaning::Event(mapped)) if mapped.kind.is_appointment() => {
+                mapped.fields.appointment_id
+            }
+            Mapping::Mapped(_) | Mapping::Unmapped | Mapping::Fault(_) => None,
         }
     }
 
