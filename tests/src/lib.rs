@@ -11,5 +11,6 @@
 
 pub mod contract;
 pub mod fixtures;
+pub mod mortal;
 pub mod servers;
 pub mod worker;

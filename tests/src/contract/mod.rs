@@ -51,6 +51,7 @@ macro_rules! suite {
     };
 }
 
+pub mod across;
 pub mod additions;
 pub mod additions_and_commits;
 pub mod adoption;

@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use foldback_tests::contract::Fixture;
 use foldback_tests::servers::{Ministack, Policies, aws_call};
 use serde_json::{Value, json};
-use shared::adapters::SystemClock;
 use shared::adapters::aws::{Access, Aws, Names};
+use shared::adapters::embedded::{Embedded, QueueLimits};
+use shared::adapters::{Joined, SystemClock};
 use shared::model::Timestamp;
 use shared::ports::Clock;
+use tempfile::TempDir;
 
 /// The machine's clock, so far ahead as the emulator's.
 #[derive(Default)]
@@ -141,6 +143,66 @@ impl Fixture for OnAws {
             .expect("a runtime")
             .block_on(check);
     }
+}
+
+/// Events and messages on AWS, rows in a directory.
+pub(crate) struct RowsHere {
+    ports: Joined<'static, Aws, Embedded>,
+    server: Ministack,
+    clock: Arc<Ahead>,
+    _directory: TempDir,
+}
+
+impl Fixture for RowsHere {
+    type Ports = Joined<'static, Aws, Embedded>;
+
+    const VISIBILITY_MS: i64 = OnAws::VISIBILITY_MS;
+    const RECEIVES_MAX: u32 = OnAws::RECEIVES_MAX;
+
+    async fn fresh() -> Self {
+        let OnAws {
+            ports,
+            server,
+            clock,
+        } = OnAws::fresh().await;
+        let directory = tempfile::tempdir().expect("a directory");
+        let tables = Embedded::open(directory.path(), QueueLimits::default()).expect("open");
+        // They live as long as the test does.
+        let ports = Joined {
+            events: Box::leak(Box::new(ports)),
+            tables: Box::leak(Box::new(tables)),
+        };
+        Self {
+            ports,
+            server,
+            clock,
+            _directory: directory,
+        }
+    }
+
+    fn ports(&self) -> &Self::Ports {
+        &self.ports
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    async fn pass(&mut self, ms: i64) {
+        self.server.pass(ms);
+        let ahead = self.server.ahead_ms();
+        self.clock.0.store(ahead, Ordering::Relaxed);
+    }
+
+    async fn reopen(&mut self) {}
+
+    fn run(check: impl Future<Output = ()>) {
+        OnAws::run(check);
+    }
+}
+
+mod across {
+    foldback_tests::across_suite!(super::RowsHere);
 }
 
 mod journal {

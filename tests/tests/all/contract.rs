@@ -99,6 +99,10 @@ mod locks {
     foldback_tests::locks_suite!(super::OneMachine);
 }
 
+mod across {
+    foldback_tests::across_suite!(super::OneMachine);
+}
+
 mod locked {
     foldback_tests::locked_suite!(super::OneMachine);
 }

@@ -147,6 +147,10 @@ impl Fixture for Apart {
     }
 }
 
+mod across {
+    foldback_tests::across_suite!(super::Apart);
+}
+
 mod locked {
     foldback_tests::locked_suite!(super::Apart);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::adapters::embedded::{Embedded, QueueLimits};
 
-use crate::support::{Dataset, Disorder, Foldback};
+use crate::support::{DAYS, Dataset, Disorder, Foldback};
 
 #[expect(
     clippy::disallowed_methods,
@@ -15,7 +15,8 @@ fn sleep(ms: u64) {
 }
 
 /// Kills the run with `kill -9` at random moments, starts it again, and lets the last one end.
-fn check(seed: u64, arrange: impl FnOnce(&mut Disorder, &[String]) -> Vec<String>) {
+/// What is fed across groups is under this policy.
+fn check(seed: u64, policy: &str, arrange: impl FnOnce(&mut Disorder, &[String]) -> Vec<String>) {
     const KILLS: usize = 12;
     let dataset = Dataset::whole();
     let foldback = Foldback::new();
@@ -24,13 +25,8 @@ fn check(seed: u64, arrange: impl FnOnce(&mut Disorder, &[String]) -> Vec<String
         "events.jsonl",
         &arrange(&mut disorder, &dataset.lines).join("\n"),
     );
-    let args = [
-        "run",
-        &file,
-        "--settings",
-        dataset.settings(),
-        "--no-verify",
-    ];
+    let settings = foldback.file("settings.toml", &dataset.under(policy, &[DAYS]));
+    let args = ["run", &file, "--settings", &settings, "--no-verify"];
     let mut killed = 0;
     for _ in 0..KILLS {
         let mut run = foldback.start(&args);
@@ -51,12 +47,18 @@ fn check(seed: u64, arrange: impl FnOnce(&mut Disorder, &[String]) -> Vec<String
 
 #[test]
 fn killed_again_and_again_in_order() {
-    check(11, |_, lines| lines.to_vec());
+    check(11, "correct", |_, lines| lines.to_vec());
 }
 
 #[test]
 fn killed_again_and_again_in_disorder() {
-    check(12, Disorder::delay);
+    check(12, "correct", Disorder::delay);
+}
+
+/// What was added before a death is not added again.
+#[test]
+fn killed_again_and_again_in_disorder_with_days_added_up() {
+    check(13, "atomic", Disorder::delay);
 }
 
 /// However often a process is killed with messages in its hands, none of them is to blame.

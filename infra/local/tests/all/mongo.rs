@@ -9,7 +9,7 @@ use shared::adapters::mongo::{Mongo, Retention};
 use shared::model::ReplayRun;
 use shared::ports::{Error, Reports};
 
-use crate::support::{Dataset, Disorder, Foldback, lock};
+use crate::support::{DAYS, Dataset, Disorder, Foldback, lock};
 
 /// How many leads of the BPI 2012 log a test takes; all of them by `--ignored`.
 const LEADS: usize = 150;
@@ -25,6 +25,15 @@ pub(crate) fn foldback() -> Foldback {
 }
 
 fn check(leads: usize, arrange: impl FnOnce(&mut Disorder, &[String]) -> Vec<String>) {
+    check_days("correct", leads, arrange);
+}
+
+/// With one policy or the other for what is fed across groups.
+fn check_days(
+    policy: &str,
+    leads: usize,
+    arrange: impl FnOnce(&mut Disorder, &[String]) -> Vec<String>,
+) {
     let dataset = if leads == ALL_LEADS {
         Dataset::whole()
     } else {
@@ -33,8 +42,8 @@ fn check(leads: usize, arrange: impl FnOnce(&mut Disorder, &[String]) -> Vec<Str
     let foldback = foldback();
     let lines = arrange(&mut Disorder::new(21), &dataset.lines);
     let file = foldback.file("events.jsonl", &lines.join("\n"));
-    let settings = dataset.settings();
-    foldback.ok(&["run", &file, "--settings", settings, "--no-verify"]);
+    let settings = foldback.file("settings.toml", &dataset.under(policy, &[DAYS]));
+    foldback.ok(&["run", &file, "--settings", &settings, "--no-verify"]);
     dataset.check(&foldback);
 }
 
@@ -74,6 +83,16 @@ fn in_a_complete_random_permutation() {
 #[test]
 fn with_a_tenth_of_duplicates() {
     check(LEADS, doubled);
+}
+
+#[test]
+fn in_a_complete_random_permutation_with_days_added_up() {
+    check_days("atomic", LEADS, permuted);
+}
+
+#[test]
+fn with_a_tenth_of_duplicates_with_days_added_up() {
+    check_days("atomic", LEADS, doubled);
 }
 
 #[test]

@@ -11,13 +11,16 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use shared::model::cloud_event;
 use tempfile::TempDir;
 
-/// The four tables, by name.
-pub(crate) const TABLES: [&str; 4] = [
+/// The tables, by name.
+pub(crate) const TABLES: [&str; 5] = [
     "RSLead",
     "RSAppointment",
     "RSAppointmentChanges",
     "RSLeadGlobalConversions",
+    DAYS,
 ];
+/// The table that is fed across groups.
+pub(crate) const DAYS: &str = "RSTenantDailyConversions";
 
 /// A data directory and the binary that works on it.
 pub(crate) struct Foldback {
@@ -148,7 +151,7 @@ pub(crate) fn bpic_settings() -> PathBuf {
     root().join("tests/fixtures/bpic2012.toml")
 }
 
-fn bpic_log() -> PathBuf {
+pub(crate) fn bpic_log() -> PathBuf {
     root().join("../shared/data/bpic2012.cloudevents.jsonl.gz")
 }
 
@@ -229,6 +232,15 @@ impl Dataset {
         self.settings.to_str().expect("a UTF-8 path")
     }
 
+    /// The same settings, with one policy for some tables of every tenant.
+    pub(crate) fn under(&self, policy: &str, tables: &[&str]) -> String {
+        let text = std::fs::read_to_string(&self.settings).expect("settings");
+        let (start, rules) = text.split_once("[[tenant.map]]").expect("a rule");
+        let table = |name: &&str| format!("[tenant.tables.{name}]\npolicy = \"{policy}\"\n");
+        let tables: String = tables.iter().map(table).collect();
+        format!("{start}{tables}[[tenant.map]]{rules}")
+    }
+
     /// Asserts that the tables are the expected ones, byte for byte, and that a replay agrees.
     #[track_caller]
     pub(crate) fn check(&self, foldback: &Foldback) {
@@ -245,21 +257,28 @@ impl Dataset {
     /// Asserts that the tables are the expected ones, byte for byte.
     #[track_caller]
     pub(crate) fn check_tables(&self, tables: &BTreeMap<&'static str, String>) {
-        for (table, expected) in &self.expected {
-            let got = tables.get(table).expect("a table");
-            let differs = got
-                .lines()
-                .zip(expected.lines())
-                .find(|(got, want)| got != want);
-            let rows = (got.lines().count(), expected.lines().count());
-            assert!(
-                got == expected,
-                "{table}: {rows:?} rows, first difference {differs:#?}"
-            );
+        for table in self.expected.keys() {
+            self.check_table(table, tables.get(table).expect("a table"));
         }
     }
 
-    /// All events of the first leads, in order, and the rows of the expected tables that are theirs.
+    /// Asserts that one table is the expected one, byte for byte.
+    #[track_caller]
+    pub(crate) fn check_table(&self, table: &str, got: &str) {
+        let expected = self.expected.get(table).expect("a table");
+        let differs = got
+            .lines()
+            .zip(expected.lines())
+            .find(|(got, want)| got != want);
+        let rows = (got.lines().count(), expected.lines().count());
+        assert!(
+            got == expected,
+            "{table}: {rows:?} rows, first difference {differs:#?}"
+        );
+    }
+
+    /// All events of the first leads, in order, and the rows of the expected tables that are theirs. What
+    /// they led to on each day is counted here, event by event.
     pub(crate) fn of_leads(count: usize) -> Self {
         if !bpic_log().exists() {
             let generated = Self::generated(&count.to_string());
@@ -294,6 +313,10 @@ impl Dataset {
             .filter_map(|line| text(line, "appointmentId"))
             .collect();
         for (table, rows) in &mut dataset.expected {
+            if *table == DAYS {
+                *rows = counted_by_day(&dataset.lines);
+                continue;
+            }
             let kept = rows.lines().filter(|line| {
                 if *table == "RSAppointmentChanges" {
                     of(line, "appointmentId", &appointments)
@@ -319,6 +342,39 @@ impl Dataset {
             ..dataset
         }
     }
+}
+
+/// What the BPI 2012 log's events come to by tenant and day, as its settings say what counts: told from the
+/// text of each event alone.
+pub(crate) fn counted_by_day(lines: &[String]) -> String {
+    let mut days: BTreeMap<(String, String), BTreeMap<&str, (u64, Option<u64>)>> = BTreeMap::new();
+    for line in lines {
+        let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let text = |field: &str| event[field].as_str().expect(field).to_owned();
+        let kind = text("type");
+        let (name, value) = match kind.as_str() {
+            "A_SUBMITTED.COMPLETE" => ("submitted", event["data"]["amountRequested"].as_u64()),
+            "O_SENT.COMPLETE" => ("offer", None),
+            "A_ACTIVATED.COMPLETE" => ("sale", None),
+            kind if kind.starts_with("W_") && kind.ends_with(".COMPLETE") => ("appointment", None),
+            _other => continue,
+        };
+        // All of the log's times are in UTC.
+        let day = text("time").split_once('T').expect("a time").0.to_owned();
+        let counted = days.entry((text("tenant"), day)).or_default();
+        let (count, sum) = counted.entry(name).or_default();
+        *count += 1;
+        *sum = value.map_or(*sum, |value| Some(sum.unwrap_or(0) + value));
+    }
+    let row = |((tenant, day), counted): ((String, String), BTreeMap<&str, (u64, Option<u64>)>)| {
+        let figures = counted.iter().map(|(name, (count, value))| {
+            let value = value.map_or_else(String::new, |value| format!(",\"value\":{value}"));
+            format!("\"{name}\":{{\"count\":{count}{value}}}")
+        });
+        let figures = figures.collect::<Vec<_>>().join(",");
+        format!("{{\"conversions\":{{{figures}}},\"day\":\"{day}\",\"tenant\":\"{tenant}\"}}\n")
+    };
+    days.into_iter().map(row).collect()
 }
 
 /// About as many events as the BPI 2012 log has.

@@ -3,7 +3,7 @@
 use super::{CHECKS, everything_on, source};
 
 /// The check that must complain; what is replaced, the first time that it stands there; with what.
-const BREAKS: [(&str, &str, &str); 41] = [
+const BREAKS: [(&str, &str, &str); 45] = [
     ("functions", "provided.al2023", "provided.al2"),
     ("functions", "Default: arm64", "Default: x86_64"),
     (
@@ -55,10 +55,30 @@ const BREAKS: [(&str, &str, &str); 41] = [
     ),
     (
         "append-only journal",
-        "dynamodb:Query\n                Resource: !GetAtt Journal",
-        "dynamodb:PutItem\n                Resource: !GetAtt Journal",
+        "dynamodb:Query\n                Resource: !GetAtt State.Arn\n              - Sid: Queue",
+        "dynamodb:PutItem\n                Resource: !GetAtt Journal.Arn\n              - Sid: Queue",
+    ),
+    (
+        "append-only journal",
+        "[dynamodb:Query, dynamodb:BatchGetItem, dynamodb:PutItem, ",
+        "[dynamodb:Query, dynamodb:BatchGetItem, dynamodb:PutItem, dynamodb:UpdateItem, ",
     ),
     ("locks", "[\"lock#*\"]", "[\"*\"]"),
+    (
+        "copies",
+        "[dynamodb:Query, dynamodb:BatchGetItem, dynamodb:PutItem, dynamodb:BatchWriteItem]",
+        "dynamodb:Query",
+    ),
+    (
+        "copies",
+        "                  - sqs:ChangeMessageVisibility\n                  - sqs:SendMessage\n",
+        "                  - sqs:ChangeMessageVisibility\n",
+    ),
+    (
+        "copies",
+        "[sqs:SendMessage, sqs:ReceiveMessage, sqs:DeleteMessage, sqs:GetQueueAttributes]\n                Resource: !GetAtt Replays.Arn",
+        "sqs:SendMessage\n                Resource: !GetAtt Actions.Arn",
+    ),
     (
         "mappings",
         "            FunctionResponseTypes: [ReportBatchItemFailures]\n",

@@ -10,12 +10,13 @@ use super::plain::{Plain, Resource, list, target};
 pub(super) type Check = fn(&Plain) -> Vec<String>;
 
 /// All of them, by name.
-pub(super) const CHECKS: [(&str, Check); 15] = [
+pub(super) const CHECKS: [(&str, Check); 16] = [
     ("functions", functions),
     ("roles of their own", roles_of_their_own),
     ("no wildcards", no_wildcards),
     ("append-only journal", append_only_journal),
     ("locks", locks),
+    ("copies", copies),
     ("mappings", mappings),
     ("visibility", visibility),
     ("fifo", fifo),
@@ -159,10 +160,12 @@ fn append_only_journal(template: &Plain) -> Vec<String> {
         "dynamodb:Query",
     ];
     const ADDS: [&str; 2] = ["dynamodb:PutItem", "dynamodb:BatchWriteItem"];
+    // What a group states to another is journaled by who handles the group, and by who finds it missing.
+    const APPENDERS: [&str; 3] = ["IngestRole", "ProcessRole", "ReplayRole"];
     let mut complaints = Complaints::default();
     for grant in template.grants() {
         if grant.resource == "Journal" {
-            let adds = grant.role == "IngestRole" && ADDS.contains(&grant.action.as_str());
+            let adds = APPENDERS.contains(&grant.role) && ADDS.contains(&grant.action.as_str());
             let reads = READS.contains(&grant.action.as_str());
             complaints.unless(
                 adds || reads,
@@ -182,13 +185,43 @@ fn locks(template: &Plain) -> Vec<String> {
     let policies = role.get("Policies");
     let policies = list(&policies).into_iter();
     let statements = policies.flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]));
-    let puts = |statement: &Value| statement["Action"].to_string().contains("dynamodb:PutItem");
+    let puts = |statement: &Value| {
+        let settings = list(&statement["Resource"]);
+        let settings = settings.iter().any(|one| target(one) == "State");
+        settings && statement["Action"].to_string().contains("dynamodb:PutItem")
+    };
     let all: Vec<_> = statements.filter(puts).collect();
     complaints.unless(!all.is_empty(), "nobody takes locks");
     for statement in all {
         let keys = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
         let alone = *keys == json!(["lock#*"]) && statement["Action"] == "dynamodb:PutItem";
         complaints.unless(alone, format!("ProcessRole may put {keys}"));
+    }
+    complaints.0
+}
+
+/// Who states to other groups what they follow from may do what it takes, and reports may not.
+fn copies(template: &Plain) -> Vec<String> {
+    let append = ["Query", "BatchGetItem", "PutItem", "BatchWriteItem"];
+    let append = append.map(|action| ("Journal", format!("dynamodb:{action}")));
+    let send = ("Actions", "sqs:SendMessage".to_owned());
+    let grants = template.grants();
+    let mut complaints = Complaints::default();
+    let states = |role: &str, (resource, action): &(&str, String)| {
+        let mut grants = grants.iter();
+        grants.any(|one| one.role == role && one.resource == *resource && one.action == *action)
+    };
+    for needed in append.iter().chain([&send]) {
+        let may = states("ProcessRole", needed);
+        complaints.unless(may, format!("ProcessRole may not {needed:?}"));
+    }
+    for needed in &append {
+        let may = states("ReplayRole", needed);
+        complaints.unless(may, format!("ReplayRole may not {needed:?}"));
+    }
+    // A replay mends the rows of what it states by itself.
+    for role in ["ReplayRole", "ReportRole"] {
+        complaints.unless(!states(role, &send), format!("{role} may {send:?}"));
     }
     complaints.0
 }
