@@ -69,6 +69,7 @@ pub fn first_writes(
     rows: &[(Table, SmolStr)],
     stamps: Stamps,
 ) -> Vec<Option<Write>> {
+    let amended = journal.iter().any(|entry| entry.event.revision() > 0);
     let journal: Vec<&Entry> = journal.iter().collect();
     let mut cells = fold_all(tenant, group, &journal);
     let write = |(table, id): &(Table, SmolStr)| {
@@ -82,6 +83,7 @@ pub fn first_writes(
             settings: tenant.version(),
             out_of_order: 0,
             stamps: Stamps { event, ..stamps },
+            amended,
         };
         let key = RowKey {
             group: group.clone(),

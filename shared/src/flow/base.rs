@@ -149,6 +149,7 @@ impl<'a> Base<'a> {
                 settings: self.batch.tenant.version(),
                 out_of_order: 0,
                 stamps: self.batch.stamps,
+                amended: false,
             };
             let key = RowKey {
                 group: self.batch.group.clone(),
@@ -292,13 +293,17 @@ impl<'a> Base<'a> {
         stored: Option<&Stored>,
     ) -> Result<Option<Cell>, Untold> {
         let as_folded = |row: &Stored| {
-            row.readable && row.is_made_under(self.batch.tenant) && row.trail.out_of_order == 0
+            row.readable
+                && row.is_made_under(self.batch.tenant)
+                && row.trail.out_of_order == 0
+                && !row.trail.amended
         };
         if !stored.is_none_or(as_folded) {
             return Err(Untold);
         }
         let cell = match (self.rows.get(&(table, id.clone())), stored) {
             (None, None) => None,
+            (None, Some(row)) if row.is_gone() => None,
             (None, Some(row)) => Some(Cell {
                 row: row.row.clone(),
                 held: row.trail.held.clone(),

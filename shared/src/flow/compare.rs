@@ -86,7 +86,7 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
         comparison.owed.extend(owed);
     }
     let mut keys: Vec<(Table, SmolStr)> = refolded.cells.keys().cloned().collect();
-    for row in stored {
+    for row in stored.iter().filter(|row| !row.is_gone()) {
         let key = (row.key.table, row.key.id.clone());
         if !refolded.cells.contains_key(&key) {
             keys.push(key);
@@ -97,6 +97,7 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
         settings: tenant.version(),
         out_of_order: 0,
         stamps,
+        amended: refolded.is_amended(),
     };
     let mut guesses = None;
     for (table, id) in keys {
@@ -117,7 +118,8 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
             evidence,
             guesses,
             key: &key,
-            before,
+            // One that is gone is to be missed like one that never was.
+            before: before.filter(|row| !row.is_gone()),
         };
         let Some(finding) = suspect.finding(cell.as_ref()) else {
             continue;
@@ -150,7 +152,7 @@ impl Suspect<'_> {
         let (class, events, why) = match (self.before, wanted) {
             (None, None) => return None,
             (Some(row), None) if !row.is_made_under(self.evidence.tenant) => self.stale(row),
-            (Some(_), None) => (Class::Orphan, Vec::new(), String::new()),
+            (Some(row), None) => self.no_events(row)?,
             (Some(row), Some(_)) if !row.readable => foreign(),
             (Some(row), Some(cell)) if cell.held.same_events(&row.trail.held) => {
                 self.other_content(row, cell)
@@ -178,6 +180,19 @@ impl Suspect<'_> {
             events,
             explanation,
         })
+    }
+
+    /// No event leads to the row: nothing ever did, or it lacks that what did was taken back.
+    fn no_events(&self, row: &Stored) -> Option<Verdict> {
+        let lacking = self.guesses.lacking(self.key, Some(row));
+        match lacking.filter(|lacking| !lacking.is_empty()) {
+            Some(lacking) => {
+                let held = row.trail.held.events;
+                let why = format!("it holds {held} events, and none counts any more");
+                self.owed(lacking, why)
+            }
+            None => Some((Class::Orphan, Vec::new(), String::new())),
+        }
     }
 
     fn changes(&self, wanted: Option<&Cell>) -> Vec<FieldChange> {
@@ -225,6 +240,11 @@ impl Suspect<'_> {
                 Some(_) => (Class::Extra, Vec::new(), why),
             });
         };
+        self.owed(lacking, why)
+    }
+
+    /// The class of a row that lacks these events; `None` where they are only on their way.
+    fn owed(&self, lacking: Vec<&Entry>, mut why: String) -> Option<Verdict> {
         let Evidence {
             parked, in_flight, ..
         } = self.evidence;
@@ -237,11 +257,22 @@ impl Suspect<'_> {
         }
         let class = if owed.iter().all(|event| parked.contains(&event.hash)) {
             Class::Parked
-        } else if before.is_some() {
+        } else if self.before.is_some() {
             Class::Lost
         } else {
             Class::Missing
         };
+        for amendment in owed.iter().filter(|one| one.event.revision() > 0) {
+            let (id, revision) = (&amendment.event.id, amendment.event.revision());
+            let what = if amendment.event.is_withdrawn() {
+                "which withdraws it"
+            } else {
+                "which amends it"
+            };
+            why.push_str(&format!(
+                "; revision {revision} of event {id}, {what}, is not in it"
+            ));
+        }
         Some((class, ids(&owed), why))
     }
 

@@ -3,10 +3,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::SmolStr;
 
 use crate::handlers::Table;
-use crate::model::{ActionNode, Entry, EventHash, Group, Held, Late};
+use crate::model::{ActionNode, Entry, EventHash, Group, Held, Late, Order};
 use crate::settings::{Mapping, Meaning, Policy, Tenant};
 
-use super::base::amends;
+use super::amend::{self, Arrival, Tellings, held_since};
 use super::image::{Gone, Imaging};
 use super::recorder::{Recorder, Taken};
 use super::row::Making;
@@ -18,8 +18,10 @@ use super::{
 
 /// A group's journal with what each event means, in order, and the fold of it.
 pub(super) struct Refold<'j> {
-    /// The mapped events in order, each with its place in the order of arrival.
+    /// The mapped events that count, in order, each with its place in the order of arrival.
     pub(super) events: Vec<(usize, &'j Entry, Meaning)>,
+    /// What was told of the events that were amended.
+    pub(super) tellings: Tellings<'j>,
     pub(super) cells: BTreeMap<(Table, SmolStr), Cell>,
     /// The actions of the events that were asked for.
     pub(super) nodes: BTreeMap<EventHash, Vec<ActionNode>>,
@@ -29,8 +31,15 @@ pub(super) struct Refold<'j> {
     pub(super) taken: Vec<Taken>,
 }
 
+impl Refold<'_> {
+    /// Whether an event of the group was amended.
+    pub(super) fn is_amended(&self) -> bool {
+        !self.tellings.is_empty()
+    }
+}
+
 /// Folds a group's journal, which comes in the order of arrival. Events that no rule maps, or that
-/// a rule cannot read, act on no row.
+/// a rule cannot read, act on no row, nor do those that an amendment took the place of.
 pub(super) fn refold<'j>(
     tenant: &Tenant,
     group: &Group,
@@ -49,6 +58,7 @@ pub(super) fn refold_onto<'j>(
     imaging: Option<Imaging>,
 ) -> Refold<'j> {
     let mut ordered: Vec<(usize, &'j Entry)> = journal.iter().copied().enumerate().collect();
+    let tellings = amend::sort_out(tenant, &mut ordered);
     ordered.sort_by(|(_, a), (_, b)| a.event.cmp_order(&b.event));
     ordered.dedup_by(|(_, a), (_, b)| a.hash == b.hash);
     let mut faults = 0;
@@ -74,6 +84,7 @@ pub(super) fn refold_onto<'j>(
     let taken = recorder.map_or_else(Vec::new, |recorder| recorder.end(&mut fold));
     Refold {
         events,
+        tellings,
         cells: fold.into_cells(),
         nodes,
         faults,
@@ -92,35 +103,12 @@ pub fn fold_all(
     refold(tenant, group, events, &BTreeSet::new()).cells
 }
 
-/// Which of a row's journaled events the stored row holds: those that arrived first, up to the point
-/// where their fingerprint is the row's. `None` where there is no such point.
-pub(super) fn held_events(
-    held: &Held,
-    arrivals: Vec<(usize, EventHash)>,
-) -> Option<BTreeSet<EventHash>> {
-    held_since(&Held::default(), held, arrivals)
-}
-
-/// The same of events that came on top of those of `base`.
-pub(super) fn held_since(
-    base: &Held,
-    held: &Held,
-    mut arrivals: Vec<(usize, EventHash)>,
-) -> Option<BTreeSet<EventHash>> {
-    arrivals.sort_unstable_by_key(|&(arrival, _)| arrival);
-    let wanted = usize::try_from(held.events.checked_sub(base.events)?).ok()?;
-    let first = arrivals.get(..wanted)?;
-    let sum = first
-        .iter()
-        .fold(base.fingerprint, |sum, &(_, hash)| sum.with(hash));
-    (sum == held.fingerprint).then(|| first.iter().map(|&(_, hash)| hash).collect())
-}
-
 /// Handles events of which some come late or again: refolds the rows in their reach from the whole
 /// journal and writes the difference. Rows of tables under `detect` take them in on arrival.
 ///
-/// `stored` must be all rows in reach that exist, with their histories; `journal` all entries of the
-/// group in the order of arrival.
+/// `stored` must be all rows in reach that exist, with their histories, and where the batch amends events
+/// all rows of the group: what they said before may have touched any. `journal` must be all entries of
+/// the group in the order of arrival.
 #[must_use]
 pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outcome {
     let (outcome, _) = correct_imaged(batch, stored, journal, None);
@@ -131,7 +119,7 @@ pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outco
 /// no more than it is late. `stored` must be all rows of the group.
 #[must_use]
 pub fn correct_whole(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outcome {
-    let amended = journal.iter().any(amends);
+    let amended = batch.amends() || journal.iter().any(|entry| entry.event.revision() > 0);
     let imaging = (batch.may_image() && !amended).then_some(batch.imaging);
     let (mut outcome, refolded) = correct_imaged(batch, stored, journal, imaging);
     let standing = Standing::new(batch, stored, &outcome.writes);
@@ -160,12 +148,14 @@ fn correct_imaged<'j>(
         folded: refolded.events.len(),
         ..Outcome::default()
     };
-    for (table, id) in batch.reach() {
+    for (table, id) in reached_by(batch, &refolded) {
         let before = find(stored, table, &id);
         let on_arrival = arrived.take(table, &id).filter(|_| {
             batch.tenant.policy(table) == Policy::Detect
                 && before.is_some_and(|row| row.is_made_under(batch.tenant))
                 && holders.all_known
+                // What an amendment takes back, no later event makes good.
+                && !refolded.is_amended()
         });
         // A derived row is fed by others only: where those held the event before and it does not,
         // the journal knows what it lacks.
@@ -178,25 +168,32 @@ fn correct_imaged<'j>(
             table,
             id,
         };
-        let settings = batch.tenant.version();
+        let making = Making {
+            settings: batch.tenant.version(),
+            out_of_order: 0,
+            stamps: batch.stamps,
+            amended: refolded.is_amended(),
+        };
         if let (Some((cell, late)), Some(row)) = (on_arrival, before) {
             let out_of_order = row.trail.out_of_order + late;
             let making = Making {
-                settings,
                 out_of_order,
-                stamps: batch.stamps,
+                ..making
             };
             outcome.writes.extend(taken_in(key, row, cell, making));
             continue;
         }
         let cell = refolded.cells.remove(&(table, key.id.clone()));
-        let making = Making {
-            settings,
-            out_of_order: 0,
-            stamps: batch.stamps,
-        };
+        if before.is_none() && cell.is_none() && batch.amends() {
+            // What is withdrawn may come yet: the trail tells that it must not be taken as it comes.
+            outcome.writes.push(gone(key, None, making));
+            continue;
+        }
         // A row that stays the same is written all the same if that brings it up to date.
-        let current = before.is_none_or(|row| row.is_made_under(batch.tenant));
+        let current = before.is_none_or(|row| {
+            (row.is_gone() || row.is_made_under(batch.tenant))
+                && (row.trail.amended || !making.amended)
+        });
         outcome
             .writes
             .extend(difference(key, before, cell, making, current));
@@ -230,6 +227,20 @@ pub(super) fn with_batch<'j>(batch: &Batch<'j>, journal: &'j [Entry]) -> Vec<&'j
     journal.iter().chain(unjournaled).collect()
 }
 
+/// The rows that a batch can change. An amendment changes those that earlier tellings changed, and those
+/// that no event of the group passes by learn of it.
+fn reached_by(batch: &Batch<'_>, refolded: &Refold<'_>) -> BTreeSet<(Table, SmolStr)> {
+    let mut reached = batch.reach();
+    for entry in batch.entries.iter().filter(|one| one.event.revision() > 0) {
+        reached.extend(amend::common(batch.group));
+        let told = refolded.tellings.get(&entry.event.identity());
+        for telling in told.into_iter().flatten() {
+            reached.extend(telling.reach(batch.group));
+        }
+    }
+    reached
+}
+
 pub(super) fn find<'s>(stored: &'s [Stored], table: Table, id: &SmolStr) -> Option<&'s Stored> {
     stored
         .iter()
@@ -247,11 +258,8 @@ pub(super) fn difference(
 ) -> Option<Write> {
     let expected = before.map(|row| row.trail.version);
     let Some(cell) = wanted else {
-        return before.map(|_| Write {
-            key,
-            expected,
-            put: None,
-        });
+        let there = before.filter(|row| !row.is_gone() || !current);
+        return there.map(|row| gone(key, Some(row), making));
     };
     if current && before.is_some_and(|row| cell.equals(row)) {
         return None;
@@ -265,6 +273,16 @@ pub(super) fn difference(
         expected,
         put: Some(Put::anew(cell, before, making, history)),
     })
+}
+
+/// The write that leaves of a row nothing but its trail.
+fn gone(key: RowKey, before: Option<&Stored>, making: Making) -> Write {
+    let put = Put::gone(&key, before, making);
+    Write {
+        key,
+        expected: before.map(|row| row.trail.version),
+        put: Some(put),
+    }
 }
 
 /// The write of a row that took events in as they came; `None` where it took none.
@@ -285,9 +303,42 @@ fn taken_in(key: RowKey, before: &Stored, cell: Cell, making: Making) -> Option<
 pub(super) struct Holders<'a> {
     group: &'a Group,
     stored: &'a [Stored],
-    /// By row that events act on directly: what it holds, `None` where that cannot be told.
+    /// By row that events act on directly: what it knows of, `None` where that cannot be told.
     held: BTreeMap<(Table, SmolStr), Option<BTreeSet<EventHash>>>,
     pub(super) all_known: bool,
+    /// The tellings of events that were amended.
+    told: BTreeMap<EventHash, Told>,
+}
+
+/// One of several tellings of an event.
+struct Told {
+    /// The rows that any of them would act on.
+    rows: BTreeSet<(Table, SmolStr)>,
+    /// Whether it came before the others.
+    first: bool,
+    /// Whether it is the one that counts.
+    counts: bool,
+}
+
+/// The tellings of each event, with what became of them.
+fn told(group: &Group, refolded: &Refold<'_>) -> BTreeMap<EventHash, Told> {
+    let mut all = BTreeMap::new();
+    for tellings in refolded.tellings.values() {
+        let rows = tellings.iter().flat_map(|one| one.routes(group)).collect();
+        let rows: BTreeSet<(Table, SmolStr)> = rows;
+        let first = tellings.iter().map(|one| one.arrival).min();
+        let highest = tellings.iter().map(|one| one.entry.event.revision()).max();
+        for one in tellings {
+            let event = &one.entry.event;
+            let told = Told {
+                rows: rows.clone(),
+                first: Some(one.arrival) == first,
+                counts: Some(event.revision()) == highest && !event.is_withdrawn(),
+            };
+            all.insert(one.entry.hash, told);
+        }
+    }
+    all
 }
 
 impl<'a> Holders<'a> {
@@ -298,15 +349,25 @@ impl<'a> Holders<'a> {
         refolded: &Refold<'_>,
         base: impl Fn(Table, &SmolStr) -> Held,
     ) -> Self {
-        let mut arrivals: BTreeMap<(Table, SmolStr), Vec<(usize, EventHash)>> = BTreeMap::new();
-        for (arrival, entry, meaning) in &refolded.events {
+        let mut arrivals: BTreeMap<(Table, SmolStr), Vec<Arrival>> = BTreeMap::new();
+        for (place, entry, meaning) in &refolded.events {
+            let amended = || refolded.tellings.contains_key(&entry.event.identity());
+            if refolded.is_amended() && amended() {
+                continue;
+            }
             for table in Table::ALL {
                 if let Some(id) = table.route(meaning, batch.group) {
-                    arrivals
-                        .entry((table, id))
-                        .or_default()
-                        .push((*arrival, entry.hash));
+                    let arrivals = arrivals.entry((table, id)).or_default();
+                    arrivals.push(Arrival::plain(*place, entry.hash));
                 }
+            }
+        }
+        for (identity, tellings) in &refolded.tellings {
+            let routes: Vec<_> = tellings.iter().map(|one| one.routes(batch.group)).collect();
+            for row in routes.iter().flatten().collect::<BTreeSet<_>>() {
+                let acts = |one: &amend::Telling<'_>| one.routes(batch.group).contains(row);
+                let all = Arrival::tellings(*identity, tellings, acts);
+                arrivals.entry(row.clone()).or_default().extend(all);
             }
         }
         let held: BTreeMap<_, _> = stored
@@ -324,6 +385,7 @@ impl<'a> Holders<'a> {
             stored,
             held,
             all_known,
+            told: told(batch.group, refolded),
         }
     }
 
@@ -339,42 +401,33 @@ impl<'a> Holders<'a> {
         mapping: &Mapping,
         nodes: &mut BTreeMap<EventHash, Vec<ActionNode>>,
     ) -> EventOutcome {
-        let meaning = match mapping {
-            Mapping::Mapped(meaning) => meaning,
-            Mapping::Unmapped => return EventOutcome::without(Disposition::Unmapped),
-            Mapping::Fault(why) => return EventOutcome::without(Disposition::Fault(why.clone())),
+        let told = self.told.get(&entry.hash);
+        let routes: BTreeSet<(Table, SmolStr)> = match (mapping, told) {
+            // One that another has taken the place of need not be readable.
+            (_, Some(told)) if !told.counts => told.rows.clone(),
+            (Mapping::Fault(why), _) => {
+                return EventOutcome::without(Disposition::Fault(why.clone()));
+            }
+            (Mapping::Unmapped, None) => return EventOutcome::without(Disposition::Unmapped),
+            (Mapping::Unmapped, Some(told)) if told.rows.is_empty() => {
+                return EventOutcome::without(Disposition::Unmapped);
+            }
+            (Mapping::Mapped(_) | Mapping::Unmapped, Some(told)) => told.rows.clone(),
+            (Mapping::Mapped(meaning), None) => {
+                let route = |table: Table| Some((table, table.route(meaning, self.group)?));
+                Table::ALL.into_iter().filter_map(route).collect()
+            }
         };
-        let mut held_by_all = true;
-        let mut late: Option<Late> = None;
-        for table in Table::ALL {
-            let Some(id) = table.route(meaning, self.group) else {
-                continue;
-            };
-            if self.holds(table, &id, entry.hash) {
-                continue;
-            }
-            held_by_all = false;
-            let last = find(self.stored, table, &id).and_then(|row| row.trail.held.last.as_ref());
-            if let Some(last) = last
-                && *last > entry.event.order()
-            {
-                let known = late.get_or_insert_with(|| Late::behind(&entry.event, last));
-                known.also(&entry.event, last);
-                known.rows.push((table, id));
-            }
-        }
+        // What takes the place of another telling, or leaves it to one, is no late event.
+        let in_its_time = told.is_some_and(|told| !told.first || !told.counts);
+        let new = |(table, id): &&(Table, SmolStr)| !self.holds(*table, id, entry.hash);
+        let held_by_all = routes.iter().filter(new).count() == 0;
         let actions = nodes.remove(&entry.hash).unwrap_or_default();
-        if let Some(late) = &mut late {
-            let mut fed = BTreeSet::new();
-            acted_on(&actions, &mut fed);
-            fed.retain(|(table, id)| {
-                let last =
-                    find(self.stored, *table, id).and_then(|row| row.trail.held.last.as_ref());
-                table.route(meaning, self.group).is_none()
-                    && last.is_some_and(|last| *last > entry.event.order())
-            });
-            late.rows.extend(fed);
-        }
+        let late = if in_its_time {
+            None
+        } else {
+            self.lateness(entry, &routes, &actions)
+        };
         let disposition = if held_by_all {
             Disposition::Held
         } else {
@@ -385,6 +438,41 @@ impl<'a> Holders<'a> {
             nodes: actions,
             late,
         }
+    }
+
+    /// How late an event is for the rows that it acts on and for those that observers feed because of it.
+    fn lateness(
+        &self,
+        entry: &Entry,
+        routes: &BTreeSet<(Table, SmolStr)>,
+        actions: &[ActionNode],
+    ) -> Option<Late> {
+        let mut late: Option<Late> = None;
+        for (table, id) in routes {
+            if !self.holds(*table, id, entry.hash)
+                && let Some(last) = self.behind(*table, id, entry)
+            {
+                let known = late.get_or_insert_with(|| Late::behind(&entry.event, last));
+                known.also(&entry.event, last);
+                known.rows.push((*table, id.clone()));
+            }
+        }
+        if let Some(late) = &mut late {
+            let mut fed = BTreeSet::new();
+            acted_on(actions, &mut fed);
+            fed.retain(|(table, id)| {
+                let direct = routes.iter().any(|(routed, _)| routed == table);
+                !direct && self.behind(*table, id, entry).is_some()
+            });
+            late.rows.extend(fed);
+        }
+        late
+    }
+
+    /// The last event of a row that held a later one already.
+    fn behind(&self, table: Table, id: &SmolStr, entry: &Entry) -> Option<&Order> {
+        let last = find(self.stored, table, id)?.trail.held.last.as_ref();
+        last.filter(|last| **last > entry.event.order())
     }
 }
 

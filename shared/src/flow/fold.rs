@@ -69,6 +69,7 @@ impl<'g> Fold<'g> {
         };
         let cells = stored
             .iter()
+            .filter(|row| !row.is_gone())
             .map(|row| ((row.key.table, row.key.id.clone()), cell(row)));
         Self::from_cells(group, cells.collect())
     }

@@ -5,8 +5,12 @@ use smol_str::SmolStr;
 use crate::handlers::Table;
 use crate::model::{Entry, EventHash, Fingerprint, Held};
 
-use super::correct::{acted_on, held_events, refold};
+use super::amend::{Arrival, held_events};
+use super::correct::{Refold, acted_on, refold};
 use super::{Evidence, RowKey, Stored};
+
+/// How many amendments are tried as the one that is lacking, the newest first.
+const AMENDMENTS_TRIED_MAX: usize = 16;
 
 /// Which events rows hold.
 type HeldByRow = BTreeMap<(Table, SmolStr), Held>;
@@ -20,6 +24,8 @@ pub(super) struct Guesses<'a> {
     evidence: &'a Evidence<'a>,
     /// By row, the events that act on it in the whole fold, by arrival.
     acting: BTreeMap<(Table, SmolStr), Vec<&'a Entry>>,
+    /// By row, the tellings of amended events that could act on it.
+    told: BTreeMap<(Table, SmolStr), Vec<(Arrival, &'a Entry)>>,
     /// What may be lacking, and which events the rows would hold then.
     folded: Vec<(BTreeSet<EventHash>, HeldByRow)>,
 }
@@ -61,10 +67,15 @@ impl<'a> Guesses<'a> {
         let mut guesses = Self {
             evidence,
             acting,
+            told: told(evidence, &traced),
             folded: Vec::new(),
         };
         let waiting: BTreeSet<EventHash> = parked.union(in_flight).copied().collect();
         for lacking in [in_flight.clone(), parked.clone(), waiting] {
+            guesses.fold_without(lacking);
+        }
+        for lacking in amendments(&traced) {
+            guesses.fold_without(lacking.union(in_flight).copied().collect());
             guesses.fold_without(lacking);
         }
         for row in stored {
@@ -118,18 +129,30 @@ impl<'a> Guesses<'a> {
         if let Some(one) = acting.iter().find(|event| event.hash.0 == lacks.0) {
             return Some(BTreeSet::from([one.hash]));
         }
-        let arrivals = acting
-            .iter()
-            .enumerate()
-            .map(|(place, event)| (place, event.hash));
-        let held = held_events(held, arrivals.collect())?;
-        Some(
-            acting
-                .iter()
-                .map(|event| event.hash)
-                .filter(|event| !held.contains(event))
-                .collect(),
-        )
+        let row = (row.key.table, row.key.id.clone());
+        let told = self.told.get(&row).map_or(&[][..], Vec::as_slice);
+        let is_told = |event: &&Entry| told.iter().any(|(_, known)| known.hash == event.hash);
+        let plain = acting.iter().filter(|event| !is_told(event));
+        let mut arrivals: Vec<Arrival> = told.iter().map(|(arrival, _)| *arrival).collect();
+        let places: BTreeMap<EventHash, usize> = match told {
+            [] => BTreeMap::new(),
+            _some => self.places(),
+        };
+        // Without amendments the order of arrival is that in which they stand here.
+        arrivals.extend(plain.enumerate().map(|(place, event)| {
+            let place = places.get(&event.hash).copied().unwrap_or(place);
+            Arrival::plain(place, event.hash)
+        }));
+        let known = arrivals.clone();
+        let held = held_events(held, arrivals)?;
+        let unknown = known.iter().map(|one| one.event);
+        Some(unknown.filter(|event| !held.contains(event)).collect())
+    }
+
+    /// The places of all events in the order of arrival.
+    fn places(&self) -> BTreeMap<EventHash, usize> {
+        let entries = self.evidence.journal.iter().enumerate();
+        entries.map(|(place, entry)| (entry.hash, place)).collect()
     }
 
     /// The events without which the row would be as it is stored; `None` where no guess fits.
@@ -142,12 +165,50 @@ impl<'a> Guesses<'a> {
         };
         let acting = self.acting_on(key.table, &key.id);
         let (lacking, _) = self.folded.iter().find(|(_, held)| fits(held))?;
-        Some(
-            acting
-                .iter()
-                .copied()
-                .filter(|event| lacking.contains(&event.hash))
-                .collect(),
-        )
+        let told = self.told.get(&row).into_iter().flatten();
+        let told = told.map(|(_, event)| *event);
+        let mut named: Vec<&Entry> = Vec::new();
+        for event in acting.iter().copied().chain(told) {
+            let is_new = named.iter().all(|known| known.hash != event.hash);
+            if lacking.contains(&event.hash) && is_new {
+                named.push(event);
+            }
+        }
+        Some(named)
     }
+}
+
+/// By row, the tellings of amended events that could act on it, or took back what did.
+fn told<'a>(
+    evidence: &Evidence<'_>,
+    traced: &Refold<'a>,
+) -> BTreeMap<(Table, SmolStr), Vec<(Arrival, &'a Entry)>> {
+    let mut by_row: BTreeMap<_, Vec<(Arrival, &Entry)>> = BTreeMap::new();
+    for (identity, tellings) in &traced.tellings {
+        let reached: Vec<_> = tellings
+            .iter()
+            .map(|one| one.reach(evidence.group))
+            .collect();
+        for row in reached.iter().flatten().collect::<BTreeSet<_>>() {
+            let acts = |one: &super::amend::Telling<'_>| one.reach(evidence.group).contains(row);
+            let arrivals = Arrival::tellings(*identity, tellings, acts);
+            let entries = tellings.iter().map(|one| one.entry);
+            let of_row = by_row.entry(row.clone()).or_default();
+            of_row.extend(arrivals.zip(entries));
+        }
+    }
+    by_row
+}
+
+/// Each amendment alone, as far as there are few, and all together.
+fn amendments(traced: &Refold<'_>) -> Vec<BTreeSet<EventHash>> {
+    let tellings = traced.tellings.values().flatten();
+    let amending = tellings.filter(|one| one.entry.event.revision() > 0);
+    let mut all: Vec<(usize, EventHash)> =
+        amending.map(|one| (one.arrival, one.entry.hash)).collect();
+    all.sort_unstable_by(|a, b| b.cmp(a));
+    let each = all.iter().take(AMENDMENTS_TRIED_MAX);
+    let mut guesses: Vec<_> = each.map(|(_, one)| BTreeSet::from([*one])).collect();
+    guesses.push(all.into_iter().map(|(_, one)| one).collect());
+    guesses
 }

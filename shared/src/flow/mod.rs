@@ -6,10 +6,12 @@
 //! is for rows that any order of their events leads to: it is written without a read. [`begin`] and
 //! [`first_writes`] take rows over that other code wrote. Long groups keep [`Image`]s of what their rows
 //! were: a [`Base`] made of them is where [`Base::correct`] begins for an event that is late, instead of at the
-//! group's first event.
+//! group's first event. Of the tellings of one event that a journal has, those are folded that are
+//! [`in_force`].
 
 mod addition;
 mod adopt;
+mod amend;
 mod base;
 mod compare;
 mod correct;
@@ -29,6 +31,7 @@ mod tests;
 
 pub use addition::{Addition, AdditionError, Change, FieldPath, FieldPathError, How, Number};
 pub use adopt::{begin, first_writes};
+pub use amend::in_force;
 pub use base::Base;
 pub use compare::{Comparison, Evidence, Owed, compare};
 pub use correct::{correct, correct_whole, fold_all};

@@ -1,7 +1,7 @@
 use smol_str::SmolStr;
 
 use crate::handlers::{Row, Table, Version};
-use crate::model::{ActionId, Group, Stamps, Trail};
+use crate::model::{ActionId, Group, Held, Stamps, Trail};
 use crate::settings::Tenant;
 
 use super::Cell;
@@ -34,6 +34,12 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// Whether no event leads to the row any more: it is none, and only its trail is left.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.readable && self.trail.is_gone()
+    }
+
     /// Whether the row was made by the present handler under these settings. To one that was not,
     /// nothing can be added: the events it holds may mean something else now.
     #[must_use]
@@ -59,7 +65,8 @@ pub struct Write {
     pub key: RowKey,
     /// The version that the write replaces; `None` where no row may exist yet.
     pub expected: Option<u64>,
-    /// What to put there; `None` takes the row and its versions in force away.
+    /// What to put there; `None` takes the row, its trail and its versions in force away, as if it had
+    /// never been there. A row that no event leads to any more is [`Put::gone`] instead.
     pub put: Option<Put>,
 }
 
@@ -68,7 +75,7 @@ pub struct Write {
 pub struct Put {
     /// Its content.
     pub row: Row,
-    /// The content as canonical JSON.
+    /// The content as canonical JSON; empty where the row [is gone](Put::is_gone).
     pub body: String,
     /// What it will carry about itself.
     pub trail: Trail,
@@ -155,6 +162,8 @@ pub(super) struct Making {
     pub(super) settings: u32,
     pub(super) out_of_order: u32,
     pub(super) stamps: Stamps,
+    /// Whether an event of the group is known to have been amended.
+    pub(super) amended: bool,
 }
 
 impl Put {
@@ -178,6 +187,7 @@ impl Put {
             handler: cell.row.table().handler_version(),
             checksum: crc32fast::hash(body.as_bytes()),
             stamps: making.stamps,
+            amended: making.amended || before.is_some_and(|row| row.trail.amended),
         };
         Self {
             row: cell.row,
@@ -187,6 +197,27 @@ impl Put {
             actions: Vec::new(),
             moved,
         }
+    }
+
+    /// What is left of a row that no event leads to: a trail that holds none, over the stored version.
+    pub(super) fn gone(key: &RowKey, before: Option<&Stored>, making: Making) -> Self {
+        let row = key.table.new_row(&key.group, &key.id);
+        let history = key.table.is_temporal().then(|| HistoryWrite::anew(&[]));
+        let cell = Cell {
+            row,
+            held: Held::default(),
+            touched: true,
+        };
+        Self {
+            body: String::new(),
+            ..Self::anew(cell, before, making, history)
+        }
+    }
+
+    /// Whether it leaves of the row nothing but its trail.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.trail.is_gone()
     }
 
     /// The same where the stored row cannot be trusted to stand where it should.

@@ -5,7 +5,8 @@ use smol_str::SmolStr;
 use crate::handlers::Table;
 use crate::model::{Entry, EventHash, Held, Order};
 
-use super::correct::{Refold, held_since};
+use super::amend::{Arrival, held_since};
+use super::correct::Refold;
 use super::image::ROWS_MAX;
 use super::recorder::{Taken, Versions, images};
 use super::{Batch, Image, Stored, Write};
@@ -58,6 +59,9 @@ impl<'a> Standing<'a> {
 
     /// Images of a fold of the whole journal.
     pub(super) fn images_of_all(&self, refolded: Refold<'_>) -> Vec<Image> {
+        if refolded.taken.is_empty() {
+            return Vec::new();
+        }
         let unsure = self.unsure_from(&refolded, |_, _| Held::default());
         let images = images(refolded.taken, self.batch.tenant.version(), |table, id| {
             Versions {
@@ -106,7 +110,8 @@ impl<'a> Standing<'a> {
             let nothing = Held::default();
             let row = self.find(table, &id);
             let held = row.map_or(&nothing, |row| &row.trail.held);
-            let arrivals = acting.iter().map(|(arrival, entry)| (*arrival, entry.hash));
+            let arrivals = acting.iter();
+            let arrivals = arrivals.map(|(place, entry)| Arrival::plain(*place, entry.hash));
             let held = held_since(&base(table, &id), held, arrivals.collect());
             let lacks = |held: &BTreeSet<EventHash>, entry: &Entry| !held.contains(&entry.hash);
             let first_lacking = held.and_then(|held| {

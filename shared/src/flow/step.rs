@@ -121,7 +121,11 @@ pub enum Disposition {
 
 /// Puts events in order and leaves each once.
 pub fn sort_events(entries: &mut Vec<&Arc<Entry>>) {
-    entries.sort_by(|a, b| a.event.cmp_order(&b.event));
+    let place = |a: &Entry, b: &Entry| {
+        let revisions = || a.event.revision().cmp(&b.event.revision());
+        a.event.cmp_order(&b.event).then_with(revisions)
+    };
+    entries.sort_by(|a, b| place(a, b));
     entries.dedup_by(|a, b| a.hash == b.hash);
 }
 
@@ -147,17 +151,25 @@ fn can_go_on(batch: &Batch<'_>, row: &Stored) -> bool {
     let misleads = row.trail.out_of_order > 0
         && observers::feeds(row.key.table, batch.group)
             .any(|(fed, _)| batch.tenant.policy(fed) != Policy::Detect);
-    row.readable && row.is_made_under(batch.tenant) && !misleads
+    row.readable && row.is_made_under(batch.tenant) && !row.trail.amended && !misleads
+}
+
+impl Batch<'_> {
+    /// Whether it takes back what some event said before.
+    pub(super) fn amends(&self) -> bool {
+        self.entries.iter().any(|entry| entry.event.revision() > 0)
+    }
 }
 
 /// Handles events that come in order: from the stored rows alone, without the journal.
 ///
 /// `stored` must be all rows in the [`reach`] of the batch's events that exist. Returns `None` where
 /// an event does not come after all that its rows hold, where a row cannot be read, or where it was made
-/// under other settings, by another handler, or out of order; [`correct`](super::correct()) then decides.
+/// under other settings, by another handler, or out of order, and where an event of the batch or of the
+/// group is amended; [`correct`](super::correct()) then decides.
 #[must_use]
 pub fn step(batch: &Batch<'_>, stored: &[Stored]) -> Option<Outcome> {
-    if !stored.iter().all(|row| can_go_on(batch, row)) {
+    if batch.amends() || !stored.iter().all(|row| can_go_on(batch, row)) {
         return None;
     }
     let mut fold = Fold::from_stored(batch.group, stored);
@@ -216,6 +228,7 @@ fn writes_of(batch: &Batch<'_>, fold: Fold<'_>, stored: &[Stored]) -> Vec<Write>
             settings: batch.tenant.version(),
             out_of_order: before.map_or(0, |row| row.trail.out_of_order),
             stamps: batch.stamps,
+            amended: false,
         };
         let history = cell.row.versions().and_then(HistoryWrite::appended);
         let key = RowKey {

@@ -68,4 +68,17 @@ pub struct Trail {
     pub checksum: u32,
     /// When.
     pub stamps: Stamps,
+    /// Whether an event of the row's group was amended: an event may then be one that no longer counts,
+    /// which only the journal can tell.
+    #[serde(skip)]
+    pub amended: bool,
+}
+
+impl Trail {
+    /// Whether it is all that is left of a row: no event leads to the row any more. It stays so that
+    /// every write is conditional on the version that was there before.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.held.events == 0
+    }
 }

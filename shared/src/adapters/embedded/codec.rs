@@ -20,7 +20,7 @@ pub(super) fn decode_entries(group: &Group, bytes: &[u8]) -> Result<Vec<Entry>, 
     Ok(entries)
 }
 
-/// A trail as records have it, but for its fence.
+/// A trail as records have it, but for its fence and whether events of its group were amended.
 #[derive(Serialize, Deserialize)]
 struct TrailV1<'a> {
     held: Cow<'a, Held>,
@@ -37,6 +37,8 @@ struct TrailV1<'a> {
 /// records without one are the least.
 const FENCED: u8 = 3;
 const FENCE_MARK_BYTES: usize = 1 + size_of::<u64>();
+/// What a record of a row in whose group events were amended begins with, after its fence.
+const AMENDED: u8 = 5;
 
 /// How a record with this fence begins. Records that begin with less, or the same, have no greater fence.
 pub(super) fn fence_mark(fence: u64) -> [u8; FENCE_MARK_BYTES] {
@@ -57,18 +59,25 @@ pub(super) fn encode_trail(trail: &Trail) -> Result<Vec<u8>, Unreadable> {
         checksum: trail.checksum,
         stamps: trail.stamps,
     })?;
-    if trail.fence == 0 {
-        return Ok(record);
+    let mut marked = Vec::with_capacity(FENCE_MARK_BYTES + 1 + record.len());
+    if trail.fence > 0 {
+        marked.extend(fence_mark(trail.fence));
     }
-    let mut fenced = fence_mark(trail.fence).to_vec();
-    fenced.extend(record);
-    Ok(fenced)
+    if trail.amended {
+        marked.push(AMENDED);
+    }
+    marked.extend(record);
+    Ok(marked)
 }
 
 pub(super) fn decode_trail(bytes: &[u8]) -> Result<Trail, Unreadable> {
     let (fence, bytes) = match bytes.split_first_chunk::<FENCE_MARK_BYTES>() {
         Some(([FENCED, fence @ ..], rest)) => (u64::from_be_bytes(*fence), rest),
         Some(_) | None => (0, bytes),
+    };
+    let (amended, bytes) = match bytes.split_first() {
+        Some((&AMENDED, rest)) => (true, rest),
+        Some(_) | None => (false, bytes),
     };
     let record: TrailV1<'_> = postcard::from_bytes(&unpack(bytes)?)?;
     Ok(Trail {
@@ -80,6 +89,7 @@ pub(super) fn decode_trail(bytes: &[u8]) -> Result<Trail, Unreadable> {
         handler: record.handler,
         checksum: record.checksum,
         stamps: record.stamps,
+        amended,
     })
 }
 

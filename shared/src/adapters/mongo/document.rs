@@ -30,7 +30,7 @@ pub(super) fn row(key: &RowKey, put: &Put) -> Document {
 /// stands in four parts of 32 bits for the same reason.
 fn trail(key: &RowKey, trail: &Trail) -> Document {
     let stamps = trail.stamps;
-    doc! {
+    let mut fields = doc! {
         "key": keys::of_row(key),
         "group": keys::of_group(&key.group),
         "version": int(trail.version),
@@ -46,7 +46,11 @@ fn trail(key: &RowKey, trail: &Trail) -> Document {
         "externalEvent": date(stamps.event),
         "readStart": date(stamps.read_start),
         "writeStart": date(stamps.write_start),
+    };
+    if trail.amended {
+        fields.insert("amended", true);
     }
+    fields
 }
 
 /// A place in the order as a document that sorts the same way.
@@ -143,6 +147,10 @@ fn read_trail(trail: &Document) -> Option<Trail> {
         settings: small("settings")?,
         handler: small("handler")?,
         checksum: small("checksum")?,
+        amended: match trail.get("amended") {
+            None => false,
+            Some(amended) => amended.as_bool()?,
+        },
         stamps: Stamps {
             event: moment("externalEvent")?,
             read_start: moment("readStart")?,
