@@ -310,13 +310,16 @@ impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
 
     /// Writes what mends a group, and states what it owes to others.
     async fn mend(&self, group: &Group) -> Result<u64, Error> {
-        let (mut mended, owed) = self.mend_rows(group).await?;
-        let copies: Vec<Arc<Entry>> = owed.into_iter().map(Arc::new).collect();
-        if !copies.is_empty() {
-            self.ports.append(&copies).await?;
-            let targets: BTreeSet<&Group> = copies.iter().map(|copy| &copy.group).collect();
-            for target in targets {
-                mended += self.mend_rows(target).await?.0;
+        let mut mended = 0;
+        let mut groups = BTreeSet::from([group.clone()]);
+        // An appointment states to leads, and leads to days: what is stated ends there.
+        while let Some(group) = groups.pop_first() {
+            let (rows, owed) = self.mend_rows(&group).await?;
+            mended += rows;
+            let copies: Vec<Arc<Entry>> = owed.into_iter().map(Arc::new).collect();
+            if !copies.is_empty() {
+                self.ports.append(&copies).await?;
+                groups.extend(copies.iter().map(|copy| copy.group.clone()));
             }
         }
         Ok(mended)
