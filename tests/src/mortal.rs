@@ -244,6 +244,10 @@ impl<P: AllPorts> Reports for Mortal<'_, P> {
         self.ports.keep_live(findings).await
     }
 
+    async fn forget_live(&self, findings: &[Finding]) -> Result<(), Error> {
+        self.ports.forget_live(findings).await
+    }
+
     async fn keep_report(&self, report: &Report) -> Result<(), Error> {
         self.ports.keep_report(report).await
     }

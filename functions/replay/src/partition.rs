@@ -4,8 +4,8 @@ use shared::adapters::aws::{PartOfRun, Run, metrics_line};
 use shared::adapters::stack::Stack;
 use shared::adapters::{Joined, SystemClock};
 use shared::model::{Finding, ReplayRun};
-use shared::ports::{Clock, Error, ErrorKind, Partition, Reports};
-use shared::service::{Pages, Replay, Replayed, Scope};
+use shared::ports::{Clock, Error, ErrorKind, Partition};
+use shared::service::{Pages, Replay, Replayed, Scope, keep_run};
 
 use crate::request::mode;
 
@@ -122,6 +122,7 @@ async fn finish(stack: &Stack, run: &Run) -> Result<(), Error> {
         finished: SystemClock.now(),
         mode: run.mode.clone(),
         scope: format!("{scope}, {} partitions", run.partitions),
+        settings: stack.settings().await?.version(),
         ..ReplayRun::default()
     };
     let mut total = Replayed::default();
@@ -131,7 +132,7 @@ async fn finish(stack: &Stack, run: &Run) -> Result<(), Error> {
     }
     total.sum_up(&mut kept);
     let findings = stack.aws.findings_of_run(&run.id).await?;
-    let number = stack.tables().await?.keep_run(&kept, &findings).await?;
+    let number = keep_run(stack.tables().await?, &kept, &findings).await?;
     stack.aws.finish_run(&run.id, number).await?;
     tell(&kept, &findings);
     Ok(())

@@ -4,8 +4,8 @@ use shared::adapters::aws::Run;
 use shared::adapters::stack::Stack;
 use shared::adapters::{Joined, SystemClock};
 use shared::model::{Finding, Group, ReplayRun};
-use shared::ports::{Clock, Error, ErrorKind, Reports, Tables};
-use shared::service::{Mode, Parked, Replay, Scope, parked_events};
+use shared::ports::{Clock, Error, ErrorKind, Tables};
+use shared::service::{Mode, Parked, Replay, Scope, keep_run, parked_events};
 use smol_str::SmolStr;
 
 /// The most partitions of a run.
@@ -128,6 +128,7 @@ async fn at_once(
         started: SystemClock.now(),
         mode: request.mode.name().into(),
         scope: scope.to_string(),
+        settings: settings.version(),
         ..ReplayRun::default()
     };
     let mut findings: Vec<Finding> = Vec::new();
@@ -139,6 +140,6 @@ async fn at_once(
     }
     replayed.sum_up(&mut run);
     run.finished = SystemClock.now();
-    let number = rows.keep_run(&run, &findings).await?;
+    let number = keep_run(rows, &run, &findings).await?;
     Ok(json!({ "kept": number, "replayed": replayed, "findings": findings }))
 }

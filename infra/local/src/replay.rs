@@ -4,8 +4,8 @@ use std::thread;
 use clap::{Args, ValueEnum};
 use shared::adapters::SystemClock;
 use shared::model::{Finding, Group};
-use shared::ports::{Partition, Reports, Tables};
-use shared::service::{Mode, Parked, Replay, Replayed, Scope, parked_events};
+use shared::ports::{Partition, Tables};
+use shared::service::{Mode, Parked, Replay, Replayed, Scope, keep_run, parked_events};
 use shared::settings::Settings;
 use smol_str::SmolStr;
 
@@ -22,8 +22,8 @@ use crate::verdict::{Found, Listing, Verdict};
 /// Fold everything anew from the journal and compare it with the tables.
 ///
 /// `report` and `changes` read rows and write none, so they run beside a process that writes; `update`
-/// is the one that mends. What it found it keeps, for `foldback report` to tell; the others do where the
-/// rows are in MongoDB, which many may write to. Ends with 0 where nothing is found and with 1 where
+/// is the one that mends. What it found it keeps, for `foldback runs` and `foldback report` to tell; the
+/// others do where the rows are in MongoDB, which many may write to. Ends with 0 where nothing is found and with 1 where
 /// something is (under `update`, even if all of it was mended).
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -63,7 +63,7 @@ const AT_ONCE_ON_AWS: u64 = 8;
 enum ReplayMode {
     /// List the rows that differ.
     Report,
-    /// List every field that differs, before and after.
+    /// List every field that differs, before and after, and the events behind it.
     Changes,
     /// Mend them, and keep the run with its findings.
     Update,
@@ -137,7 +137,7 @@ impl<'a> Terms<'a> {
 /// Replays everything in `report` mode, for a run's verdict.
 pub(crate) fn verify(stores: &Stores, settings: &Settings) -> Result<Verdict, Failure> {
     let whole = Scope::Partition(Partition::WHOLE, None);
-    let found = Found::begin(ReplayMode::Report.name(), &whole);
+    let found = Found::begin(ReplayMode::Report.name(), &whole, settings);
     let terms = Terms::new(stores, settings, None, Mode::Report)?;
     side_by_side(stores, &terms, (Partition::WHOLE, None), found)
 }
@@ -220,7 +220,7 @@ fn replay(
     settings: &Settings,
     scope: &Scope,
 ) -> Result<Verdict, Failure> {
-    let found = Found::begin(args.mode.name(), scope);
+    let found = Found::begin(args.mode.name(), scope, settings);
     let mode = match args.mode {
         ReplayMode::Report | ReplayMode::Changes => Mode::Report,
         ReplayMode::Update => {
@@ -251,7 +251,7 @@ fn keep(stores: &Stores, verdict: &Verdict) -> Result<(), Failure> {
     match stores.tables() {
         HostTables::Local(_) => {}
         HostTables::Remote(store) => {
-            stores.wait(store.keep_run(&verdict.run, &verdict.findings))?;
+            stores.wait(keep_run(store, &verdict.run, &verdict.findings))?;
         }
     }
     Ok(())
@@ -289,7 +289,7 @@ fn serial(
     let verdict = found.verdict(started.elapsed());
     match events {
         HostEvents::Local(local) if mends => {
-            stores.wait(tables.keep_run(&verdict.run, &verdict.findings))?;
+            stores.wait(keep_run(&tables, &verdict.run, &verdict.findings))?;
             local.commit()?;
         }
         HostEvents::Local(_) | HostEvents::Aws(_) => {}

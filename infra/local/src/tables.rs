@@ -172,6 +172,13 @@ impl Reports for HostTables<'_> {
         }
     }
 
+    async fn forget_live(&self, findings: &[Finding]) -> Result<(), Error> {
+        match self {
+            Self::Local(store) => store.forget_live(findings).await,
+            Self::Remote(store) => store.forget_live(findings).await,
+        }
+    }
+
     async fn keep_report(&self, report: &Report) -> Result<(), Error> {
         match self {
             Self::Local(store) => store.keep_report(report).await,

@@ -2,12 +2,13 @@ use std::io::Write;
 use std::time::Duration;
 
 use shared::adapters::SystemClock;
-use shared::model::{FieldChange, Finding, ReplayRun};
+use shared::model::{Finding, ReplayRun};
 use shared::ports::Clock;
 use shared::service::{Replayed, Scope};
+use shared::settings::Settings;
 
-use crate::cli;
 use crate::error::{Failure, Status};
+use crate::findings;
 
 /// The most findings that are listed, and kept with a run; all are counted.
 const FINDINGS_KEPT_MAX: usize = 10_000;
@@ -32,12 +33,13 @@ pub(crate) struct Verdict {
 
 impl Found {
     /// Nothing yet.
-    pub(crate) fn begin(mode: &str, scope: &Scope) -> Self {
+    pub(crate) fn begin(mode: &str, scope: &Scope, settings: &Settings) -> Self {
         Self {
             run: ReplayRun {
                 started: SystemClock.now(),
                 mode: mode.into(),
                 scope: scope.to_string(),
+                settings: settings.version(),
                 ..ReplayRun::default()
             },
             ..Self::default()
@@ -76,7 +78,7 @@ pub(crate) enum Listing {
     Json,
     /// A table with the reason.
     Reasons,
-    /// A table with every field, before and after.
+    /// Every field, before and after, and the events behind it.
     Fields,
 }
 
@@ -85,33 +87,13 @@ impl Verdict {
     pub(crate) fn print(&self, listing: Listing) -> Result<(), Failure> {
         let mut out = anstream::stdout().lock();
         match listing {
-            Listing::Json => {
-                for finding in &self.findings {
-                    let line = serde_json::to_string(finding).unwrap_or_default();
-                    writeln!(out, "{line}")?;
-                }
-            }
-            Listing::Reasons | Listing::Fields if self.findings.is_empty() => {}
-            Listing::Reasons => writeln!(out, "{}", self.table("why", |f| f.explanation.clone()))?,
-            Listing::Fields => writeln!(out, "{}", self.table("field: before → after", fields))?,
+            Listing::Json => findings::lines(&mut out, &self.findings)?,
+            Listing::Reasons => findings::reasons(&mut out, &self.findings)?,
+            Listing::Fields => findings::fields(&mut out, &self.findings)?,
         }
         out.flush()?;
         anstream::eprintln!("{}", self.in_words());
         Ok(())
-    }
-
-    fn table(&self, last: &str, detail: impl Fn(&Finding) -> String) -> comfy_table::Table {
-        let mut table = cli::table(&["class", "table", "tenant", "id", last]);
-        for finding in &self.findings {
-            table.add_row(vec![
-                finding.class.name(),
-                finding.table.name(),
-                finding.group.tenant.as_str(),
-                finding.id.as_str(),
-                detail(finding).as_str(),
-            ]);
-        }
-        table
     }
 
     /// Clean where nothing differs and every event could be taken in.
@@ -133,6 +115,8 @@ impl Verdict {
             mended,
             faults,
             unknown_groups,
+            busy_groups,
+            locked_groups,
         } = self.replayed;
         let mut words = format!(
             "{rows} rows of {groups} groups compared with the fold of {events} events in {:.2?}: ",
@@ -161,25 +145,17 @@ impl Verdict {
                 "; {unknown_groups} groups of tenants that the settings do not know"
             ));
         }
+        if busy_groups > 0 {
+            words.push_str(&format!(
+                "; {busy_groups} groups were written to all the while and are not judged: replay again"
+            ));
+        }
+        if locked_groups > 0 {
+            words.push_str(&format!(
+                "; {locked_groups} groups were not mended, since somebody else holds a lock of theirs: \
+                 replay again"
+            ));
+        }
         words
     }
-}
-
-fn fields(finding: &Finding) -> String {
-    let changes: Vec<String> = finding.changes.iter().map(change).collect();
-    changes.join("\n")
-}
-
-fn change(change: &FieldChange) -> String {
-    let shown = |value: &Option<serde_json::Value>| {
-        value
-            .as_ref()
-            .map_or_else(|| "(none)".to_owned(), ToString::to_string)
-    };
-    format!(
-        "{}: {} → {}",
-        change.field,
-        shown(&change.before),
-        shown(&change.after)
-    )
 }

@@ -207,6 +207,10 @@ impl<E: Send + Sync, T: Reports> Reports for Joined<'_, E, T> {
         self.tables.keep_live(findings).await
     }
 
+    async fn forget_live(&self, findings: &[Finding]) -> Result<(), Error> {
+        self.tables.forget_live(findings).await
+    }
+
     async fn keep_report(&self, report: &Report) -> Result<(), Error> {
         self.tables.keep_report(report).await
     }

@@ -4,7 +4,7 @@ use smol_str::SmolStr;
 
 use crate::handlers::{Table, Version};
 use crate::model::{
-    Class, Entry, Event, EventHash, FieldChange, Finding, Group, GroupKind, Stamps,
+    Class, Entry, Event, EventHash, EventRef, FieldChange, Finding, Group, GroupKind, Stamps,
 };
 use crate::observers::{self, stated_to};
 use crate::settings::Tenant;
@@ -13,7 +13,7 @@ use super::correct::{Refold, difference, find, refold};
 use super::guesses::Guesses;
 use super::linked::Linked;
 use super::row::Making;
-use super::{Cell, RowKey, Stored, Write, diff, taken};
+use super::{Cell, RowKey, Stored, Write, blame, diff, taken};
 
 /// The most events that one finding names.
 const EVENTS_MAX: usize = 16;
@@ -129,6 +129,7 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
             .writes
             .extend(difference(key, before, cell, making, true));
     }
+    blame::fill(&mut comparison.findings, group, &refolded.events);
     let events = refolded.events.iter();
     let events = events.map(|(_, entry, meaning)| (*entry, meaning));
     taken::note(&mut comparison.writes, group, &events, |_, _, _| true);
@@ -177,8 +178,8 @@ struct Suspect<'a> {
     before: Option<&'a Stored>,
 }
 
-/// A class, the events that the row lacks, and the row's own figures in words.
-type Verdict = (Class, Vec<SmolStr>, String);
+/// A class, the events behind it, and the row's own figures in words.
+type Verdict = (Class, Vec<EventRef>, String);
 
 impl Suspect<'_> {
     /// The finding, or `None` where what the row lacks is only on its way.
@@ -196,7 +197,7 @@ impl Suspect<'_> {
         let (class, events, why) = match class {
             Class::Lost | Class::Extra if self.is_fed_out_of_order() => {
                 let why = format!("rows that feed it were applied out of order, so {why}");
-                (Class::Late, Vec::new(), why)
+                (Class::Late, self.late_events(), why)
             }
             Class::Late | Class::Lost | Class::Extra | Class::Foreign => (class, events, why),
             Class::Stale | Class::Parked | Class::Missing | Class::Orphan => (class, events, why),
@@ -255,6 +256,28 @@ impl Suspect<'_> {
             .any(|one| one == fed)
     }
 
+    /// The events that act on the row and arrived after one that comes later in the order.
+    fn late_events(&self) -> Vec<EventRef> {
+        let mut last: Option<&Entry> = None;
+        let mut late = Vec::new();
+        for entry in self.guesses.acting_on(self.key.table, &self.key.id) {
+            match last {
+                Some(latest) if entry.event.cmp_order(&latest.event).is_lt() => late.push(*entry),
+                Some(_) | None => last = Some(entry),
+            }
+        }
+        named(&late)
+    }
+
+    /// The last event that the row holds, where the journal does not have it.
+    fn unknown_event(&self, row: &Stored) -> Vec<EventRef> {
+        let last = row.trail.held.last.as_ref();
+        let journal = self.evidence.journal;
+        let unknown =
+            last.filter(|last| !journal.iter().any(|entry| entry.event.order() == **last));
+        unknown.into_iter().map(EventRef::from).collect()
+    }
+
     /// The row holds another set of events, or there is none.
     fn other_events(&self, before: Option<&Stored>, cell: &Cell) -> Option<Verdict> {
         let wanted = cell.held.events;
@@ -268,10 +291,10 @@ impl Suspect<'_> {
                 Some(row) if !row.is_made_under(self.evidence.tenant) => self.stale(row),
                 None => {
                     let acting = self.guesses.acting_on(self.key.table, &self.key.id);
-                    (Class::Missing, ids(acting), why)
+                    (Class::Missing, named(acting), why)
                 }
                 Some(_) if held < wanted => (Class::Lost, Vec::new(), why),
-                Some(_) => (Class::Extra, Vec::new(), why),
+                Some(row) => (Class::Extra, self.unknown_event(row), why),
             });
         };
         self.owed(lacking, why)
@@ -307,7 +330,7 @@ impl Suspect<'_> {
                 "; revision {revision} of event {id}, {what}, is not in it"
             ));
         }
-        Some((class, ids(&owed), why))
+        Some((class, named(&owed), why))
     }
 
     /// The row holds the right events, but is not what they fold to.
@@ -323,11 +346,11 @@ impl Suspect<'_> {
         }
         if trail.out_of_order > 0 {
             let why = format!("{} applied out of order", trail.out_of_order);
-            return (Class::Late, Vec::new(), why);
+            return (Class::Late, self.late_events(), why);
         }
         if self.is_fed_out_of_order() {
             let why = "rows that feed it were applied out of order".to_owned();
-            return (Class::Late, Vec::new(), why);
+            return (Class::Late, self.late_events(), why);
         }
         self.other_history(row, cell.row.versions().unwrap_or_default())
     }
@@ -376,10 +399,7 @@ fn foreign() -> Verdict {
     )
 }
 
-fn ids(events: &[&Entry]) -> Vec<SmolStr> {
-    events
-        .iter()
-        .take(EVENTS_MAX)
-        .map(|entry| entry.event.id.clone())
-        .collect()
+fn named(events: &[&Entry]) -> Vec<EventRef> {
+    let events = events.iter().take(EVENTS_MAX);
+    events.map(|entry| EventRef::from(&entry.event)).collect()
 }

@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
+
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use crate::handlers::{Row, Version};
-use crate::model::FieldChange;
+use crate::model::{EventRef, FieldChange};
 
 /// The most field changes that one finding lists.
 const CHANGES_MAX: usize = 64;
@@ -20,25 +23,64 @@ pub(super) fn rows(before: Option<&Row>, after: Option<&Row>) -> Vec<FieldChange
 }
 
 /// What differs between two histories; a field of version 2 is `2.status`.
+///
+/// Versions are paired by the events that brought them about, so that one too many, or one too few, does
+/// not make all that come after it differ. The number is that of the refold, of a version that should not
+/// be there its own.
 pub(super) fn histories(before: &[Version], after: &[Version]) -> Vec<FieldChange> {
+    let mut unpaired: Vec<&Version> = before.iter().collect();
+    let mut pairs: Vec<(Option<&Version>, Option<&Version>)> = Vec::new();
+    for wanted in after {
+        let brought_about = |one: &&Version| {
+            one.caused_by == wanted.caused_by && one.valid_from == wanted.valid_from
+        };
+        let stored = unpaired.iter().position(brought_about);
+        let stored = stored.map(|place| unpaired.remove(place));
+        pairs.push((stored, Some(wanted)));
+    }
+    // What another writer made of a version's cause is still that version.
+    for (stored, wanted) in &mut pairs {
+        let n = wanted.map(|wanted| wanted.n);
+        if stored.is_none()
+            && let Some(place) = unpaired.iter().position(|one| Some(one.n) == n)
+        {
+            *stored = Some(unpaired.remove(place));
+        }
+    }
+    pairs.extend(unpaired.into_iter().map(|one| (Some(one), None)));
+    pairs.sort_by_key(|(stored, wanted)| wanted.or(*stored).map(|one| one.n));
     let mut changes = Vec::new();
-    for index in 0..before.len().max(after.len()) {
-        let value = |versions: &[Version]| versions.get(index).map(version);
-        let n = before
-            .get(index)
-            .or(after.get(index))
-            .map_or(0, |version| version.n);
+    for (stored, wanted) in pairs {
+        let Some(version) = wanted.or(stored) else {
+            continue;
+        };
+        let known = changes.len();
+        let value = |one: Option<&Version>| one.map(fields);
         values(
-            &n.to_string(),
-            value(before).as_ref(),
-            value(after).as_ref(),
+            &version.n.to_string(),
+            value(stored).as_ref(),
+            value(wanted).as_ref(),
             &mut changes,
         );
+        for change in changes.iter_mut().skip(known) {
+            change.caused_by = Some(EventRef {
+                id: version.caused_by.clone(),
+                source: SmolStr::default(),
+                time: Some(version.valid_from),
+            });
+        }
     }
     changes
 }
 
-fn version(version: &Version) -> Value {
+/// The paths of a row's fields and their values, nested ones by their path, as changes have them.
+pub(super) fn leaves(row: &Row) -> BTreeMap<String, Value> {
+    let all = rows(None, Some(row)).into_iter();
+    all.filter_map(|leaf| Some((leaf.field, leaf.after?)))
+        .collect()
+}
+
+fn fields(version: &Version) -> Value {
     let mut fields = serde_json::to_value(version).unwrap_or_default();
     if let Some(object) = fields.as_object_mut() {
         object.remove("fields");
@@ -78,5 +120,6 @@ fn values(path: &str, before: Option<&Value>, after: Option<&Value>, out: &mut V
         field: path.to_owned(),
         before: before.cloned(),
         after: after.cloned(),
+        caused_by: None,
     });
 }

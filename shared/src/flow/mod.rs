@@ -13,6 +13,7 @@ mod addition;
 mod adopt;
 mod amend;
 mod base;
+mod blame;
 mod compare;
 mod correct;
 mod diff;

@@ -3,7 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::Group;
+use super::{Event, Group, Order, Timestamp};
 use crate::handlers::Table;
 
 /// How a stored row differs from its refold.
@@ -70,6 +70,58 @@ impl Class {
             Self::Orphan => "exists, but no event of the journal leads to it",
         }
     }
+
+    /// How a row comes to be so, most often.
+    #[must_use]
+    pub fn comes_about(self) -> &'static str {
+        match self {
+            Self::Late => {
+                "the table, or one that feeds it, is under the policy `detect`, which applies events as they come"
+            }
+            Self::Lost => {
+                "the rows were restored from a backup, or who took the event in died before its message was sent"
+            }
+            Self::Extra => "the journal was restored from a backup that is older than the rows",
+            Self::Foreign => "other code, or a person, wrote into the row past Foldback",
+            Self::Stale => {
+                "the settings or the code were changed, and no event has come for the row since"
+            }
+            Self::Parked => {
+                "a field of the event is not as the settings say, or handling it failed again and again"
+            }
+            Self::Missing => "the row was deleted past Foldback, or it was never written",
+            Self::Orphan => {
+                "the row was copied or made by hand, or the journal of its group is gone"
+            }
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn to_do(self) -> &'static str {
+        match self {
+            Self::Late => {
+                "mend with `--mode update`; if it should not come again, put the table under `correct`"
+            }
+            Self::Lost => "mend with `--mode update`: the journal has all that the row needs",
+            Self::Extra => {
+                "first have the named events sent in again if they happened; `--mode update` takes them off the row"
+            }
+            Self::Foreign => {
+                "find out who writes there; `--mode update` takes it back; code that may write there needs `lock_by_id`"
+            }
+            Self::Stale => {
+                "nothing is lost; `--mode update` brings the row to what is in force now"
+            }
+            Self::Parked => {
+                "see why with `foldback dlq list`; mend the cause, then `foldback dlq redrive`"
+            }
+            Self::Missing => "mend with `--mode update`: it is made anew from the journal",
+            Self::Orphan => {
+                "make sure that nobody needs it: `--mode update` removes it, or its version of a history"
+            }
+        }
+    }
 }
 
 impl fmt::Display for Class {
@@ -92,10 +144,12 @@ pub struct Finding {
     pub id: SmolStr,
     /// What stands there and what should, field by field.
     pub changes: Vec<FieldChange>,
-    /// Ids of the events that the row lacks, where they can be told; at most 16. Those that are only
-    /// on their way are not named.
-    pub events: Vec<SmolStr>,
+    /// The events behind it, where they can be told; at most 16. Of a row that is [`Class::Extra`] those
+    /// that it has too many, of one that is [`Class::Late`] those that came late, else those that it
+    /// lacks. What is only on its way is not named.
+    pub events: Vec<EventRef>,
     /// The class in words, with this row's own figures.
+    #[serde(rename = "why", alias = "explanation")]
     pub explanation: String,
 }
 
@@ -125,4 +179,69 @@ pub struct FieldChange {
     pub before: Option<serde_json::Value>,
     /// What the refold gives.
     pub after: Option<serde_json::Value>,
+    /// The event that set the field last, or brought the version of a history about; `None` where no
+    /// event ever did.
+    #[serde(default, rename = "causedBy", skip_serializing_if = "Option::is_none")]
+    pub caused_by: Option<EventRef>,
+}
+
+/// An event, as a finding names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Named")]
+pub struct EventRef {
+    /// Its id.
+    pub id: SmolStr,
+    /// Its source; empty where it is not known.
+    #[serde(skip_serializing_if = "SmolStr::is_empty")]
+    pub source: SmolStr,
+    /// When it happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<Timestamp>,
+}
+
+impl From<&Event> for EventRef {
+    fn from(event: &Event) -> Self {
+        Self {
+            id: event.id.clone(),
+            source: event.source.clone(),
+            time: Some(event.time),
+        }
+    }
+}
+
+impl From<&Order> for EventRef {
+    fn from(order: &Order) -> Self {
+        Self {
+            id: order.id.clone(),
+            source: order.source.clone(),
+            time: Some(order.time),
+        }
+    }
+}
+
+/// In findings kept before, an event is its id alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Named {
+    Id(SmolStr),
+    Whole {
+        id: SmolStr,
+        #[serde(default)]
+        source: SmolStr,
+        #[serde(default)]
+        time: Option<Timestamp>,
+    },
+}
+
+impl From<Named> for EventRef {
+    fn from(named: Named) -> Self {
+        match named {
+            Named::Id(id) => Self {
+                id,
+                source: SmolStr::default(),
+                time: None,
+            },
+            Named::Whole { id, source, time } => Self { id, source, time },
+        }
+    }
 }

@@ -29,6 +29,15 @@ pub struct ReplayRun {
     pub mended: u64,
     /// Journaled events that no row can take in, because a field is wrong under the settings.
     pub faults: u64,
+    /// Groups that were written to each time they were read, so that nothing was said of them.
+    #[serde(default)]
+    pub busy_groups: u64,
+    /// Groups with differences that were left because somebody else held the lock of a row.
+    #[serde(default)]
+    pub locked_groups: u64,
+    /// The version of the settings that it went by; 0 in runs kept before that was noted.
+    #[serde(default)]
+    pub settings: u32,
     /// All differences, counted by the name of their [class](super::Class), then by table.
     pub by_class: BTreeMap<SmolStr, BTreeMap<SmolStr, u64>>,
 }

@@ -28,7 +28,7 @@ pub use legacy::{LegacyRow, LegacyTables};
 pub use locks::{Lease, LockKey, Locks};
 pub use queue::{Letter, Message, Queue, Receipt, Received};
 pub use rejects::Rejects;
-pub use reports::{LIVE_RUN, Reports};
+pub use reports::{LIVE_RUN, REPORTS_KEPT_MAX, RUNS_KEPT_MAX, Reports};
 pub use secrets::Secrets;
 pub use settings_versions::SettingsVersions;
 pub use tables::{

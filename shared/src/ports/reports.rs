@@ -7,10 +7,15 @@ use super::Error;
 /// The number that findings of live handling are kept under. No run has it, and none is kept with them.
 pub const LIVE_RUN: u64 = 0;
 
+/// The most runs that are kept; a newer one takes the place of the oldest, with its findings.
+pub const RUNS_KEPT_MAX: u64 = 200;
+/// The most reports that are kept; a newer one takes the place of the oldest.
+pub const REPORTS_KEPT_MAX: u64 = 200;
+
 /// What replay found and what reports said, kept to be looked up.
 pub trait Reports: Send + Sync {
     /// Keeps a run and its findings, and returns the run's number: from 1, and greater than that of
-    /// any run kept before.
+    /// any run kept before. Of more than [`RUNS_KEPT_MAX`] the oldest are forgotten.
     fn keep_run(
         &self,
         run: &ReplayRun,
@@ -36,7 +41,10 @@ pub trait Reports: Send + Sync {
     /// read as the findings of the run [`LIVE_RUN`], in no particular order of places.
     fn keep_live(&self, findings: &[Finding]) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Keeps a report.
+    /// Forgets findings of live handling; one that a newer one took the place of stays.
+    fn forget_live(&self, findings: &[Finding]) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Keeps a report. Of more than [`REPORTS_KEPT_MAX`] the oldest are forgotten.
     fn keep_report(&self, report: &Report) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// The reports kept last, the newest first, at most `limit`.

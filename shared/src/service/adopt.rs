@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use crate::handlers::{Baseline, Table};
 use crate::model::{Finding, Group};
 use crate::observers;
-use crate::ports::{Clock, Error, Journal, LegacyRow, LegacyTables, Queue, Tables, Waiting};
+use crate::ports::{Clock, Error, Journal, LegacyRow, LegacyTables, Locks, Queue, Tables, Waiting};
 use crate::settings::Settings;
 
 use super::{Mode, Replay, Scope, parked_events};
@@ -72,7 +72,7 @@ struct Run<'t> {
     left: BTreeSet<Group>,
 }
 
-impl<P: Journal + Queue + Waiting + Tables + LegacyTables, C: Clock> Adopt<'_, P, C> {
+impl<P: Journal + Queue + Waiting + Tables + LegacyTables + Locks, C: Clock> Adopt<'_, P, C> {
     /// Takes rows of tables over that other code wrote: journals what they are as baselines, gives them
     /// their trails in place, and brings the other rows of their groups to the fold.
     ///

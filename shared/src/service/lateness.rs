@@ -4,8 +4,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::flow::{RowKey, Stored};
-use crate::model::{Class, Entry, Finding, Late};
+use crate::model::{Class, Entry, EventRef, Finding, Late, ReplayRun};
 use crate::ports::{Error, LIVE_RUN, Reading, Reports, Tables};
+
+use super::replay::Mode;
 
 /// The most rows that a report lists.
 const OPEN_MAX: usize = 100;
@@ -129,6 +131,45 @@ pub(super) async fn still_open(ports: &(impl Tables + Reports)) -> Result<Vec<Fi
     Ok(open)
 }
 
+/// Forgets the findings of live handling whose rows are out of order no more.
+async fn forget_mended(ports: &(impl Tables + Reports)) -> Result<(), Error> {
+    let mut after = 0;
+    for _page in 0..PAGES_MAX {
+        let page = ports.findings(LIVE_RUN, after, PAGE).await?;
+        let Some((last, _)) = page.last() else {
+            break;
+        };
+        after = *last;
+        let keys: Vec<RowKey> = page.iter().map(|(_, finding)| row_of(finding)).collect();
+        let stored = ports.read(&keys, Reading::Row).await?;
+        let late = stored.iter().filter(|row| row.trail.out_of_order > 0);
+        let late: BTreeSet<&RowKey> = late.map(|row| &row.key).collect();
+        let mended = page.into_iter().map(|(_place, finding)| finding);
+        let mended: Vec<Finding> = mended
+            .filter(|finding| !late.contains(&row_of(finding)))
+            .collect();
+        ports.forget_live(&mended).await?;
+    }
+    Ok(())
+}
+
+/// Keeps a run of replay with its findings and returns its number. After one that mends, the findings of
+/// live handling are forgotten whose rows are in order again.
+///
+/// # Errors
+/// A port failed.
+pub async fn keep_run(
+    ports: &(impl Tables + Reports),
+    run: &ReplayRun,
+    findings: &[Finding],
+) -> Result<u64, Error> {
+    let number = ports.keep_run(run, findings).await?;
+    if run.mode == Mode::Update.name() {
+        forget_mended(ports).await?;
+    }
+    Ok(number)
+}
+
 fn row_of(finding: &Finding) -> RowKey {
     RowKey {
         group: finding.group.clone(),
@@ -169,7 +210,9 @@ impl Suspect {
             group,
             id,
             changes: Vec::new(),
-            events: events.map(|(entry, _)| entry.event.id.clone()).collect(),
+            events: events
+                .map(|(entry, _)| EventRef::from(&entry.event))
+                .collect(),
             explanation: why,
         })
     }

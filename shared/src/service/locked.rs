@@ -32,10 +32,20 @@ impl Leases {
             } = first;
             format_smolstr!("process {}/{receives} at {}", receipt.0, now.ms())
         });
+        Self::of(&owner)
+    }
+
+    /// None yet, of an owner whose name is of this attempt alone.
+    pub(super) fn of(owner: &str) -> Self {
         Self {
-            owner,
+            owner: owner.into(),
             held: BTreeMap::new(),
         }
+    }
+
+    /// Whether all of these are held.
+    pub(super) fn has(&self, keys: &BTreeSet<LockKey>) -> bool {
+        keys.iter().all(|key| self.held.contains_key(key))
     }
 
     /// Acquires what is wanted and not held yet, and renews what is, if that is due or `anew`. Returns the

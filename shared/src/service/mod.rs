@@ -17,7 +17,7 @@ mod webhook;
 pub use adopt::{Adopt, Adopted, Refused};
 pub use apart::{Apart, process_apart};
 pub use ingest::{Duplicates, Ingested, accept, ingest};
-pub use lateness::LateLine;
+pub use lateness::{LateLine, keep_run};
 pub use process::{Processed, process, process_imaging};
 pub use replay::{Mode, Pages, Parked, Place, Replay, Replayed, Scope, parked_events};
 pub use report::report;

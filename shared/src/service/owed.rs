@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use crate::flow::Owed;
 use crate::handlers::Table;
-use crate::model::{Class, Entry, EventHash, Finding, Group, GroupKind, Timestamp};
+use crate::model::{Class, Entry, EventHash, EventRef, Finding, Group, GroupKind, Timestamp};
 use crate::ports::{Error, Journal};
 
 /// The most events that one finding names.
@@ -77,7 +77,7 @@ pub(super) fn findings(by: &Group, missing: &[Entry]) -> Vec<Finding> {
         let Some(table) = tables.into_iter().find(|table| table.lives_in(to.kind())) else {
             continue;
         };
-        let ids = copies.iter().map(|copy| copy.event.id.clone());
+        let events = copies.iter().map(|copy| EventRef::from(&copy.event));
         let class = Class::Lost;
         findings.push(Finding {
             class,
@@ -85,7 +85,7 @@ pub(super) fn findings(by: &Group, missing: &[Entry]) -> Vec<Finding> {
             group: to.clone(),
             id: to.subject().into(),
             changes: Vec::new(),
-            events: ids.take(EVENTS_MAX).collect(),
+            events: events.take(EVENTS_MAX).collect(),
             explanation: format!(
                 "{}: {} of {by}, whose copies do not stand in the journal of {to}",
                 class.explanation(),

@@ -5,17 +5,23 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::flow::{Comparison, Evidence, ImagesWrite, compare};
+use crate::flow::{Comparison, Evidence, ImagesWrite, Stored, Write, compare};
+use crate::handlers::Table;
 use crate::model::{Entry, EventHash, Finding, Group, ReplayRun, Stamps};
-use crate::ports::{Clock, Commit, Committed, Error, Journal, Partition, Queue, Tables, Waiting};
+use crate::ports::{
+    Clock, Commit, Committed, Error, Journal, LockKey, Locks, Partition, Queue, Tables, Waiting,
+};
 use crate::settings::Settings;
 
+use super::locked::Leases;
 use super::owed::{self, Debtor};
 
 /// How many groups are read at once.
 const PAGE_GROUPS: usize = 256;
-/// How often a suspected difference is read again before it counts, and a repair is tried.
+/// How often a repair is tried.
 const ATTEMPTS_MAX: u32 = 4;
+/// How often a group with a suspected difference is read until two reads in a row agree.
+const READS_MAX: u32 = 8;
 /// How many dead letters are read at once.
 const LETTERS_PAGE: usize = 1_000;
 /// How many groups a scope names.
@@ -98,6 +104,12 @@ pub struct Replayed {
     pub faults: u64,
     /// Groups of tenants that the settings do not know; nothing can be said of them.
     pub unknown_groups: u64,
+    /// Groups that were written to each time they were read, so that nothing was said of them.
+    #[serde(default)]
+    pub busy_groups: u64,
+    /// Groups with differences that were left because somebody else holds the lock of a row.
+    #[serde(default)]
+    pub locked_groups: u64,
 }
 
 impl Replayed {
@@ -109,6 +121,8 @@ impl Replayed {
         run.findings = self.findings;
         run.mended = self.mended;
         run.faults = self.faults;
+        run.busy_groups = self.busy_groups;
+        run.locked_groups = self.locked_groups;
     }
 
     /// Adds what another partition came to.
@@ -120,6 +134,8 @@ impl Replayed {
         self.mended += other.mended;
         self.faults += other.faults;
         self.unknown_groups += other.unknown_groups;
+        self.busy_groups += other.busy_groups;
+        self.locked_groups += other.locked_groups;
     }
 }
 
@@ -164,11 +180,12 @@ pub struct Replay<'a, P, C> {
     pub grace_ms: i64,
 }
 
-impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
+impl<P: Journal + Waiting + Tables + Locks, C: Clock> Replay<'_, P, C> {
     /// Folds groups anew from their journals and compares the result with what is stored.
     ///
-    /// A difference counts once it was read again and is still there, so that live traffic beside
-    /// the replay gives no false findings. `found` gets every finding; `progress` the sums so far.
+    /// A difference counts once it is in two reads in a row between which nothing of the group changed, so
+    /// that live traffic beside the replay gives no false findings. A group that changes each time is
+    /// counted as busy. `found` gets every finding; `progress` the sums so far.
     ///
     /// # Errors
     /// A port failed.
@@ -206,22 +223,35 @@ impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
         let comparisons = self.compare(&groups).await?;
         for (group, compared) in groups.iter().zip(comparisons) {
             total.groups += 1;
-            let Some(Compared { comparison, .. }) = compared else {
+            let Some(compared) = compared else {
                 total.unknown_groups += 1;
                 continue;
             };
-            total.events += comparison.events;
-            total.rows += comparison.rows;
-            total.faults += comparison.faults;
-            if comparison.findings.is_empty() {
+            let Comparison {
+                events,
+                rows,
+                faults,
+                ..
+            } = compared.comparison;
+            total.events += events;
+            total.rows += rows;
+            total.faults += faults;
+            if compared.comparison.findings.is_empty() {
                 continue;
             }
-            for finding in self.confirm(group, &comparison).await? {
+            let Some(findings) = self.confirm(group, compared).await? else {
+                total.busy_groups += 1;
+                continue;
+            };
+            if mode == Mode::Update && !findings.is_empty() {
+                match self.mend(group).await? {
+                    Some(mended) => total.mended += mended,
+                    None => total.locked_groups += 1,
+                }
+            }
+            for finding in findings {
                 total.findings += 1;
                 found(finding);
-            }
-            if mode == Mode::Update {
-                total.mended += self.mend(group).await?;
             }
         }
         Ok(Some(total))
@@ -236,6 +266,7 @@ impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
         let waiting = self.ports.waiting(groups).await?;
         let mut comparisons: Vec<Option<Comparison>> = Vec::with_capacity(groups.len());
         let mut excused = Vec::with_capacity(groups.len());
+        let mut reads = Vec::with_capacity(groups.len());
         for (((group, stored), journal), waiting) in
             groups.iter().zip(&stored).zip(&journals).zip(&waiting)
         {
@@ -267,6 +298,7 @@ impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
                 compare(&evidence, stamps)
             }));
             in_flight.extend(self.parked.get(group).into_iter().flatten());
+            reads.push(Read::new(stored, journal, &in_flight));
             excused.push(in_flight);
         }
         let debtors = journals.iter().zip(&comparisons).zip(excused);
@@ -278,56 +310,90 @@ impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
             })
             .collect();
         let missing = owed::missing(self.ports, &debtors, read_start).await?;
-        let compared = groups.iter().zip(comparisons).zip(missing);
+        let compared = groups.iter().zip(comparisons).zip(missing).zip(reads);
         Ok(compared
-            .map(|((group, comparison), missing)| {
+            .map(|(((group, comparison), missing), mut read)| {
                 let mut comparison = comparison?;
                 comparison.findings.extend(owed::findings(group, &missing));
+                read.missing = missing.iter().map(|copy| copy.hash).collect();
                 Some(Compared {
                     comparison,
                     missing,
+                    read,
                 })
             })
             .collect())
     }
 
-    /// The findings of a suspected group that are still there when everything is read again.
-    async fn confirm(&self, group: &Group, suspected: &Comparison) -> Result<Vec<Finding>, Error> {
-        let again = self.compare(std::slice::from_ref(group)).await?;
-        let again = again
-            .into_iter()
-            .flatten()
-            .flat_map(|compared| compared.comparison.findings);
-        let suspect = |finding: &Finding| {
-            let row = (finding.table, &finding.id);
-            suspected
-                .findings
-                .iter()
-                .any(|one| (one.table, &one.id) == row)
-        };
-        Ok(again.filter(suspect).collect())
+    /// The findings of a suspected group, once two reads in a row agree on what there is: none where the
+    /// difference is gone by then, `None` where the group is written to all the while.
+    ///
+    /// Rows, journal and queue are read one after another. Where the rows are the same before and after the
+    /// journal was read, and so is the journal, the first of the two reads was of one moment.
+    async fn confirm(
+        &self,
+        group: &Group,
+        suspected: Compared,
+    ) -> Result<Option<Vec<Finding>>, Error> {
+        let mut last = suspected;
+        for _read in 0..READS_MAX {
+            let again = self.compare(std::slice::from_ref(group)).await?;
+            let Some(again) = again.into_iter().flatten().next() else {
+                return Ok(None);
+            };
+            if again.comparison.findings.is_empty() {
+                return Ok(Some(Vec::new()));
+            }
+            if again.read == last.read {
+                // Those of the first, which is of one moment; what the second finds besides may be of none.
+                let again = again.comparison.findings;
+                let mut findings = last.comparison.findings;
+                findings.retain(|one| again.iter().any(|other| is_of_one_row(one, other)));
+                return Ok(Some(findings));
+            }
+            last = again;
+        }
+        Ok(None)
     }
 
-    /// Writes what mends a group, and states what it owes to others.
-    async fn mend(&self, group: &Group) -> Result<u64, Error> {
-        let mut mended = 0;
-        let mut groups = BTreeSet::from([group.clone()]);
+    /// Writes what mends a group, and states what it owes to others. `None` where somebody else holds a
+    /// lock that this needs, and nothing was written.
+    async fn mend(&self, group: &Group) -> Result<Option<u64>, Error> {
+        let Some((mut mended, owed)) = self.mend_rows(group).await? else {
+            return Ok(None);
+        };
+        let mut owed = owed;
         // An appointment states to leads, and leads to days: what is stated ends there.
-        while let Some(group) = groups.pop_first() {
-            let (rows, owed) = self.mend_rows(&group).await?;
-            mended += rows;
-            let copies: Vec<Arc<Entry>> = owed.into_iter().map(Arc::new).collect();
-            if !copies.is_empty() {
-                self.ports.append(&copies).await?;
-                groups.extend(copies.iter().map(|copy| copy.group.clone()));
+        while !owed.is_empty() {
+            let copies: Vec<Arc<Entry>> = owed.drain(..).map(Arc::new).collect();
+            self.ports.append(&copies).await?;
+            let targets: BTreeSet<&Group> = copies.iter().map(|copy| &copy.group).collect();
+            for target in targets {
+                // A target that is locked is found by the next replay: its journal is complete now.
+                if let Some((rows, further)) = self.mend_rows(target).await? {
+                    mended += rows;
+                    owed.extend(further);
+                }
             }
         }
-        Ok(mended)
+        Ok(Some(mended))
     }
 
-    /// Writes what mends a group's rows, and returns the copies that it owes; a write that loses a race is
-    /// worked out anew.
-    async fn mend_rows(&self, group: &Group) -> Result<(u64, Vec<Entry>), Error> {
+    /// Writes what mends a group's rows, under the locks of those that other code writes too, and returns
+    /// the copies that it owes; a write that loses a race is worked out anew. `None` where it is locked out.
+    async fn mend_rows(&self, group: &Group) -> Result<Option<(u64, Vec<Entry>)>, Error> {
+        let owner = format!("replay of {group} at {}", self.clock.now().ms());
+        let mut leases = Leases::of(&owner);
+        let mended = self.mend_under(group, &mut leases).await;
+        leases.release(self.ports).await;
+        mended
+    }
+
+    async fn mend_under(
+        &self,
+        group: &Group,
+        leases: &mut Leases,
+    ) -> Result<Option<(u64, Vec<Entry>)>, Error> {
         let mut mended = 0;
         let mut owed = Vec::new();
         for _attempt in 0..ATTEMPTS_MAX {
@@ -340,6 +406,22 @@ impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
             if writes.is_empty() {
                 break;
             }
+            let wanted = self.locks(group, &writes);
+            if !leases.has(&wanted) {
+                if !leases
+                    .hold(self.ports, self.clock, wanted, true)
+                    .await?
+                    .is_empty()
+                {
+                    return Ok(None);
+                }
+                // What was read before the lock may be another's by now.
+                continue;
+            }
+            if !leases.keep(self.ports, self.clock).await?.is_empty() {
+                return Ok(None);
+            }
+            leases.fence(&mut writes);
             // What the rows were is not what the images say any more.
             let images = [ImagesWrite::none(group)];
             let commit = Commit {
@@ -353,8 +435,24 @@ impl<P: Journal + Waiting + Tables, C: Clock> Replay<'_, P, C> {
                 .filter(|one| **one == Committed::Done)
                 .count() as u64;
         }
-        Ok((mended, owed))
+        Ok(Some((mended, owed)))
     }
+
+    /// The locks of those rows that other code writes too.
+    fn locks(&self, group: &Group, writes: &[Write]) -> BTreeSet<LockKey> {
+        let Some(tenant) = self.settings.tenant(&group.tenant) else {
+            return BTreeSet::new();
+        };
+        let locked = writes
+            .iter()
+            .filter(|write| tenant.locks_by_id(write.key.table));
+        locked.map(|write| LockKey::of_row(&write.key)).collect()
+    }
+}
+
+/// Whether two findings are about one row.
+fn is_of_one_row(one: &Finding, other: &Finding) -> bool {
+    (one.table, &one.id, &one.group) == (other.table, &other.id, &other.group)
 }
 
 /// What looking at one group came to.
@@ -362,6 +460,41 @@ struct Compared {
     comparison: Comparison,
     /// The copies that it owes to others and that do not stand in their journals.
     missing: Vec<Entry>,
+    read: Read,
+}
+
+/// What a look at one group went by; two that are equal saw the same.
+#[derive(PartialEq)]
+struct Read {
+    /// Tables, ids, versions, fences, and how many versions the rows' histories have.
+    rows: Vec<(Table, SmolStr, u64, u64, usize)>,
+    entries: usize,
+    /// What is on its way, too young or parked.
+    excused: BTreeSet<EventHash>,
+    /// The copies that are owed and not there.
+    missing: BTreeSet<EventHash>,
+}
+
+impl Read {
+    fn new(stored: &[Stored], journal: &[Entry], excused: &BTreeSet<EventHash>) -> Self {
+        let row = |row: &Stored| {
+            let Stored { key, trail, .. } = row;
+            let versions = row.history.as_ref().map_or(0, Vec::len);
+            (
+                key.table,
+                key.id.clone(),
+                trail.version,
+                trail.fence,
+                versions,
+            )
+        };
+        Self {
+            rows: stored.iter().map(row).collect(),
+            entries: journal.len(),
+            excused: excused.clone(),
+            missing: BTreeSet::new(),
+        }
+    }
 }
 
 /// The pages of groups of a scope: of a partition first those that have entries, then those that have

@@ -1,11 +1,13 @@
 //! What every [`Reports`] must do.
 
+use std::slice::from_ref;
+
 use serde_json::json;
 use shared::handlers::Table;
 use shared::model::{
-    Class, Depth, FieldChange, Finding, ReplayRun, Report, RunInShort, Timestamp, Traffic,
+    Class, Depth, EventRef, FieldChange, Finding, ReplayRun, Report, RunInShort, Timestamp, Traffic,
 };
-use shared::ports::{LIVE_RUN, Reports};
+use shared::ports::{LIVE_RUN, REPORTS_KEPT_MAX, RUNS_KEPT_MAX, Reports};
 
 use super::Fixture;
 use crate::fixtures::{at, group};
@@ -18,6 +20,9 @@ suite! { $ reports_suite, reports: Reports;
     the_newest_runs_come_first,
     runs_are_apart,
     a_row_has_one_finding_of_live_handling,
+    a_finding_of_live_handling_is_forgotten_as_it_was_read,
+    the_oldest_runs_are_forgotten_with_their_findings,
+    the_oldest_reports_are_forgotten,
     reports_come_back_as_they_were,
     the_newest_reports_come_first,
     all_of_it_survives_reopening,
@@ -40,10 +45,16 @@ fn finding(id: &str) -> Finding {
 
 /// A finding of every class, on every table, with values of every kind.
 fn every_shape() -> Vec<Finding> {
+    let named = |id: String| EventRef {
+        id: id.into(),
+        source: NASTY.into(),
+        time: Some(at(7)),
+    };
     let change = |field: &str, before, after| FieldChange {
         field: field.to_owned(),
         before,
         after,
+        caused_by: (!field.is_empty()).then(|| named(field.to_owned())),
     };
     let changes = vec![
         change("conversions.sale.count", None, Some(json!(3))),
@@ -70,7 +81,7 @@ fn every_shape() -> Vec<Finding> {
     findings.push(Finding {
         group: group("globex", NASTY),
         changes,
-        events: (0..16).map(|n| format!("{NASTY} {n}").into()).collect(),
+        events: (0..16).map(|n| named(format!("{NASTY} {n}"))).collect(),
         explanation: NASTY.repeat(50),
         ..finding(NASTY)
     });
@@ -89,6 +100,9 @@ fn run_of(started: i64, findings: &[Finding]) -> ReplayRun {
         findings: 0,
         mended: 5,
         faults: 6,
+        busy_groups: 7,
+        locked_groups: 8,
+        settings: 9,
         ..ReplayRun::default()
     };
     findings.iter().for_each(|finding| run.count(finding));
@@ -260,6 +274,88 @@ async fn a_row_has_one_finding_of_live_handling(fixture: &mut impl Fixture<Ports
     all.sort_by(|x, y| (&x.id, x.table).cmp(&(&y.id, y.table)));
     assert_eq!(all, [newer, other_table, b]);
     assert_eq!(runs(fixture, 10).await, [], "no run is kept with them");
+}
+
+async fn a_finding_of_live_handling_is_forgotten_as_it_was_read(
+    fixture: &mut impl Fixture<Ports: Reports>,
+) {
+    let ports = fixture.ports();
+    let live = async || {
+        let found = ports.findings(LIVE_RUN, 0, 10).await.expect("findings");
+        let mut found: Vec<Finding> = found.into_iter().map(|(_place, one)| one).collect();
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        found
+    };
+    let mut all = every_shape();
+    all.truncate(3);
+    let rich = every_shape().pop().expect("a finding with changes");
+    all.push(rich.clone());
+    let old = finding("again");
+    let newer = Finding {
+        explanation: "newer".to_owned(),
+        ..old.clone()
+    };
+    all.push(old.clone());
+    ports.keep_live(&all).await.expect("keep");
+    ports.keep_live(from_ref(&newer)).await.expect("keep");
+    let forgotten = [rich, old, finding("never kept")];
+    ports.forget_live(&forgotten).await.expect("forget");
+    let mut left = vec![newer];
+    left.extend(all.into_iter().take(3));
+    left.sort_by(|a, b| a.id.cmp(&b.id));
+    assert_eq!(
+        live().await,
+        left,
+        "what a newer one took the place of stays"
+    );
+    let run = keep_run(fixture, &run_of(0, &left), &left).await;
+    ports.forget_live(&left).await.expect("forget");
+    assert_eq!(live().await, []);
+    assert_eq!(
+        findings(fixture, run, 10).await,
+        left,
+        "a run keeps its own"
+    );
+}
+
+async fn the_oldest_runs_are_forgotten_with_their_findings(
+    fixture: &mut impl Fixture<Ports: Reports>,
+) {
+    let live = finding("live");
+    let kept = fixture.ports().keep_live(from_ref(&live)).await;
+    kept.expect("keep");
+    let mut numbers = Vec::new();
+    for run in 0..RUNS_KEPT_MAX + 3 {
+        let found = [finding("a"), finding(&format!("lead-{run}"))];
+        numbers.push(keep_run(fixture, &run_of(0, &found), &found).await);
+    }
+    let (gone, left) = numbers.split_at(3);
+    let listed = runs(fixture, numbers.len()).await;
+    let listed: Vec<u64> = listed.into_iter().rev().map(|(number, _)| number).collect();
+    assert_eq!(listed, left);
+    for number in gone {
+        assert_eq!(findings(fixture, *number, 10).await, [], "{number}");
+    }
+    for number in left {
+        assert_eq!(findings(fixture, *number, 10).await.len(), 2, "{number}");
+    }
+    let open = fixture.ports().findings(LIVE_RUN, 0, 10).await;
+    let open: Vec<Finding> = open
+        .expect("findings")
+        .into_iter()
+        .map(|(_, one)| one)
+        .collect();
+    assert_eq!(open, [live], "no run has those of live handling");
+}
+
+async fn the_oldest_reports_are_forgotten(fixture: &mut impl Fixture<Ports: Reports>) {
+    let kept_max = i64::try_from(REPORTS_KEPT_MAX).expect("a small number");
+    for minute in 0..kept_max + 3 {
+        keep_report(fixture, &report(minute)).await;
+    }
+    let listed = reports(fixture, 10_000).await;
+    let newest_first: Vec<Report> = (3..kept_max + 3).rev().map(report).collect();
+    assert_eq!(listed, newest_first);
 }
 
 async fn reports_come_back_as_they_were(fixture: &mut impl Fixture<Ports: Reports>) {

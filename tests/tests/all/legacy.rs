@@ -372,6 +372,10 @@ impl Reports for Beside {
     async fn keep_live(&self, findings: &[Finding]) -> Result<(), Error> {
         self.inner.keep_live(findings).await
     }
+    async fn forget_live(&self, findings: &[Finding]) -> Result<(), Error> {
+        self.inner.forget_live(findings).await
+    }
+
     async fn keep_report(&self, report: &Report) -> Result<(), Error> {
         self.inner.keep_report(report).await
     }

@@ -3,7 +3,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::{Finding, ReplayRun, Report};
-use crate::ports::{Error, ErrorKind, LIVE_RUN, Reports};
+use crate::ports::{Error, ErrorKind, LIVE_RUN, REPORTS_KEPT_MAX, RUNS_KEPT_MAX, Reports};
 
 use super::query::{Need, Query, queries};
 use super::queue::bind;
@@ -25,6 +25,26 @@ queries! {
         needs: [],
         sql: "INSERT INTO findings (run, place, body) VALUES (?, ?, ?)
               ON CONFLICT (run, place) DO UPDATE SET body = excluded.body",
+    }
+    FORGET_LIVE {
+        name: "Reports::forget_live",
+        needs: [Need::Key("findings")],
+        sql: "DELETE FROM findings WHERE run = ? AND place = ? AND body = ?",
+    }
+    FORGET_RUNS {
+        name: "Reports::keep_run, what is too old",
+        needs: [Need::Key("replay_runs")],
+        sql: "DELETE FROM replay_runs WHERE run <= ?",
+    }
+    FORGET_FINDINGS {
+        name: "Reports::keep_run, findings that are too old",
+        needs: [Need::Key("findings")],
+        sql: "DELETE FROM findings WHERE run > 0 AND run <= ?",
+    }
+    FORGET_REPORTS {
+        name: "Reports::keep_report, what is too old",
+        needs: [Need::Key("reports")],
+        sql: "DELETE FROM reports WHERE id <= ?",
     }
     /// From its end; the condition, which always holds, makes a search of it.
     RUNS {
@@ -85,10 +105,26 @@ impl Reports for Embedded {
         })
     }
 
+    async fn forget_live(&self, findings: &[Finding]) -> Result<(), Error> {
+        self.unit(|inner| {
+            let mut delete = inner.database.prepare(&FORGET_LIVE)?;
+            for finding in findings {
+                let place = bind(finding.place_of_row());
+                delete.execute(params![bind(LIVE_RUN), place, text(finding)?])?;
+            }
+            Ok::<_, Failure>(())
+        })
+    }
+
     async fn keep_report(&self, report: &Report) -> Result<(), Error> {
         self.unit(|inner| {
             let mut insert = inner.database.prepare(&KEEP_REPORT)?;
             insert.execute([text(report)?])?;
+            let too_old = inner.database.last_insert_rowid() - bind(REPORTS_KEPT_MAX);
+            inner
+                .database
+                .prepare(&FORGET_REPORTS)?
+                .execute([too_old])?;
             Ok::<_, Failure>(())
         })
     }
@@ -107,6 +143,11 @@ impl Inner {
         for (place, finding) in (1_i64..).zip(findings) {
             insert.execute(params![number, place, text(finding)?])?;
         }
+        let too_old = number - bind(RUNS_KEPT_MAX);
+        self.database.prepare(&FORGET_RUNS)?.execute([too_old])?;
+        self.database
+            .prepare(&FORGET_FINDINGS)?
+            .execute([too_old])?;
         Ok(u64::try_from(number).unwrap_or(0))
     }
 

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::model::{Finding, ReplayRun, Report};
-use crate::ports::{Error, ErrorKind, LIVE_RUN, Reports};
+use crate::ports::{Error, ErrorKind, LIVE_RUN, REPORTS_KEPT_MAX, RUNS_KEPT_MAX, Reports};
 
 use super::document::{int, to_bson, to_json};
 use super::indexes::{Index, Kind, Query, Samples};
@@ -91,6 +91,10 @@ impl Reports for Mongo {
         }
         // Last: a run that can be read has all its findings.
         self.keep(RUNS, number, written(run)?).await?;
+        let too_old = doc! { "$gt": 0_i64, "$lte": number - int(RUNS_KEPT_MAX) };
+        self.forget(RUNS, doc! { "number": too_old.clone() })
+            .await?;
+        self.forget(FINDINGS, doc! { "run": too_old }).await?;
         Ok(number.unsigned_abs())
     }
 
@@ -137,9 +141,23 @@ impl Reports for Mongo {
         Ok(())
     }
 
+    async fn forget_live(&self, findings: &[Finding]) -> Result<(), Error> {
+        let collection = self.database.collection::<Document>(FINDINGS);
+        for finding in findings {
+            // As it was read, or it is a newer one.
+            let mut as_read = written(finding)?;
+            as_read.insert("_id", format!("live#{}", int(finding.place_of_row())));
+            let forgotten = collection.delete_one(as_read).await;
+            forgotten.map_err(failed(KEEPING))?;
+        }
+        Ok(())
+    }
+
     async fn keep_report(&self, report: &Report) -> Result<(), Error> {
         let number = self.next(REPORTS).await?;
-        self.keep(REPORTS, number, written(report)?).await
+        self.keep(REPORTS, number, written(report)?).await?;
+        let too_old = doc! { "$gt": 0_i64, "$lte": number - int(REPORTS_KEPT_MAX) };
+        self.forget(REPORTS, doc! { "number": too_old }).await
     }
 
     async fn reports(&self, limit: usize) -> Result<Vec<Report>, Error> {
@@ -178,6 +196,12 @@ impl Mongo {
         let collection = self.database.collection::<Document>(collection);
         let kept = collection.insert_one(document).await;
         kept.map(|_id| ()).map_err(failed(KEEPING))
+    }
+
+    async fn forget(&self, collection: &str, which: Document) -> Result<(), Error> {
+        let collection = self.database.collection::<Document>(collection);
+        let forgotten = collection.delete_many(which).await;
+        forgotten.map(|_count| ()).map_err(failed(KEEPING))
     }
 
     async fn newest<T: DeserializeOwned>(

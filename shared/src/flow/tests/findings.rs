@@ -42,7 +42,8 @@ pub(super) fn show(comparison: &Comparison) -> String {
     let mut text = String::new();
     for finding in &comparison.findings {
         let (class, table, id) = (finding.class, finding.table.name(), &finding.id);
-        let events = finding.events.join(" ");
+        let events: Vec<&str> = finding.events.iter().map(|one| one.id.as_str()).collect();
+        let events = events.join(" ");
         let why = &finding.explanation;
         writeln!(text, "{class} {table} {id} [{events}]: {why}").expect("text");
         for change in &finding.changes {
