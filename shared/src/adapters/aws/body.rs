@@ -144,25 +144,26 @@ fn record(entry: &Entry) -> Record {
 }
 
 fn entry(group: &Group, record: Record) -> Entry {
+    let event = Event {
+        source: record.source,
+        id: record.id,
+        kind: record.r#type,
+        time: record.time,
+        below_ms: record.nanos,
+        sequence: record.sequence.map(Sequence),
+        subject: record.subject,
+        tenant: record.names_tenant.then(|| group.tenant.clone()),
+        partition_key: record.names_key.then(|| group.key.clone()),
+        traceparent: record.traceparent,
+        content_type: record.content_type,
+        data: record.data,
+        extensions: record.extensions,
+    };
     Entry {
         group: group.clone(),
-        hash: EventHash::of(&record.source, &record.id),
+        hash: event.hash(),
         recorded: record.recorded,
-        event: Event {
-            source: record.source,
-            id: record.id,
-            kind: record.r#type,
-            time: record.time,
-            below_ms: record.nanos,
-            sequence: record.sequence.map(Sequence),
-            subject: record.subject,
-            tenant: record.names_tenant.then(|| group.tenant.clone()),
-            partition_key: record.names_key.then(|| group.key.clone()),
-            traceparent: record.traceparent,
-            content_type: record.content_type,
-            data: record.data,
-            extensions: record.extensions,
-        },
+        event,
     }
 }
 
