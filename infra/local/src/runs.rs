@@ -27,7 +27,12 @@ pub(crate) struct RunsArgs {
     #[command(flatten)]
     data: Data,
     /// List the newest so many.
-    #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "number")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 20,
+        conflicts_with = "number"
+    )]
     limit: u16,
     /// One JSON object a run; of one run, one JSON object a finding.
     #[arg(long)]
@@ -67,11 +72,14 @@ fn all(out: &mut impl Write, stores: &Stores, args: &RunsArgs) -> Result<(), Fai
         return Ok(());
     }
     if runs.is_empty() {
-        anstream::eprintln!("no run of replay is kept; in a data directory those of `--mode update` are");
+        anstream::eprintln!(
+            "no run of replay is kept; in a data directory those of `--mode update` are"
+        );
         return Ok(());
     }
     let header = [
-        "run", "began", "took", "mode", "scope", "settings", "rows", "findings", "mended", "of which",
+        "run", "began", "took", "mode", "scope", "settings", "rows", "findings", "mended",
+        "of which",
     ];
     let mut table = cli::table(&header);
     for (number, run) in &runs {

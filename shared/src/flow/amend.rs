@@ -72,7 +72,7 @@ pub(super) fn sort_out<'j>(tenant: &Tenant, journal: &mut Vec<(usize, &'j Entry)
                 Mapping::Mapped(meaning) => Some(meaning),
                 Mapping::Unmapped | Mapping::Fault(_) => None,
             };
-            let of_event = tellings.entry(identity).or_insert_with(Vec::new);
+            let of_event = tellings.entry(identity).or_default();
             of_event.push(Telling {
                 arrival,
                 entry,

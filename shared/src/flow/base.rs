@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::SmolStr;
 
 use crate::handlers::Table;
-use crate::model::{Entry, EventHash, Held, Order, Timestamp};
+use crate::model::{Entry, EventHash, GroupKind, Held, Order, Timestamp};
 use crate::settings::Mapping;
 
 use super::correct::{Holders, Refold, difference, find, refold_onto, with_batch};
@@ -45,7 +45,9 @@ impl<'a> Base<'a> {
     #[must_use]
     pub fn new(batch: &'a Batch<'a>, kept: &[KeptImage]) -> Option<Self> {
         let first = first(batch)?.event.order();
-        if batch.entries.iter().any(|entry| amends(entry)) {
+        if batch.group.kind() == GroupKind::Appointment
+            || batch.entries.iter().any(|entry| amends(entry))
+        {
             return None;
         }
         let mut images = Vec::with_capacity(kept.len());

@@ -1,14 +1,17 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
 use crate::handlers::{Table, Version};
-use crate::model::{Class, Entry, EventHash, EventRef, FieldChange, Finding, Group, Stamps};
+use crate::model::{
+    Class, Entry, Event, EventHash, EventRef, FieldChange, Finding, Group, GroupKind, Stamps,
+};
 use crate::observers::{self, stated_to};
 use crate::settings::Tenant;
 
-use super::correct::{difference, find, refold};
+use super::correct::{Refold, difference, find, refold};
 use super::guesses::Guesses;
+use super::linked::Linked;
 use super::row::Making;
 use super::{Cell, RowKey, Stored, Write, blame, diff, taken};
 
@@ -56,6 +59,10 @@ pub struct Owed {
     pub place: usize,
     /// The group that it is to be stated to.
     pub to: Group,
+    /// The copy's revision.
+    pub revision: u32,
+    /// Whether it takes back what was stated before.
+    pub withdrawn: bool,
     /// The copy's hash, by which the target's journal knows it.
     pub hash: EventHash,
 }
@@ -77,14 +84,7 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
         faults: refolded.faults,
         ..Comparison::default()
     };
-    for (place, entry, meaning) in &refolded.events {
-        let owed = stated_to(group, &entry.event, meaning).map(|to| Owed {
-            place: *place,
-            hash: entry.event.hash_of_copy(&group.key, &to.key),
-            to,
-        });
-        comparison.owed.extend(owed);
-    }
+    comparison.owed = owed(group, &journal, &refolded);
     let mut keys: Vec<(Table, SmolStr)> = refolded.cells.keys().cloned().collect();
     for row in stored.iter().filter(|row| !row.is_gone()) {
         let key = (row.key.table, row.key.id.clone());
@@ -134,6 +134,40 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
     let events = events.map(|(_, entry, meaning)| (*entry, meaning));
     taken::note(&mut comparison.writes, group, &events, |_, _, _| true);
     comparison
+}
+
+/// What a group owes to others.
+fn owed(group: &Group, journal: &[&Entry], refolded: &Refold<'_>) -> Vec<Owed> {
+    let owe = |place: usize, event: &Event, to: Group, revision: u32, withdrawn: bool| Owed {
+        place,
+        hash: event.hash_of_copy(&group.key, &to.key, revision),
+        to,
+        revision,
+        withdrawn,
+    };
+    let mut all = Vec::new();
+    for (place, entry, meaning) in &refolded.events {
+        let event = &entry.event;
+        let targets = stated_to(group, event, meaning);
+        all.extend(targets.map(|to| owe(*place, event, to, event.revision(), false)));
+    }
+    if group.kind() == GroupKind::Appointment {
+        let places: BTreeMap<EventHash, usize> =
+            journal.iter().map(|entry| entry.hash).zip(0..).collect();
+        for one in Linked::new(journal).statements() {
+            if let Some(place) = places.get(&one.entry.hash) {
+                let to = one.to(group);
+                all.push(owe(
+                    *place,
+                    &one.entry.event,
+                    to,
+                    one.revision,
+                    one.withdrawn,
+                ));
+            }
+        }
+    }
+    all
 }
 
 /// One row that differs from its refold.
@@ -239,7 +273,8 @@ impl Suspect<'_> {
     fn unknown_event(&self, row: &Stored) -> Vec<EventRef> {
         let last = row.trail.held.last.as_ref();
         let journal = self.evidence.journal;
-        let unknown = last.filter(|last| !journal.iter().any(|entry| entry.event.order() == **last));
+        let unknown =
+            last.filter(|last| !journal.iter().any(|entry| entry.event.order() == **last));
         unknown.into_iter().map(EventRef::from).collect()
     }
 

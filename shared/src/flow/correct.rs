@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::SmolStr;
 
 use crate::handlers::Table;
-use crate::model::{ActionNode, Entry, EventHash, Group, Held, Late, Order};
+use crate::model::{ActionNode, Entry, EventHash, Group, GroupKind, Held, Late, Order};
 use crate::settings::{Mapping, Meaning, Policy, Tenant};
 
 use super::amend::{self, Arrival, Tellings, held_since};
@@ -13,7 +13,7 @@ use super::row::Making;
 use super::standing::Standing;
 use super::{
     Batch, Cell, Disposition, EventOutcome, Fold, HistoryWrite, ImagesWrite, Outcome, Put, RowKey,
-    Stored, Write, taken,
+    Stored, Write, linked, taken,
 };
 
 /// A group's journal with what each event means, in order, and the fold of it.
@@ -25,6 +25,8 @@ pub(super) struct Refold<'j> {
     pub(super) cells: BTreeMap<(Table, SmolStr), Cell>,
     /// The actions of the events that were asked for.
     pub(super) nodes: BTreeMap<EventHash, Vec<ActionNode>>,
+    /// Of an appointment's group, the lead whose rows follow from its events instead.
+    pub(super) lead: Option<SmolStr>,
     /// How many events a rule takes but cannot read.
     pub(super) faults: u64,
     /// Images of the rows on the way, where they were asked for.
@@ -61,6 +63,10 @@ pub(super) fn refold_onto<'j>(
     let tellings = amend::sort_out(tenant, &mut ordered);
     ordered.sort_by(|(_, a), (_, b)| a.event.cmp_order(&b.event));
     ordered.dedup_by(|(_, a), (_, b)| a.hash == b.hash);
+    let lead = match fold.group().kind() {
+        GroupKind::Appointment => linked::lead_of(ordered.iter().map(|(_, entry)| *entry)),
+        GroupKind::Lead | GroupKind::Day => None,
+    };
     let mut faults = 0;
     let mut events = Vec::with_capacity(ordered.len());
     for (arrival, entry) in ordered {
@@ -76,7 +82,10 @@ pub(super) fn refold_onto<'j>(
         if let Some(recorder) = &mut recorder {
             recorder.next(&mut fold, entry);
         }
-        let actions = fold.apply(entry, meaning);
+        let actions = match &lead {
+            Some(_) => Vec::new(),
+            None => fold.apply(entry, meaning),
+        };
         if traced.contains(&entry.hash) {
             nodes.insert(entry.hash, actions);
         }
@@ -87,6 +96,7 @@ pub(super) fn refold_onto<'j>(
         tellings,
         cells: fold.into_cells(),
         nodes,
+        lead,
         faults,
         taken,
     }
@@ -156,6 +166,7 @@ fn correct_imaged<'j>(
                 && holders.all_known
                 // What an amendment takes back, no later event makes good.
                 && !refolded.is_amended()
+                && refolded.lead.is_none()
         });
         // A derived row is fed by others only: where those held the event before and it does not,
         // the journal knows what it lacks.
@@ -184,8 +195,9 @@ fn correct_imaged<'j>(
             continue;
         }
         let cell = refolded.cells.remove(&(table, key.id.clone()));
-        if before.is_none() && cell.is_none() && batch.amends() {
-            // What is withdrawn may come yet: the trail tells that it must not be taken as it comes.
+        if before.is_none() && cell.is_none() && (batch.amends() || refolded.lead.is_some()) {
+            // What is withdrawn may come yet: the trail tells that it must not be taken as it comes. And
+            // whoever knows less must not make a row of an appointment that belongs to a lead.
             outcome.writes.push(gone(key, None, making));
             continue;
         }
@@ -213,6 +225,7 @@ fn correct_imaged<'j>(
         .zip(batch.mappings)
         .map(|(entry, mapping)| holders.outcome(entry, mapping, &mut refolded.nodes))
         .collect();
+    outcome.stated = linked::copies(batch, &journal);
     (outcome, refolded)
 }
 

@@ -49,6 +49,11 @@ impl<'g> Fold<'g> {
         Self::from_cells(group, BTreeMap::new())
     }
 
+    /// The group.
+    pub(super) fn group(&self) -> &'g Group {
+        self.group
+    }
+
     /// Starts from rows as they were at some point.
     pub(super) fn from_cells(group: &'g Group, cells: BTreeMap<(Table, SmolStr), Cell>) -> Self {
         Self {

@@ -5,21 +5,49 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
-use crate::model::{Entry, EventHash};
+use crate::model::{Entry, EventHash, Group, GroupKind};
+
+use super::Batch;
+
+/// What is to be stated once a batch is handled, given all of its group's entries in the order of arrival.
+pub(super) fn copies(batch: &Batch<'_>, journal: &[&Entry]) -> Vec<Entry> {
+    if batch.group.kind() != GroupKind::Appointment {
+        return Vec::new();
+    }
+    let handled = batch.entries.iter().map(|entry| entry.hash).collect();
+    let news = Linked::new(journal).news(&handled).into_iter();
+    let recorded = batch.stamps.write_start;
+    news.map(|one| {
+        let to = one.to(batch.group);
+        one.entry
+            .statement_to(&to, one.revision, one.withdrawn, recorded)
+    })
+    .collect()
+}
 
 /// What an appointment's group states to a lead's about one of its events.
 ///
 /// Of all that is ever stated to one lead about one event, the highest revision is right.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement<'j> {
+pub(super) struct Statement<'j> {
     /// The telling of the event that counts, or that would.
-    pub entry: &'j Entry,
+    pub(super) entry: &'j Entry,
     /// The lead's partition key.
-    pub lead: SmolStr,
+    pub(super) lead: SmolStr,
     /// The revision of the statement.
-    pub revision: u32,
+    pub(super) revision: u32,
     /// Whether the event is none of that lead's.
-    pub withdrawn: bool,
+    pub(super) withdrawn: bool,
+}
+
+impl Statement<'_> {
+    /// The lead's group.
+    pub(super) fn to(&self, appointment: &Group) -> Group {
+        Group {
+            tenant: appointment.tenant.clone(),
+            key: self.lead.clone(),
+        }
+    }
 }
 
 /// One event of the appointment: what was told of it.
@@ -50,51 +78,104 @@ pub(super) fn lead_of<'e>(ordered: impl DoubleEndedIterator<Item = &'e Entry>) -
     ordered.rev().find_map(|entry| entry.event.linked_lead())
 }
 
-/// What an appointment's group has to state, given its journal in any order.
-///
-/// Of two journals of which one holds all that the other does, the longer one's revisions are no lower,
-/// and where they are the same so is what they state. So workers that know different parts of the journal
-/// may state what they know, in any order and as often as they like.
-#[must_use]
-pub fn statements<'j>(journal: &[&'j Entry]) -> Vec<Statement<'j>> {
-    let mut leads = BTreeSet::new();
-    let mut events: BTreeMap<EventHash, Told<'j>> = BTreeMap::new();
-    for entry in journal {
-        let told = events.entry(entry.event.identity()).or_default();
-        told.tellings.insert(entry.event.revision(), entry);
-        if let Some(lead) = entry.event.linked_lead() {
-            told.links = true;
-            leads.insert(lead);
+/// What an appointment's journal says of the leads that its events belong to.
+pub(super) struct Linked<'j> {
+    events: BTreeMap<EventHash, Told<'j>>,
+    /// All that were ever named.
+    leads: BTreeSet<SmolStr>,
+    /// The one that counts.
+    lead: Option<SmolStr>,
+    /// The first telling to arrive that names one.
+    first: Option<EventHash>,
+}
+
+impl<'j> Linked<'j> {
+    /// Of entries in the order of arrival.
+    pub(super) fn new(journal: &[&'j Entry]) -> Self {
+        let mut leads = BTreeSet::new();
+        let mut first = None;
+        let mut events: BTreeMap<EventHash, Told<'j>> = BTreeMap::new();
+        for entry in journal {
+            let told = events.entry(entry.event.identity()).or_default();
+            told.tellings.insert(entry.event.revision(), entry);
+            if let Some(lead) = entry.event.linked_lead() {
+                told.links = true;
+                leads.insert(lead);
+                first = first.or(Some(entry.hash));
+            }
+        }
+        let mut in_force: Vec<&Entry> = events.values().filter_map(Told::in_force).collect();
+        in_force.sort_by(|a, b| a.event.cmp_order(&b.event));
+        let lead = lead_of(in_force.into_iter());
+        Self {
+            events,
+            leads,
+            lead,
+            first,
         }
     }
-    let mut in_force: Vec<&Entry> = events.values().filter_map(Told::in_force).collect();
-    in_force.sort_by(|a, b| a.event.cmp_order(&b.event));
-    let lead = lead_of(in_force.into_iter());
-    let linking = || events.values().filter(|told| told.links);
-    let moves = leads.len() > 1 || linking().any(|told| told.amendments() > 0);
-    let linking: usize = linking().map(|told| told.tellings.len()).sum();
-    let mut statements = Vec::with_capacity(events.len() * leads.len());
-    for told in events.values() {
-        let own = if told.links { 0 } else { told.amendments() };
-        // The first statement is the only one, unless what is stated can ever be another.
-        let revision = if moves || own > 0 { linking + own } else { 0 };
-        let revision = u32::try_from(revision).unwrap_or(u32::MAX);
-        for to in &leads {
-            let counting = told.in_force().filter(|_| lead.as_ref() == Some(to));
-            statements.extend(counting.or_else(|| told.latest()).map(|entry| Statement {
-                entry,
-                lead: to.clone(),
-                revision,
-                withdrawn: counting.is_none(),
-            }));
-        }
+
+    fn linking(&self) -> impl Iterator<Item = &Told<'j>> {
+        self.events.values().filter(|told| told.links)
     }
-    statements
+
+    /// Whether the lead can be another for one who knows less of the journal.
+    fn moves(&self) -> bool {
+        self.leads.len() > 1 || self.linking().any(|told| told.amendments() > 0)
+    }
+
+    /// All that the group has to state, in no order of arrival.
+    ///
+    /// Of two journals of which one holds all that the other does, the longer one's revisions are no lower,
+    /// and where they are the same so is what they state. So workers that know different parts of the
+    /// journal may state what they know, in any order and as often as they like.
+    pub(super) fn statements(&self) -> Vec<Statement<'j>> {
+        self.statements_about(|_| true)
+    }
+
+    /// What there is to state once these have been handled. What others change they state themselves.
+    pub(super) fn news(&self, handled: &BTreeSet<EventHash>) -> Vec<Statement<'j>> {
+        let is_handled = |told: &Told<'j>| {
+            let mut tellings = told.tellings.values();
+            tellings.any(|entry| handled.contains(&entry.hash))
+        };
+        let changes_all = if self.moves() {
+            self.linking().any(is_handled)
+        } else {
+            // All name one lead. Whoever handles the one that came first tells it of the others.
+            self.first.is_some_and(|first| handled.contains(&first))
+        };
+        self.statements_about(|told| changes_all || is_handled(told))
+    }
+
+    fn statements_about(&self, wanted: impl Fn(&Told<'j>) -> bool) -> Vec<Statement<'j>> {
+        let moves = self.moves();
+        let linking: usize = self.linking().map(|told| told.tellings.len()).sum();
+        let mut statements = Vec::new();
+        for told in self.events.values().filter(|told| wanted(told)) {
+            let own = if told.links { 0 } else { told.amendments() };
+            // 0 where what is stated can never have been another.
+            let revision = if moves { linking + own } else { own };
+            let revision = u32::try_from(revision).unwrap_or(u32::MAX);
+            for to in &self.leads {
+                let counting = told.in_force().filter(|_| self.lead.as_ref() == Some(to));
+                let entry = counting.or_else(|| told.latest());
+                statements.extend(entry.map(|entry| Statement {
+                    entry,
+                    lead: to.clone(),
+                    revision,
+                    withdrawn: counting.is_none(),
+                }));
+            }
+        }
+        statements
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::sample::Index;
 
     use super::*;
     use crate::model::{Group, cloud_event};
@@ -138,16 +219,21 @@ mod tests {
     /// What a lead believes about an event: the revision and the content of its latest statement.
     type Believed = BTreeMap<(SmolStr, SmolStr), (u32, Option<EventHash>)>;
 
+    fn what(one: &Statement<'_>) -> (SmolStr, EventHash, u32, bool) {
+        let identity = one.entry.event.identity();
+        (one.lead.clone(), identity, one.revision, one.withdrawn)
+    }
+
     /// Takes in statements; two of one revision must say the same.
     fn hear(believed: &mut Believed, statements: &[Statement<'_>]) {
         for one in statements {
-            let what = (one.revision, (!one.withdrawn).then_some(one.entry.hash));
+            let stated = (one.revision, (!one.withdrawn).then_some(one.entry.hash));
             let key = (one.lead.clone(), one.entry.event.id.clone());
-            let known = believed.entry(key).or_insert(what);
+            let known = believed.entry(key).or_insert(stated);
             if known.0 == one.revision {
-                assert_eq!(*known, what, "one revision says two things");
+                assert_eq!(*known, stated, "one revision says two things");
             }
-            *known = what.max(*known);
+            *known = stated.max(*known);
         }
     }
 
@@ -176,19 +262,32 @@ mod tests {
         #[test]
         fn leads_believe_what_is_right_in_the_end(
             tellings in tellings(),
-            slow in proptest::collection::vec(any::<prop::sample::Index>(), 0..6),
-            whole in any::<prop::sample::Index>(),
+            again in proptest::collection::vec(any::<(Index, Index)>(), 0..6),
+            first in proptest::collection::vec(any::<Index>(), 12),
+            turns in any::<Index>(),
         ) {
             let entries: Vec<Entry> = tellings.iter().map(entry).collect();
             let all: Vec<&Entry> = entries.iter().collect();
-            // Workers that read the journal when it was shorter state what they knew, before and after the
-            // one that knows it all.
-            let mut lengths: Vec<usize> = slow.iter().map(|one| one.index(all.len()) + 1).collect();
-            lengths.insert(whole.index(lengths.len() + 1), all.len());
+            // Each is handled once or more, in any order, by workers that know all that had arrived by then and
+            // some of what arrived later.
+            let once = (0..all.len()).zip(first);
+            let again = again.iter().map(|(place, known)| (place.index(all.len()), *known));
+            let mut handlings: Vec<(usize, Index)> = once.chain(again).collect();
+            let turn = turns.index(handlings.len());
+            handlings.rotate_left(turn);
             let mut believed = Believed::new();
-            for length in lengths {
-                hear(&mut believed, &statements(all.get(..length).expect("a prefix")));
+            let mut heard = BTreeSet::new();
+            for (place, known) in handlings {
+                let known = place + 1 + known.index(all.len() - place);
+                let known = Linked::new(all.get(..known).expect("a prefix"));
+                let handled = all.get(place).map(|entry| entry.hash);
+                let news = known.news(&handled.into_iter().collect());
+                hear(&mut believed, &news);
+                heard.extend(news.iter().map(what));
             }
+            let linked = Linked::new(&all);
+            let owed: BTreeSet<_> = linked.statements().iter().map(what).collect();
+            prop_assert!(owed.is_subset(&heard), "replay would find that something was not stated");
             let counting: BTreeSet<_> = believed
                 .iter()
                 .filter_map(|((lead, _), (_, entry))| Some((lead.clone(), (*entry)?)))
@@ -197,11 +296,14 @@ mod tests {
         }
 
         #[test]
-        fn the_order_of_the_journal_changes_nothing(tellings in tellings()) {
+        fn what_is_owed_does_not_depend_on_the_order_of_arrival(tellings in tellings()) {
             let entries: Vec<Entry> = tellings.iter().map(entry).collect();
             let all: Vec<&Entry> = entries.iter().collect();
             let reversed: Vec<&Entry> = entries.iter().rev().collect();
-            prop_assert_eq!(statements(&all), statements(&reversed));
+            let owed = |journal: &[&Entry]| -> BTreeSet<_> {
+                Linked::new(journal).statements().iter().map(what).collect()
+            };
+            prop_assert_eq!(owed(&all), owed(&reversed));
         }
     }
 
@@ -213,7 +315,8 @@ mod tests {
             (2, 0, 3, Some(0), false),
         ];
         let entries = entries.map(|telling| entry(&telling));
-        let stated = statements(&entries.each_ref());
+        let linked = Linked::new(&entries.each_ref());
+        let stated = linked.statements();
         assert_eq!(stated.len(), 3);
         assert!(stated.iter().all(|one| one.revision == 0 && !one.withdrawn));
     }

@@ -40,6 +40,5 @@ pub use fold::{Cell, Fold};
 pub use image::{
     Gone, Image, ImageHead, ImagesWrite, Imaging, KeptImage, RowImage, Was, thin, thins_since,
 };
-pub use linked::{Statement, statements};
 pub use row::{HistoryWrite, Put, RowKey, Stored, Write};
 pub use step::{Batch, Disposition, EventOutcome, Outcome, reach, sort_events, step};

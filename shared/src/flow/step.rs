@@ -4,7 +4,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::handlers::Table;
-use crate::model::{ActionNode, Entry, EventHash, Group, Late, Stamps};
+use crate::model::{ActionNode, Entry, EventHash, Group, GroupKind, Late, Stamps};
 use crate::observers;
 use crate::settings::{Mapping, Meaning, Policy, Tenant};
 
@@ -51,10 +51,11 @@ impl Batch<'_> {
         stored.iter().any(long) && self.may_image()
     }
 
-    /// Whether all rows are folds of events in order. Under `detect` they are not.
+    /// Whether all rows are folds of events in order. Under `detect` they are not, nor are those of an
+    /// appointment that belongs to a lead.
     pub(super) fn may_image(&self) -> bool {
         let detects = |table: Table| self.tenant.policy(table) == Policy::Detect;
-        !Table::ALL.into_iter().any(detects)
+        self.group.kind() != GroupKind::Appointment && !Table::ALL.into_iter().any(detects)
     }
 
     /// Whether the group's images are to be merged after this batch, which adds so many.
@@ -89,6 +90,8 @@ pub struct Outcome {
     pub folded: usize,
     /// How many images it began with.
     pub images_used: usize,
+    /// Copies to be stated to other groups, beside those that [observers] ask for.
+    pub stated: Vec<Entry>,
     /// What becomes of the group's images; `None` where it keeps none.
     pub images: Option<ImagesWrite>,
     /// Whether the group's images are to be merged once this is written.
@@ -166,10 +169,14 @@ impl Batch<'_> {
 /// `stored` must be all rows in the [`reach`] of the batch's events that exist. Returns `None` where
 /// an event does not come after all that its rows hold, where a row cannot be read, or where it was made
 /// under other settings, by another handler, or out of order, and where an event of the batch or of the
-/// group is amended; [`correct`](super::correct()) then decides.
+/// group is amended; [`correct`](super::correct()) then decides. So it does for an appointment's own group,
+/// of which the rows do not tell whether it belongs to a lead.
 #[must_use]
 pub fn step(batch: &Batch<'_>, stored: &[Stored]) -> Option<Outcome> {
-    if batch.amends() || !stored.iter().all(|row| can_go_on(batch, row)) {
+    if batch.amends()
+        || batch.group.kind() == GroupKind::Appointment
+        || !stored.iter().all(|row| can_go_on(batch, row))
+    {
         return None;
     }
     let mut fold = Fold::from_stored(batch.group, stored);

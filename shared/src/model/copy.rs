@@ -31,12 +31,12 @@ impl Event {
         }
     }
 
-    /// The [`hash`](Self::hash) that a copy has which the group of the first key states to that of the
-    /// second.
+    /// The [`hash`](Self::hash) that a copy of this revision has which the group of the first key states to
+    /// that of the second.
     #[must_use]
-    pub fn hash_of_copy(&self, by: &str, to: &str) -> EventHash {
+    pub fn hash_of_copy(&self, by: &str, to: &str, revision: u32) -> EventHash {
         let identity = EventHash::of(&self.source, &self.id).of_copy(&json(by), to);
-        identity.revised(self.revision())
+        identity.revised(revision)
     }
 }
 
@@ -50,9 +50,23 @@ impl Entry {
     /// Its identity is derived, so that to state it again is no news.
     #[must_use]
     pub fn copy_to(&self, group: &Group, recorded: Timestamp) -> Self {
+        self.statement_to(group, self.event.revision(), false, recorded)
+    }
+
+    /// The same under a revision of the statement's own: of all that is stated to one group about one event,
+    /// the highest counts. One that is withdrawn is none of that group's.
+    #[must_use]
+    pub fn statement_to(
+        &self,
+        group: &Group,
+        revision: u32,
+        withdrawn: bool,
+        recorded: Timestamp,
+    ) -> Self {
         let mut event = self.event.clone();
         let by = json(&self.group.key);
         event.extensions.insert(STATED_BY.into(), by.into());
+        event.amend(revision, withdrawn);
         event.tenant = Some(group.tenant.clone());
         event.partition_key = Some(group.key.clone());
         Self {
@@ -105,6 +119,27 @@ mod tests {
     }
 
     #[test]
+    fn a_statement_has_a_revision_of_its_own() {
+        let entry = entry("1", 3);
+        let to = group("lead");
+        let state = |revision, withdrawn| {
+            entry
+                .statement_to(&to, revision, withdrawn, entry.recorded)
+                .event
+        };
+        for (revision, withdrawn) in [(0, false), (7, false), (7, true)] {
+            let copy = state(revision, withdrawn);
+            assert_eq!(
+                (copy.revision(), copy.is_withdrawn()),
+                (revision, withdrawn)
+            );
+            assert_eq!(copy.identity(), state(0, false).identity());
+            let hash = entry.event.hash_of_copy(&entry.group.key, "lead", revision);
+            assert_eq!(copy.hash(), hash);
+        }
+    }
+
+    #[test]
     fn each_copy_has_an_identity_of_its_own() {
         let mut seen = std::collections::BTreeSet::new();
         for revision in 0..3 {
@@ -113,10 +148,11 @@ mod tests {
                 assert!(seen.insert(entry.hash));
                 for to in ["a", "b"] {
                     let copy = entry.copy_to(&group(to), entry.recorded);
-                    assert_eq!(copy.hash, entry.event.hash_of_copy(&entry.group.key, to));
+                    let hash = entry.event.hash_of_copy(&entry.group.key, to, revision);
+                    assert_eq!((copy.event.revision(), copy.hash), (revision, hash));
                     assert!(seen.insert(copy.hash));
                     let next = copy.copy_to(&group("c"), entry.recorded);
-                    assert_eq!(next.hash, copy.event.hash_of_copy(to, "c"));
+                    assert_eq!(next.hash, copy.event.hash_of_copy(to, "c", revision));
                     assert!(seen.insert(next.hash));
                 }
             }

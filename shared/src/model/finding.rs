@@ -110,7 +110,9 @@ impl Class {
             Self::Foreign => {
                 "find out who writes there; `--mode update` takes it back; code that may write there needs `lock_by_id`"
             }
-            Self::Stale => "nothing is lost; `--mode update` brings the row to what is in force now",
+            Self::Stale => {
+                "nothing is lost; `--mode update` brings the row to what is in force now"
+            }
             Self::Parked => {
                 "see why with `foldback dlq list`; mend the cause, then `foldback dlq redrive`"
             }

@@ -36,6 +36,16 @@ impl Event {
         self.identity().revised(self.revision())
     }
 
+    /// Makes it this telling of the event.
+    pub(super) fn amend(&mut self, revision: u32, withdrawn: bool) {
+        let mut set = |name: &str, json: Option<String>| match json {
+            Some(json) => drop(self.extensions.insert(name.into(), json.into())),
+            None => drop(self.extensions.remove(name)),
+        };
+        set(REVISION, (revision > 0).then(|| revision.to_string()));
+        set(WITHDRAWN, withdrawn.then(|| "true".to_owned()));
+    }
+
     /// Refuses what cannot be read as an amendment.
     pub(super) fn check_revision(&self) -> Result<(), Refusal> {
         let malformed = |detail: String| Err(Refusal::new(RejectReason::Malformed, detail));

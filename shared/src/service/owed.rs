@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 
 use crate::flow::Owed;
 use crate::handlers::Table;
-use crate::model::{Class, Entry, EventHash, EventRef, Finding, Group, Timestamp};
+use crate::model::{Class, Entry, EventHash, EventRef, Finding, Group, GroupKind, Timestamp};
 use crate::ports::{Error, Journal};
 
 /// The most events that one finding names.
@@ -40,7 +40,7 @@ pub(super) async fn missing(
     let missing = debtors.iter().map(|debtor| {
         let due = debtor.due();
         let due = due.filter(|_| found.next().is_none_or(|place| place.is_none()));
-        due.map(|(entry, owed)| entry.copy_to(&owed.to, now))
+        due.map(|(entry, owed)| entry.statement_to(&owed.to, owed.revision, owed.withdrawn, now))
             .collect()
     });
     Ok(missing.collect())
@@ -48,10 +48,20 @@ pub(super) async fn missing(
 
 impl<'a> Debtor<'a> {
     fn due(&self) -> impl Iterator<Item = (&'a Entry, &'a Owed)> {
-        self.owed.iter().filter_map(|owed| {
+        let owed = if self.waits() { &[] } else { self.owed };
+        owed.iter().filter_map(|owed| {
             let entry = self.journal.get(owed.place)?;
             (!self.excused.contains(&entry.hash)).then_some((entry, owed))
         })
+    }
+
+    /// Whether one of an appointment's events is yet to be handled: that may change what is stated about
+    /// the others.
+    fn waits(&self) -> bool {
+        let is_excused = |entry: &Entry| {
+            entry.group.kind() == GroupKind::Appointment && self.excused.contains(&entry.hash)
+        };
+        self.journal.iter().any(is_excused)
     }
 }
 

@@ -6,7 +6,9 @@ use crate::flow::{
     sort_events, step,
 };
 use crate::handlers::Table;
-use crate::model::{ActionHierarchy, ActionNode, Entry, Finding, Group, Late, Stamps, Timestamp};
+use crate::model::{
+    ActionHierarchy, ActionNode, Entry, Finding, Group, GroupKind, Late, Stamps, Timestamp,
+};
 use crate::observers::stated_to;
 use crate::ports::{
     Clock, Commit, Committed, Error, Journal, LockKey, Locks, Message, Queue, Reading, Receipt,
@@ -533,6 +535,7 @@ impl Leavings {
         self.done.refolded += outcome.refolded as u64;
         self.done.folded += outcome.folded as u64;
         self.done.images += outcome.images_used as u64;
+        self.owed.extend(outcome.stated.into_iter().map(Arc::new));
         let events = work.entries.iter().zip(&work.mappings);
         for ((entry, mapping), event) in events.zip(outcome.events) {
             if let Mapping::Mapped(meaning) = mapping {
@@ -556,8 +559,8 @@ impl Leavings {
                     continue;
                 }
             }
-            // Of a copy the event was late, if so, where it came from.
-            if let Some(late) = event.late.filter(|_| !entry.event.is_copy()) {
+            // What is late for its day was late for its lead, if so.
+            if let Some(late) = event.late.filter(|_| work.group.kind() != GroupKind::Day) {
                 done.late.push((Arc::clone(entry), late));
             }
         }

@@ -359,17 +359,22 @@ impl<P: Journal + Waiting + Tables + Locks, C: Clock> Replay<'_, P, C> {
     /// Writes what mends a group, and states what it owes to others. `None` where somebody else holds a
     /// lock that this needs, and nothing was written.
     async fn mend(&self, group: &Group) -> Result<Option<u64>, Error> {
-        let Some((mut mended, owed)) = self.mend_rows(group).await? else {
-            return Ok(None);
-        };
-        let copies: Vec<Arc<Entry>> = owed.into_iter().map(Arc::new).collect();
-        if !copies.is_empty() {
-            self.ports.append(&copies).await?;
-            let targets: BTreeSet<&Group> = copies.iter().map(|copy| &copy.group).collect();
-            for target in targets {
-                // A target that is locked is found by the next replay: its journal is complete now.
-                let rows = self.mend_rows(target).await?;
-                mended += rows.map_or(0, |(mended, _owed)| mended);
+        let mut mended = 0;
+        let mut groups = BTreeSet::from([group.clone()]);
+        // An appointment states to leads, and leads to days: what is stated ends there.
+        while let Some(next) = groups.pop_first() {
+            let Some((rows, owed)) = self.mend_rows(&next).await? else {
+                if next == *group {
+                    return Ok(None);
+                }
+                // The next replay finds it: its journal is complete now.
+                continue;
+            };
+            mended += rows;
+            let copies: Vec<Arc<Entry>> = owed.into_iter().map(Arc::new).collect();
+            if !copies.is_empty() {
+                self.ports.append(&copies).await?;
+                groups.extend(copies.iter().map(|copy| copy.group.clone()));
             }
         }
         Ok(Some(mended))
@@ -476,7 +481,13 @@ impl Read {
         let row = |row: &Stored| {
             let Stored { key, trail, .. } = row;
             let versions = row.history.as_ref().map_or(0, Vec::len);
-            (key.table, key.id.clone(), trail.version, trail.fence, versions)
+            (
+                key.table,
+                key.id.clone(),
+                trail.version,
+                trail.fence,
+                versions,
+            )
         };
         Self {
             rows: stored.iter().map(row).collect(),

@@ -303,11 +303,19 @@ async fn a_finding_of_live_handling_is_forgotten_as_it_was_read(
     let mut left = vec![newer];
     left.extend(all.into_iter().take(3));
     left.sort_by(|a, b| a.id.cmp(&b.id));
-    assert_eq!(live().await, left, "what a newer one took the place of stays");
+    assert_eq!(
+        live().await,
+        left,
+        "what a newer one took the place of stays"
+    );
     let run = keep_run(fixture, &run_of(0, &left), &left).await;
     ports.forget_live(&left).await.expect("forget");
     assert_eq!(live().await, []);
-    assert_eq!(findings(fixture, run, 10).await, left, "a run keeps its own");
+    assert_eq!(
+        findings(fixture, run, 10).await,
+        left,
+        "a run keeps its own"
+    );
 }
 
 async fn the_oldest_runs_are_forgotten_with_their_findings(
@@ -332,7 +340,11 @@ async fn the_oldest_runs_are_forgotten_with_their_findings(
         assert_eq!(findings(fixture, *number, 10).await.len(), 2, "{number}");
     }
     let open = fixture.ports().findings(LIVE_RUN, 0, 10).await;
-    let open: Vec<Finding> = open.expect("findings").into_iter().map(|(_, one)| one).collect();
+    let open: Vec<Finding> = open
+        .expect("findings")
+        .into_iter()
+        .map(|(_, one)| one)
+        .collect();
     assert_eq!(open, [live], "no run has those of live handling");
 }
 

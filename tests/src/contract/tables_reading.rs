@@ -113,6 +113,7 @@ async fn trails_come_back_exactly(fixture: &mut impl Fixture<Ports: Tables>) {
         id: "名前 \u{1f600}".into(),
     };
     let full = Trail {
+        amended: true,
         held: Held {
             events: 1 << 53,
             fingerprint: Fingerprint(u128::MAX),
@@ -132,6 +133,7 @@ async fn trails_come_back_exactly(fixture: &mut impl Fixture<Ports: Tables>) {
         },
     };
     let empty = Trail {
+        amended: false,
         held: Held::default(),
         out_of_order: 0,
         version: 1,

@@ -227,7 +227,9 @@ fn a_row_set_back_has_lost_events() {
     let finding = scene.foldback.ends(&["replay", "--json"]).stdout;
     let finding: Value = serde_json::from_str(&finding).expect("one finding");
     let lost = &scene.dataset.lines[last];
-    let id = finding["events"][0]["id"].as_str().expect("names the event");
+    let id = finding["events"][0]["id"]
+        .as_str()
+        .expect("names the event");
     assert!(
         lost.contains(&format!("\"id\":\"{id}\"")),
         "{id} is not {lost}"

@@ -15,3 +15,4 @@ mod report;
 mod settings_live;
 mod shell;
 mod support;
+mod unlinked;

@@ -121,7 +121,10 @@ impl Reports for Embedded {
             let mut insert = inner.database.prepare(&KEEP_REPORT)?;
             insert.execute([text(report)?])?;
             let too_old = inner.database.last_insert_rowid() - bind(REPORTS_KEPT_MAX);
-            inner.database.prepare(&FORGET_REPORTS)?.execute([too_old])?;
+            inner
+                .database
+                .prepare(&FORGET_REPORTS)?
+                .execute([too_old])?;
             Ok::<_, Failure>(())
         })
     }
