@@ -1,9 +1,10 @@
 //! Ports of a worker that dies.
 
-use std::sync::Arc;
+use std::slice::from_ref;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use shared::flow::{Addition, ImageHead, KeptImage, RowKey, Stored};
+use shared::flow::{Addition, ImageHead, KeptImage, RowKey, Stored, Write};
 use shared::handlers::Version;
 use shared::model::{Depth, Entry, EventHash, Finding, Group, ReplayRun, Report, Timestamp};
 use shared::ports::{
@@ -31,6 +32,20 @@ pub struct Mortal<'a, P> {
     calls: AtomicU32,
     dies_at: u32,
     deed: Deed,
+    written: Mutex<Vec<Written>>,
+}
+
+/// A row that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Which.
+    pub key: RowKey,
+    /// The version that it replaced.
+    pub expected: Option<u64>,
+    /// Its version.
+    pub version: u64,
+    /// How many events it holds.
+    pub events: u64,
 }
 
 impl<'a, P: AllPorts> Mortal<'a, P> {
@@ -41,6 +56,7 @@ impl<'a, P: AllPorts> Mortal<'a, P> {
             calls: AtomicU32::new(0),
             dies_at,
             deed,
+            written: Mutex::default(),
         }
     }
 
@@ -57,6 +73,46 @@ impl<'a, P: AllPorts> Mortal<'a, P> {
     /// Whether it has died. What it does from then on is another's work in its place.
     pub fn has_died(&self) -> bool {
         self.calls() > self.dies_at
+    }
+
+    /// The rows that were written, the fellow's edits of [`Mortal::meddle`] included.
+    pub fn written(&self) -> Vec<Written> {
+        let written = self.written.lock();
+        written.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A row and its trail, read past the worker.
+    pub async fn read_row(&self, key: &RowKey) -> Option<Stored> {
+        let read = self.ports.read(from_ref(key), Reading::Row).await;
+        read.ok()?.into_iter().find(|row| !row.is_gone())
+    }
+
+    /// What somebody else writes.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn meddle(&self, write: &Write, now: Timestamp) -> Result<Committed, Error> {
+        let committed = self.ports.commit(from_ref(write), &[], now).await?;
+        self.note(from_ref(write), &committed);
+        let mut committed = committed.into_iter();
+        let nothing = || Error::new(ErrorKind::Corrupt, "write a row", "no answer");
+        committed.next().ok_or_else(nothing)
+    }
+
+    fn note(&self, writes: &[Write], committed: &[Committed]) {
+        let done = writes.iter().zip(committed);
+        let done = done.filter(|(_, one)| **one == Committed::Done);
+        let done = done.filter_map(|(write, _)| {
+            let put = write.put.as_ref()?;
+            Some(Written {
+                key: write.key.clone(),
+                expected: write.expected,
+                version: put.trail.version,
+                events: put.trail.held.events,
+            })
+        });
+        let written = self.written.lock();
+        written.unwrap_or_else(PoisonError::into_inner).extend(done);
     }
 
     async fn call<T>(
@@ -190,7 +246,10 @@ impl<P: AllPorts> Tables for Mortal<'_, P> {
         commit: Commit<'_>,
         now: Timestamp,
     ) -> Result<Vec<Committed>, Error> {
-        self.call(self.ports.commit_all(commit, now)).await
+        let writes = commit.writes;
+        let committed = self.call(self.ports.commit_all(commit, now)).await?;
+        self.note(writes, &committed);
+        Ok(committed)
     }
 
     async fn images(&self, group: &Group, since: Timestamp) -> Result<Vec<KeptImage>, Error> {

@@ -359,21 +359,22 @@ impl<P: Journal + Waiting + Tables + Locks, C: Clock> Replay<'_, P, C> {
     /// Writes what mends a group, and states what it owes to others. `None` where somebody else holds a
     /// lock that this needs, and nothing was written.
     async fn mend(&self, group: &Group) -> Result<Option<u64>, Error> {
-        let Some((mut mended, owed)) = self.mend_rows(group).await? else {
-            return Ok(None);
-        };
-        let mut owed = owed;
+        let mut mended = 0;
+        let mut groups = BTreeSet::from([group.clone()]);
         // An appointment states to leads, and leads to days: what is stated ends there.
-        while !owed.is_empty() {
-            let copies: Vec<Arc<Entry>> = owed.drain(..).map(Arc::new).collect();
-            self.ports.append(&copies).await?;
-            let targets: BTreeSet<&Group> = copies.iter().map(|copy| &copy.group).collect();
-            for target in targets {
-                // A target that is locked is found by the next replay: its journal is complete now.
-                if let Some((rows, further)) = self.mend_rows(target).await? {
-                    mended += rows;
-                    owed.extend(further);
+        while let Some(next) = groups.pop_first() {
+            let Some((rows, owed)) = self.mend_rows(&next).await? else {
+                if next == *group {
+                    return Ok(None);
                 }
+                // The next replay finds it: its journal is complete now.
+                continue;
+            };
+            mended += rows;
+            let copies: Vec<Arc<Entry>> = owed.into_iter().map(Arc::new).collect();
+            if !copies.is_empty() {
+                self.ports.append(&copies).await?;
+                groups.extend(copies.iter().map(|copy| copy.group.clone()));
             }
         }
         Ok(Some(mended))

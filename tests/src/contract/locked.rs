@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use shared::flow::{Addition, ImageHead, KeptImage, RowKey, Stored};
 use shared::handlers::{Table, Version};
-use shared::model::{Entry, Finding, Group, ReplayRun, Report, Timestamp};
+use shared::model::{Class, Entry, Finding, Group, ReplayRun, Report, Timestamp, Trail};
 use shared::ports::{
     Added, Clock, Commit, Committed, ConversionPage, ConversionQuery, Error, HistoryVersion, Lease,
     LockKey, Locks, Partition, Queue, Reading, Received, Reports, Tables,
 };
-use shared::service::{Duplicates, Processed, ingest, process};
+use shared::service::{
+    Duplicates, Mode, Parked, Processed, Replay, Replayed, Scope, ingest, process,
+};
 use shared::settings::{Format, Settings};
 
 use super::Fixture;
@@ -28,6 +30,7 @@ suite! { $ locked_suite, locked: AllPorts;
     a_holder_that_pauses_before_its_write_is_refused,
     a_holder_that_pauses_before_its_check_writes_nothing,
     without_the_setting_nothing_is_locked,
+    a_replay_mends_under_the_locks_and_leaves_what_is_locked,
 }
 
 /// Longer than a lease lasts, and than clocks differ.
@@ -127,6 +130,61 @@ async fn locked_rows_carry_the_fence_of_their_lease(fixture: &mut impl Fixture<P
         let lease = taken(ports, &row.key, clock.now()).await;
         assert!(lease.expect("free").fence > row.trail.fence);
     }
+}
+
+/// Replays all there is; what it found comes after the sums.
+async fn mended(ports: &impl AllPorts, clock: &Hand) -> (Replayed, Vec<Finding>) {
+    let replay = Replay {
+        ports,
+        clock,
+        settings: &locking(),
+        parked: &Parked::new(),
+        grace_ms: 0,
+    };
+    let mut found = Vec::new();
+    let scope = Scope::Partition(Partition::WHOLE, None);
+    let run = replay.run(&scope, Mode::Update, |one| found.push(one), |_| {});
+    (run.await.expect("replay"), found)
+}
+
+async fn a_replay_mends_under_the_locks_and_leaves_what_is_locked(
+    fixture: &mut impl Fixture<Ports: AllPorts>,
+) {
+    let (ports, clock) = (fixture.ports(), Hand::at(fixture.now()));
+    told(ports, &clock, &first_events(&one())).await;
+    handled(ports, &clock, &locking()).await;
+    // What the lead states to its day.
+    handled(ports, &clock, &locking()).await;
+    let sound = lead_of(ports, &one()).await;
+    let lease = taken(ports, &sound.key, clock.now()).await.expect("free");
+    let mut edit = write(
+        &sound.key,
+        Some(sound.trail.version),
+        lead(&one(), "edited"),
+    );
+    edit.put.as_mut().expect("a row").trail = Trail {
+        version: sound.trail.version + 1,
+        fence: lease.fence,
+        ..sound.trail.clone()
+    };
+    let committed = ports.commit(&[edit], &[], clock.now()).await;
+    assert_eq!(committed.expect("commit"), [Committed::Done]);
+    let edited = lead_of(ports, &one()).await;
+
+    let (left, found) = mended(ports, &clock).await;
+    assert_eq!((left.locked_groups, left.mended, left.findings), (1, 0, 1));
+    assert_eq!(found[0].class, Class::Foreign);
+    assert_eq!(lead_of(ports, &one()).await, edited, "its holder has it");
+
+    ports.release(&lease).await.expect("release");
+    let (done, _) = mended(ports, &clock).await;
+    assert_eq!((done.locked_groups, done.mended, done.findings), (0, 1, 1));
+    let lead = lead_of(ports, &one()).await;
+    assert_eq!(lead.row, sound.row);
+    assert!(lead.trail.fence > lease.fence, "under a lease of its own");
+    let free = taken(ports, &sound.key, clock.now()).await;
+    assert!(free.is_some(), "which it gave back");
+    assert_eq!(mended(ports, &clock).await.0.findings, 0);
 }
 
 async fn who_is_locked_out_is_left_for_another_try(fixture: &mut impl Fixture<Ports: AllPorts>) {

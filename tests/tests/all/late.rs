@@ -50,7 +50,7 @@ async fn late(
     (processed.folded, processed.images)
 }
 
-async fn assert_right(ports: &(impl Journal + Waiting + Tables + Locks)) {
+async fn assert_right(ports: &(impl Journal + Locks + Waiting + Tables)) {
     let (settings, parked) = (settings(), Parked::new());
     let replay = Replay {
         ports,

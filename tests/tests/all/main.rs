@@ -3,10 +3,12 @@
 mod adoption;
 mod aws;
 mod aws_state;
+mod beside;
 mod contention;
 mod contract;
 mod embedded;
 mod embedded_indexes;
+mod guide;
 mod late;
 mod legacy;
 mod mongo;

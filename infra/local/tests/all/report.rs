@@ -156,3 +156,65 @@ fn a_report_needs_a_store() {
     );
     assert!(!foldback.data().exists(), "nor does it make one");
 }
+
+/// What a past replay found is still told when the rows are right again.
+#[test]
+fn past_replays_are_listed_with_what_they_found() {
+    let foldback = Foldback::new();
+    foldback.ok(&["run"]);
+    assert_eq!(foldback.ok(&["runs"]), "", "none yet");
+    let spoil =
+        "UPDATE rows SET body = json_set(body, '$.stage', 'x') WHERE tbl = 0 AND id = 'lead-1001'";
+    let spoiled = foldback.database().execute(spoil, []).expect("spoiled");
+    assert_eq!(spoiled, 1);
+    let update = ["replay", "--mode", "update", "--json"];
+    let found = foldback.ends(&update).stdout;
+    assert_eq!(foldback.ends(&update).status, 0);
+
+    let runs = foldback.ok(&["runs", "--json"]);
+    let runs: Vec<_> = runs.lines().map(json).collect();
+    let told = |place: usize| {
+        let run = &runs[place];
+        let one = |name: &str| run[name].as_u64().expect("a number");
+        (
+            one("number"),
+            one("findings"),
+            one("mended"),
+            one("settings"),
+        )
+    };
+    assert_eq!(
+        (runs.len(), told(0), told(1)),
+        (2, (2, 0, 0, 1), (1, 1, 1, 1))
+    );
+    assert_eq!(runs[1]["byClass"]["foreign"]["RSLead"], 1);
+    assert!(runs[0]["rows"].as_u64() > Some(1_000), "{}", runs[0]);
+    assert_eq!(
+        foldback
+            .ok(&["runs", "--json", "--limit", "1"])
+            .lines()
+            .count(),
+        1
+    );
+    assert_eq!(foldback.ok(&["runs", "1", "--json"]), found);
+    assert_eq!(foldback.ok(&["runs", "2", "--json"]), "");
+
+    let table = foldback.ok(&["runs"]);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    for part in ["update", "all tenants", "foreign 1"] {
+        assert!(lines[2].contains(part), "{part:?} is not in\n{table}");
+    }
+    let one = foldback.ok(&["runs", "1"]);
+    for part in [
+        "foreign  RSLead lead-1001, lead lead-1001 of tenant",
+        "stage: \"x\" → ",
+        "\nforeign: the row holds the right events, but someone else changed its content\n",
+        "\n  to do: find out who writes there",
+    ] {
+        assert!(one.contains(part), "{part:?} is not in\n{one}");
+    }
+    let none = foldback.ends(&["runs", "7"]);
+    assert_eq!(none.status, 2);
+    assert!(none.stderr.contains("no run 7 is kept"), "{}", none.stderr);
+}
