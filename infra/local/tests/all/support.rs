@@ -344,16 +344,25 @@ impl Dataset {
     }
 }
 
+/// A tenant and a day.
+type Day = (String, String);
+/// Count and value, by the conversion's name.
+type Counted<'n> = BTreeMap<&'n str, (u64, Option<u64>)>;
+
 /// What the BPI 2012 log's events come to by tenant and day, as its settings say what counts: told from the
 /// text of each event alone.
 pub(crate) fn counted_by_day(lines: &[String]) -> String {
-    let mut days: BTreeMap<(String, String), BTreeMap<&str, (u64, Option<u64>)>> = BTreeMap::new();
+    let mut days: BTreeMap<Day, Counted<'_>> = BTreeMap::new();
     for line in lines {
         let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
-        let text = |field: &str| event[field].as_str().expect(field).to_owned();
+        let text = |field: &str| {
+            let value = event.get(field).and_then(serde_json::Value::as_str);
+            value.expect(field).to_owned()
+        };
+        let asked = event.pointer("/data/amountRequested");
         let kind = text("type");
         let (name, value) = match kind.as_str() {
-            "A_SUBMITTED.COMPLETE" => ("submitted", event["data"]["amountRequested"].as_u64()),
+            "A_SUBMITTED.COMPLETE" => ("submitted", asked.and_then(serde_json::Value::as_u64)),
             "O_SENT.COMPLETE" => ("offer", None),
             "A_ACTIVATED.COMPLETE" => ("sale", None),
             kind if kind.starts_with("W_") && kind.ends_with(".COMPLETE") => ("appointment", None),
@@ -366,7 +375,7 @@ pub(crate) fn counted_by_day(lines: &[String]) -> String {
         *count += 1;
         *sum = value.map_or(*sum, |value| Some(sum.unwrap_or(0) + value));
     }
-    let row = |((tenant, day), counted): ((String, String), BTreeMap<&str, (u64, Option<u64>)>)| {
+    let row = |((tenant, day), counted): (Day, Counted<'_>)| {
         let figures = counted.iter().map(|(name, (count, value))| {
             let value = value.map_or_else(String::new, |value| format!(",\"value\":{value}"));
             format!("\"{name}\":{{\"count\":{count}{value}}}")
