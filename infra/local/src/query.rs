@@ -182,7 +182,9 @@ fn conversions(args: &ConversionsArgs) -> Result<Status, Failure> {
     let (rows, next) = match (&args.lead, &args.name) {
         (Some(lead), _) => {
             let key = RowKey::conversions(&args.tenant, lead);
-            (stores.wait(tables.read(&[key], Reading::Row))?, None)
+            let mut rows = stores.wait(tables.read(&[key], Reading::Row))?;
+            rows.retain(|row| !row.is_gone());
+            (rows, None)
         }
         (None, name) => {
             let page = stores.wait(tables.conversions(&ConversionQuery {

@@ -152,7 +152,8 @@ fn view<'e>(
             .collect()
     } else {
         let row = |row: &Stored| (row.key.table, row.key.id.clone(), row.row.body());
-        stored.iter().map(row).collect::<Vec<ViewRow>>()
+        let there = stored.iter().filter(|row| !row.is_gone());
+        there.map(row).collect::<Vec<ViewRow>>()
     };
     let rows: Vec<ViewRow> = rows
         .into_iter()

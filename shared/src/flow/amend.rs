@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 
@@ -50,6 +51,31 @@ pub fn in_force<'e>(events: &[&'e Entry]) -> Vec<&'e Entry> {
     let latest = latest(events.iter().copied());
     let counting = events.iter().filter(|entry| counts(entry, &latest));
     counting.copied().collect()
+}
+
+/// The rows that amendments among `entries` can touch because of what was told of their events before;
+/// `journal` is that of the group.
+#[must_use]
+pub fn amended_reach(
+    tenant: &Tenant,
+    group: &Group,
+    entries: &[&Arc<Entry>],
+    journal: &[Entry],
+) -> BTreeSet<(Table, SmolStr)> {
+    let amending = entries.iter().filter(|one| one.event.revision() > 0);
+    let amended: BTreeSet<EventHash> = amending.map(|one| one.event.identity()).collect();
+    if amended.is_empty() {
+        return BTreeSet::new();
+    }
+    let mut reached = common(group);
+    for entry in journal {
+        if amended.contains(&entry.event.identity())
+            && let Mapping::Mapped(meaning) = tenant.map(&entry.event)
+        {
+            reached.extend(reach(&meaning, group));
+        }
+    }
+    reached
 }
 
 /// Takes the events that do not count out of a group's journal, and says what was told of those that

@@ -203,6 +203,7 @@ impl<'a> Base<'a> {
             writes: self.writes(&reached, &own, &mut refolded.cells),
             folded: refolded.events.len(),
             images_used: self.images.len(),
+            stated: batch.stated(),
             ..Outcome::default()
         };
         outcome.refolded = outcome.writes.len();

@@ -25,7 +25,6 @@ pub(super) fn fill(findings: &mut [Finding], group: &Group, events: &[(usize, &E
     }
     let mut rows: BTreeMap<(Table, SmolStr), Known> = findings
         .iter()
-        .filter(|finding| !finding.table.is_temporal())
         .map(|finding| ((finding.table, finding.id.clone()), Known::default()))
         .collect();
     let mut fold = Fold::new(group);

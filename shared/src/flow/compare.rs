@@ -3,16 +3,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::SmolStr;
 
 use crate::handlers::{Table, Version};
-use crate::model::{
-    Class, Entry, Event, EventHash, EventRef, FieldChange, Finding, Group, GroupKind, Stamps,
-};
-use crate::observers::{self, stated_to};
+use crate::model::{Class, Entry, EventHash, EventRef, FieldChange, Finding, Group, Stamps};
+use crate::observers;
 use crate::settings::Tenant;
 
 use super::correct::{Refold, difference, find, refold};
 use super::guesses::Guesses;
-use super::linked::Linked;
 use super::row::Making;
+use super::statements::statements;
 use super::{Cell, RowKey, Stored, Write, blame, diff, taken};
 
 /// The most events that one finding names.
@@ -57,6 +55,8 @@ pub struct Comparison {
 pub struct Owed {
     /// The event's place in the group's journal, in the order of arrival.
     pub place: usize,
+    /// The place of the one that it is to be stated because of: the event, or what takes it back.
+    pub because_of: usize,
     /// The group that it is to be stated to.
     pub to: Group,
     /// The copy's revision.
@@ -133,41 +133,29 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
     let events = refolded.events.iter();
     let events = events.map(|(_, entry, meaning)| (*entry, meaning));
     taken::note(&mut comparison.writes, group, &events, |_, _, _| true);
+    let amended = refolded.tellings.keys().copied();
+    taken::note_first_tellings(&mut comparison.writes, &amended);
     comparison
 }
 
-/// What a group owes to others.
+/// All copies that the group owes to others.
 fn owed(group: &Group, journal: &[&Entry], refolded: &Refold<'_>) -> Vec<Owed> {
-    let owe = |place: usize, event: &Event, to: Group, revision: u32, withdrawn: bool| Owed {
-        place,
-        hash: event.hash_of_copy(&group.key, &to.key, revision),
-        to,
-        revision,
-        withdrawn,
-    };
-    let mut all = Vec::new();
-    for (place, entry, meaning) in &refolded.events {
-        let event = &entry.event;
-        let targets = stated_to(group, event, meaning);
-        all.extend(targets.map(|to| owe(*place, event, to, event.revision(), false)));
+    let stated = statements(group, journal, refolded);
+    if stated.is_empty() {
+        return Vec::new();
     }
-    if group.kind() == GroupKind::Appointment {
-        let places: BTreeMap<EventHash, usize> =
-            journal.iter().map(|entry| entry.hash).zip(0..).collect();
-        for one in Linked::new(journal).statements() {
-            if let Some(place) = places.get(&one.entry.hash) {
-                let to = one.to(group);
-                all.push(owe(
-                    *place,
-                    &one.entry.event,
-                    to,
-                    one.revision,
-                    one.withdrawn,
-                ));
-            }
-        }
-    }
-    all
+    let places: BTreeMap<EventHash, usize> = journal.iter().map(|one| one.hash).zip(0..).collect();
+    let owed = stated.into_iter().filter_map(|one| {
+        Some(Owed {
+            place: *places.get(&one.entry.hash)?,
+            because_of: *places.get(&one.because_of.hash)?,
+            hash: one.hash(),
+            revision: one.revision,
+            withdrawn: one.withdrawn,
+            to: one.to,
+        })
+    });
+    owed.collect()
 }
 
 /// One row that differs from its refold.

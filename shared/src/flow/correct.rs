@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::SmolStr;
 
 use crate::handlers::Table;
-use crate::model::{ActionNode, Entry, EventHash, Group, GroupKind, Held, Late, Order};
+use crate::model::{ActionNode, Entry, Event, EventHash, Group, GroupKind, Held, Late, Order};
 use crate::settings::{Mapping, Meaning, Policy, Tenant};
 
 use super::amend::{self, Arrival, Tellings, held_since};
@@ -13,7 +13,7 @@ use super::row::Making;
 use super::standing::Standing;
 use super::{
     Batch, Cell, Disposition, EventOutcome, Fold, HistoryWrite, ImagesWrite, Outcome, Put, RowKey,
-    Stored, Write, linked, taken,
+    Stored, Write, linked, statements, taken,
 };
 
 /// A group's journal with what each event means, in order, and the fold of it.
@@ -156,6 +156,7 @@ fn correct_imaged<'j>(
 
     let mut outcome = Outcome {
         folded: refolded.events.len(),
+        stated: statements::news(batch, &journal, &refolded),
         ..Outcome::default()
     };
     for (table, id) in reached_by(batch, &refolded) {
@@ -179,36 +180,17 @@ fn correct_imaged<'j>(
             table,
             id,
         };
-        let making = Making {
-            settings: batch.tenant.version(),
-            out_of_order: 0,
-            stamps: batch.stamps,
-            amended: refolded.is_amended(),
-        };
         if let (Some((cell, late)), Some(row)) = (on_arrival, before) {
-            let out_of_order = row.trail.out_of_order + late;
             let making = Making {
-                out_of_order,
-                ..making
+                out_of_order: row.trail.out_of_order + late,
+                ..making(batch, &refolded)
             };
             outcome.writes.extend(taken_in(key, row, cell, making));
             continue;
         }
         let cell = refolded.cells.remove(&(table, key.id.clone()));
-        if before.is_none() && cell.is_none() && (batch.amends() || refolded.lead.is_some()) {
-            // What is withdrawn may come yet: the trail tells that it must not be taken as it comes. And
-            // whoever knows less must not make a row of an appointment that belongs to a lead.
-            outcome.writes.push(gone(key, None, making));
-            continue;
-        }
-        // A row that stays the same is written all the same if that brings it up to date.
-        let current = before.is_none_or(|row| {
-            (row.is_gone() || row.is_made_under(batch.tenant))
-                && (row.trail.amended || !making.amended)
-        });
-        outcome
-            .writes
-            .extend(difference(key, before, cell, making, current));
+        let write = as_folded(batch, &refolded, key, before, cell);
+        outcome.writes.extend(write);
     }
     outcome.refolded = outcome.writes.len();
     let events = refolded.events.iter();
@@ -219,14 +201,48 @@ fn correct_imaged<'j>(
         &events,
         |table, id, event| !holders.holds(table, id, event),
     );
+    let amending = batch.entries.iter().map(|entry| &entry.event);
+    let amending = amending.filter(|event| event.revision() > 0);
+    taken::note_first_tellings(&mut outcome.writes, &amending.map(Event::identity));
     outcome.events = batch
         .entries
         .iter()
         .zip(batch.mappings)
         .map(|(entry, mapping)| holders.outcome(entry, mapping, &mut refolded.nodes))
         .collect();
-    outcome.stated = linked::copies(batch, &journal);
     (outcome, refolded)
+}
+
+fn making(batch: &Batch<'_>, refolded: &Refold<'_>) -> Making {
+    Making {
+        settings: batch.tenant.version(),
+        out_of_order: 0,
+        stamps: batch.stamps,
+        amended: refolded.is_amended(),
+    }
+}
+
+/// The write that makes a row what its events fold to.
+fn as_folded(
+    batch: &Batch<'_>,
+    refolded: &Refold<'_>,
+    key: RowKey,
+    before: Option<&Stored>,
+    cell: Option<Cell>,
+) -> Option<Write> {
+    let making = making(batch, refolded);
+    if before.is_none() && cell.is_none() && (batch.amends() || refolded.lead.is_some()) {
+        // What is withdrawn may come yet: the trail tells that it must not be taken as it comes. And whoever
+        // knows less must not make a row of an appointment that belongs to a lead.
+        return Some(gone(key, None, making));
+    }
+    // A row that stays the same is written all the same if that brings it up to date.
+    let current = before.is_none_or(|row| {
+        (row.is_gone() || row.is_made_under(batch.tenant)) && (row.trail.amended || !making.amended)
+    });
+    // What additions must not take in any more is noted with a write.
+    let current = current && !(batch.amends() && key.table.is_commutative());
+    difference(key, before, cell, making, current)
 }
 
 /// Journaled entries and, last, those of the batch that are not among them.

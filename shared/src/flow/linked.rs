@@ -5,50 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
-use crate::model::{Entry, EventHash, Group, GroupKind};
+use crate::model::{Entry, EventHash, Group};
 
-use super::Batch;
-
-/// What is to be stated once a batch is handled, given all of its group's entries in the order of arrival.
-pub(super) fn copies(batch: &Batch<'_>, journal: &[&Entry]) -> Vec<Entry> {
-    if batch.group.kind() != GroupKind::Appointment {
-        return Vec::new();
-    }
-    let handled = batch.entries.iter().map(|entry| entry.hash).collect();
-    let news = Linked::new(journal).news(&handled).into_iter();
-    let recorded = batch.stamps.write_start;
-    news.map(|one| {
-        let to = one.to(batch.group);
-        one.entry
-            .statement_to(&to, one.revision, one.withdrawn, recorded)
-    })
-    .collect()
-}
-
-/// What an appointment's group states to a lead's about one of its events.
-///
-/// Of all that is ever stated to one lead about one event, the highest revision is right.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Statement<'j> {
-    /// The telling of the event that counts, or that would.
-    pub(super) entry: &'j Entry,
-    /// The lead's partition key.
-    pub(super) lead: SmolStr,
-    /// The revision of the statement.
-    pub(super) revision: u32,
-    /// Whether the event is none of that lead's.
-    pub(super) withdrawn: bool,
-}
-
-impl Statement<'_> {
-    /// The lead's group.
-    pub(super) fn to(&self, appointment: &Group) -> Group {
-        Group {
-            tenant: appointment.tenant.clone(),
-            key: self.lead.clone(),
-        }
-    }
-}
+use super::Statement;
 
 /// One event of the appointment: what was told of it.
 #[derive(Default)]
@@ -162,7 +121,11 @@ impl<'j> Linked<'j> {
                 let entry = counting.or_else(|| told.latest());
                 statements.extend(entry.map(|entry| Statement {
                     entry,
-                    lead: to.clone(),
+                    because_of: entry,
+                    to: Group {
+                        tenant: entry.group.tenant.clone(),
+                        key: to.clone(),
+                    },
                     revision,
                     withdrawn: counting.is_none(),
                 }));
@@ -221,14 +184,14 @@ mod tests {
 
     fn what(one: &Statement<'_>) -> (SmolStr, EventHash, u32, bool) {
         let identity = one.entry.event.identity();
-        (one.lead.clone(), identity, one.revision, one.withdrawn)
+        (one.to.key.clone(), identity, one.revision, one.withdrawn)
     }
 
     /// Takes in statements; two of one revision must say the same.
     fn hear(believed: &mut Believed, statements: &[Statement<'_>]) {
         for one in statements {
             let stated = (one.revision, (!one.withdrawn).then_some(one.entry.hash));
-            let key = (one.lead.clone(), one.entry.event.id.clone());
+            let key = (one.to.key.clone(), one.entry.event.id.clone());
             let known = believed.entry(key).or_insert(stated);
             if known.0 == one.revision {
                 assert_eq!(*known, stated, "one revision says two things");

@@ -24,6 +24,7 @@ mod linked;
 mod recorder;
 mod row;
 mod standing;
+mod statements;
 mod step;
 mod taken;
 
@@ -32,7 +33,7 @@ mod tests;
 
 pub use addition::{Addition, AdditionError, Change, FieldPath, FieldPathError, How, Number};
 pub use adopt::{begin, first_writes};
-pub use amend::in_force;
+pub use amend::{amended_reach, in_force};
 pub use base::Base;
 pub use compare::{Comparison, Evidence, Owed, compare};
 pub use correct::{correct, correct_whole, fold_all};
@@ -41,4 +42,5 @@ pub use image::{
     Gone, Image, ImageHead, ImagesWrite, Imaging, KeptImage, RowImage, Was, thin, thins_since,
 };
 pub use row::{HistoryWrite, Put, RowKey, Stored, Write};
+pub use statements::Statement;
 pub use step::{Batch, Disposition, EventOutcome, Outcome, reach, sort_events, step};

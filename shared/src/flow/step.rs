@@ -90,12 +90,12 @@ pub struct Outcome {
     pub folded: usize,
     /// How many images it began with.
     pub images_used: usize,
-    /// Copies to be stated to other groups, beside those that [observers] ask for.
-    pub stated: Vec<Entry>,
     /// What becomes of the group's images; `None` where it keeps none.
     pub images: Option<ImagesWrite>,
     /// Whether the group's images are to be merged once this is written.
     pub thins: bool,
+    /// The copies by which the batch's events are stated to other groups.
+    pub stated: Vec<Entry>,
 }
 
 /// What became of one event.
@@ -218,6 +218,7 @@ pub fn step(batch: &Batch<'_>, stored: &[Stored]) -> Option<Outcome> {
         events,
         thins: batch.thins(images.as_ref().map_or(0, |images| images.add.len())),
         images,
+        stated: batch.stated(),
         ..Outcome::default()
     })
 }

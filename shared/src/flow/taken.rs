@@ -28,3 +28,19 @@ pub(super) fn note<'e>(
             .collect();
     }
 }
+
+/// Notes of events that are amended that an addition of their first telling, which may come yet, is no news.
+/// Later tellings never come as additions.
+pub(super) fn note_first_tellings(
+    writes: &mut [Write],
+    identities: &(impl Iterator<Item = EventHash> + Clone),
+) {
+    for write in writes {
+        let (table, id) = (write.key.table, &write.key.id);
+        if let Some(put) = write.put.as_mut().filter(|_| table.is_commutative()) {
+            let actions = identities.clone();
+            let actions = actions.map(|event| ActionId::of(event, table, id));
+            put.actions.extend(actions);
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //! drawn at random, each held against what the design says the tables are.
 
 mod adoption;
+mod amended;
 mod detect;
 mod findings;
 mod histories;

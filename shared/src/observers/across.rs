@@ -15,3 +15,8 @@ pub fn stated_to(
         .then(|| Group::of_day(&group.tenant, event.time))
         .into_iter()
 }
+
+/// Whether `group` could state the event to `to`, whatever the settings make of it.
+pub fn may_be_stated_to(group: &Group, event: &Event, to: &Group) -> bool {
+    group.kind() == GroupKind::Lead && Group::of_day(&group.tenant, event.time) == *to
+}

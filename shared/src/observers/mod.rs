@@ -9,7 +9,7 @@ mod lead_conversions;
 
 use smol_str::SmolStr;
 
-pub use across::stated_to;
+pub use across::{may_be_stated_to, stated_to};
 
 use crate::handlers::{Row, StatusGroup, Table};
 use crate::model::{Amount, Event, Group, Timestamp};

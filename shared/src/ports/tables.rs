@@ -13,14 +13,15 @@ use super::{Error, ErrorKind, Partition};
 /// The rows with their trails and histories. Every write is conditional on the row's version, or
 /// guarded by the id of its action.
 pub trait Tables: Send + Sync {
-    /// The rows of these keys that exist, in no particular order.
+    /// The rows of these keys that exist, in no particular order; also those that
+    /// [are gone](Stored::is_gone), of which nothing but the trail is left.
     fn read(
         &self,
         keys: &[RowKey],
         reading: Reading,
     ) -> impl Future<Output = Result<Vec<Stored>, Error>> + Send;
 
-    /// All rows of each group, with their histories.
+    /// All rows of each group, with their histories; also those that are gone.
     fn read_groups(
         &self,
         groups: &[Group],
@@ -88,8 +89,9 @@ pub trait Tables: Send + Sync {
     /// group is [`Added::Held`], and so is the second of two within one call. Additions of one row
     /// are taken in as they come, each a version of the row, so additions and conditional writes go
     /// together: a commit replaces the version that an addition left, and an addition goes on from
-    /// what a commit left. A commit itself remembers no action. Where a commit takes a row away, the
-    /// next addition makes a new one; what the old one had taken in stays held.
+    /// what a commit left. A commit remembers the actions that its writes name. Where a commit takes a row
+    /// away, or leaves nothing but its trail, the next addition makes a new one, over that trail; what the
+    /// old one had taken in stays held.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] where a field that is to be changed holds something else (see
@@ -113,7 +115,7 @@ pub trait Tables: Send + Sync {
         query: &ConversionQuery,
     ) -> impl Future<Output = Result<ConversionPage, Error>> + Send;
 
-    /// The keys of all rows with this id, whatever the table.
+    /// The keys of all rows with this id, whatever the table; of none that is gone.
     fn find(
         &self,
         tenant: Option<&str>,

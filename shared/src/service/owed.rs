@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
-use crate::flow::Owed;
+use crate::flow::{Owed, Statement};
 use crate::handlers::Table;
 use crate::model::{Class, Entry, EventHash, EventRef, Finding, Group, GroupKind, Timestamp};
 use crate::ports::{Error, Journal};
@@ -40,18 +40,26 @@ pub(super) async fn missing(
     let missing = debtors.iter().map(|debtor| {
         let due = debtor.due();
         let due = due.filter(|_| found.next().is_none_or(|place| place.is_none()));
-        due.map(|(entry, owed)| entry.statement_to(&owed.to, owed.revision, owed.withdrawn, now))
-            .collect()
+        due.map(|(stated, _)| stated.copy(now)).collect()
     });
     Ok(missing.collect())
 }
 
 impl<'a> Debtor<'a> {
-    fn due(&self) -> impl Iterator<Item = (&'a Entry, &'a Owed)> {
+    fn due(&self) -> impl Iterator<Item = (Statement<'a>, &'a Owed)> {
+        let excused = |entry: &Entry| self.excused.contains(&entry.hash);
         let owed = if self.waits() { &[] } else { self.owed };
-        owed.iter().filter_map(|owed| {
+        owed.iter().filter_map(move |owed| {
             let entry = self.journal.get(owed.place)?;
-            (!self.excused.contains(&entry.hash)).then_some((entry, owed))
+            let because_of = self.journal.get(owed.because_of)?;
+            let stated = Statement {
+                entry,
+                because_of,
+                to: owed.to.clone(),
+                revision: owed.revision,
+                withdrawn: owed.withdrawn,
+            };
+            (!excused(entry) && !excused(because_of)).then_some((stated, owed))
         })
     }
 

@@ -1,15 +1,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::flow::{
-    Batch, Disposition, EventOutcome, ImagesWrite, Imaging, Outcome, RowKey, Stored, Write, reach,
-    sort_events, step,
+    Batch, Disposition, EventOutcome, ImagesWrite, Imaging, Outcome, RowKey, Stored, Write,
+    amended_reach, reach, sort_events, step,
 };
 use crate::handlers::Table;
 use crate::model::{
     ActionHierarchy, ActionNode, Entry, Finding, Group, GroupKind, Late, Stamps, Timestamp,
 };
-use crate::observers::stated_to;
 use crate::ports::{
     Clock, Commit, Committed, Error, Journal, LockKey, Locks, Message, Queue, Reading, Receipt,
     Received, Reports, Tables,
@@ -98,6 +99,8 @@ struct Work<'a> {
     receipts: Vec<Receipt>,
     attempt: u32,
     imaging: Imaging,
+    /// The rows that its amendments can touch because of what was told before.
+    told: BTreeSet<(Table, SmolStr)>,
 }
 
 /// Handles received messages: each group strictly in order, all groups' rows read and written
@@ -172,7 +175,7 @@ async fn add_all<'s>(
 ) -> Result<Vec<Work<'s>>, Error> {
     let (atomic, others): (Vec<_>, Vec<_>) = works
         .into_iter()
-        .partition(|work| atomic::is_atomic(work.tenant, &work.group));
+        .partition(|work| atomic::is_atomic(work.tenant, &work.group) && !work.amends());
     if atomic.is_empty() {
         return Ok(others);
     }
@@ -184,6 +187,7 @@ async fn add_all<'s>(
         leavings.done.actions += work.finish(&mut done.events, done.stamps, &mut finished);
         let outcome = Outcome {
             events: done.events,
+            stated: work.batch(done.stamps).stated(),
             ..Outcome::default()
         };
         leavings.finish(work, outcome, clock.now());
@@ -202,6 +206,7 @@ async fn attempts<P: Journal + Tables + Locks>(
 ) -> Result<(), Error> {
     for attempt in 0..COMMIT_ATTEMPTS_MAX {
         let anew = attempt > 0;
+        look_back(ports, &mut works).await?;
         let wanted = works.iter().flat_map(Work::locks).collect();
         let refused = leases.hold(ports, clock, wanted, anew).await?;
         works.retain(|work| !leavings.is_locked_out(work, &refused));
@@ -224,6 +229,21 @@ async fn attempts<P: Journal + Tables + Locks>(
     }
     let receipts = works.into_iter().flat_map(|work| work.receipts);
     leavings.done.failed.extend(receipts);
+    Ok(())
+}
+
+/// Finds the rows that amendments can touch because of what was told of their events before.
+async fn look_back(journal: &impl Journal, works: &mut [Work<'_>]) -> Result<(), Error> {
+    let amending = works.iter().filter(|work| work.amends());
+    let groups: Vec<Group> = amending.map(|work| work.group.clone()).collect();
+    if groups.is_empty() {
+        return Ok(());
+    }
+    let mut journals = journal.entries(&groups).await?.into_iter();
+    for work in works.iter_mut().filter(|work| work.amends()) {
+        let journal = journals.next().unwrap_or_default();
+        work.told = amended_reach(work.tenant, &work.group, &work.entries, &journal);
+    }
     Ok(())
 }
 
@@ -310,6 +330,7 @@ fn group_up<'s>(
             receipts: Vec::new(),
             attempt: *receives,
             imaging: Imaging::NEVER,
+            told: BTreeSet::new(),
         });
         work.entries.extend(&message.entries);
         work.receipts.push(receipt.clone());
@@ -383,6 +404,11 @@ impl Work<'_> {
         count
     }
 
+    /// Whether it takes back what some event said before.
+    fn amends(&self) -> bool {
+        self.entries.iter().any(|entry| entry.event.revision() > 0)
+    }
+
     /// The locks that the group's rows need.
     fn locks(&self) -> BTreeSet<LockKey> {
         let locks = |table: &Table| self.tenant.locks_by_id(*table);
@@ -394,7 +420,7 @@ impl Work<'_> {
     }
 
     fn reach(&self) -> impl Iterator<Item = RowKey> + '_ {
-        let mut reached = BTreeSet::new();
+        let mut reached = self.told.clone();
         for mapping in &self.mappings {
             if let Mapping::Mapped(meaning) = mapping {
                 reached.extend(reach(meaning, &self.group));
@@ -535,14 +561,14 @@ impl Leavings {
         self.done.refolded += outcome.refolded as u64;
         self.done.folded += outcome.folded as u64;
         self.done.images += outcome.images_used as u64;
-        self.owed.extend(outcome.stated.into_iter().map(Arc::new));
-        let events = work.entries.iter().zip(&work.mappings);
-        for ((entry, mapping), event) in events.zip(outcome.events) {
-            if let Mapping::Mapped(meaning) = mapping {
-                let targets = stated_to(&work.group, &entry.event, meaning);
-                self.owed
-                    .extend(targets.map(|target| Arc::new(entry.copy_to(&target, now))));
-            }
+        let stated = outcome.stated.into_iter();
+        self.owed.extend(stated.map(|copy| {
+            Arc::new(Entry {
+                recorded: now,
+                ..copy
+            })
+        }));
+        for (entry, event) in work.entries.iter().zip(outcome.events) {
             let done = &mut self.done;
             match event.disposition {
                 Disposition::Applied if entry.event.is_copy() => done.copies += 1,

@@ -113,7 +113,6 @@ async fn trails_come_back_exactly(fixture: &mut impl Fixture<Ports: Tables>) {
         id: "名前 \u{1f600}".into(),
     };
     let full = Trail {
-        amended: true,
         held: Held {
             events: 1 << 53,
             fingerprint: Fingerprint(u128::MAX),
@@ -131,9 +130,9 @@ async fn trails_come_back_exactly(fixture: &mut impl Fixture<Ports: Tables>) {
             read_start: at(0).plus_ms(1),
             write_start: Timestamp::MAX,
         },
+        amended: true,
     };
     let empty = Trail {
-        amended: false,
         held: Held::default(),
         out_of_order: 0,
         version: 1,
@@ -142,6 +141,7 @@ async fn trails_come_back_exactly(fixture: &mut impl Fixture<Ports: Tables>) {
         handler: 0,
         checksum: 0,
         stamps: full.stamps,
+        amended: false,
     };
     let key = lead_key(&one());
     let mut expected = None;

@@ -163,8 +163,8 @@ fn past_replays_are_listed_with_what_they_found() {
     let foldback = Foldback::new();
     foldback.ok(&["run"]);
     assert_eq!(foldback.ok(&["runs"]), "", "none yet");
-    let spoil =
-        "UPDATE rows SET body = json_set(body, '$.stage', 'x') WHERE tbl = 0 AND id = 'lead-1001'";
+    let spoil = "UPDATE rows SET body = json_set(body, '$.stage', 'x') WHERE tbl = 0 AND id = 'lead-1001' \
+                 AND gid = (SELECT min(gid) FROM rows WHERE id = 'lead-1001')";
     let spoiled = foldback.database().execute(spoil, []).expect("spoiled");
     assert_eq!(spoiled, 1);
     let update = ["replay", "--mode", "update", "--json"];

@@ -202,14 +202,10 @@ fn story(seed: u64) -> Story {
 }
 
 /// The order in which a table's rows are exported.
-fn by_id_and_number(row: &str) -> (u64, u64) {
+fn by_id_and_number(row: &str) -> (String, u64) {
     let row: Value = serde_json::from_str(row).expect("JSON");
-    let id = text(&row, "appointmentId").expect("an id");
-    let number = id.rsplit('-').next().and_then(|n| n.parse().ok());
-    (
-        number.expect("a number"),
-        row.get("n").and_then(Value::as_u64).unwrap_or(0),
-    )
+    let id = text(&row, "appointmentId").expect("an id").to_owned();
+    (id, row.get("n").and_then(Value::as_u64).unwrap_or(0))
 }
 
 #[track_caller]

@@ -10,7 +10,7 @@ use crate::ports::{Added, Error, ErrorKind};
 
 use super::query::{Need, queries};
 use super::queue::bind;
-use super::tables::{SELECT_ROW, number};
+use super::tables::{GONE, SELECT_ROW, number};
 use super::{Failure, Inner, codec};
 
 queries! {
@@ -36,7 +36,8 @@ queries! {
 
 /// A row as additions see it.
 struct Grown {
-    body: Map<String, Value>,
+    /// `None` where the row is gone.
+    body: Option<Map<String, Value>>,
     trail: Trail,
 }
 
@@ -68,8 +69,9 @@ impl Inner {
             };
             let trail = addition.trail(before.as_ref().map(|row| &row.trail));
             let body = addition
-                .body(before.map(|row| row.body))
+                .body(before.and_then(|row| row.body))
                 .map_err(|why| Error::refused(addition, why))?;
+            let body = Some(body);
             rows.insert(&addition.key, Grown { body, trail });
             new.insert((group, action));
             added.push(Added::Done);
@@ -123,10 +125,13 @@ impl Inner {
         let Some((body, trail, version)) = found else {
             return Ok(None);
         };
-        let body = serde_json::from_str(&body).map_err(|error| {
-            let doing = format!("add to {} {} of {}", key.table.name(), key.id, key.group);
-            Error::new(ErrorKind::Corrupt, doing, error)
-        })?;
+        let body = match body.as_str() {
+            GONE => None,
+            body => Some(serde_json::from_str(body).map_err(|error| {
+                let doing = format!("add to {} {} of {}", key.table.name(), key.id, key.group);
+                Error::new(ErrorKind::Corrupt, doing, error)
+            })?),
+        };
         let mut trail = codec::decode_trail(&trail)?;
         // The column is what writes are conditional on, whoever changed the rest.
         trail.version = u64::try_from(version).unwrap_or(0);
@@ -135,7 +140,7 @@ impl Inner {
 
     fn put_grown(&mut self, key: &RowKey, row: Grown) -> Result<(), Failure> {
         let gid = self.gid(&key.group)?;
-        let body = Value::Object(row.body).to_string();
+        let body = Value::Object(row.body.unwrap_or_default()).to_string();
         self.database.prepare(&PUT_GROWN)?.execute(params![
             gid,
             number(key.table),

@@ -14,7 +14,7 @@ queries! {
         name: "Embedded::export, rows",
         needs: [Need::WholePass("rows"), Need::Key("groups")],
         sql: "SELECT rows.body FROM rows JOIN groups USING (gid)
-              WHERE rows.tbl = ?1 AND (?2 IS NULL OR groups.tenant = ?2)
+              WHERE rows.tbl = ?1 AND rows.body <> '' AND (?2 IS NULL OR groups.tenant = ?2)
               ORDER BY groups.tenant, rows.id, groups.key",
     }
     EXPORT_VERSIONS {

@@ -10,7 +10,7 @@ queries! {
     COUNT_ROWS {
         name: "Embedded::row_counts, rows",
         needs: [Need::WholePass("rows")],
-        sql: "SELECT count(*) FROM rows WHERE tbl = ?",
+        sql: "SELECT count(*) FROM rows WHERE tbl = ? AND body <> ''",
     }
     COUNT_VERSIONS {
         name: "Embedded::row_counts, versions",

@@ -122,6 +122,9 @@ const ROWS_BY_ID: Index = Index {
     on: "(id) WHERE tbl IN (1, 2)",
 };
 
+/// The body of a row that is gone: queries that show rows pass these by.
+pub(super) const GONE: &str = "";
+
 queries! {
     SELECT_ROW {
         name: "Tables::read",
@@ -161,7 +164,7 @@ queries! {
         name: "Tables::find, by the row's own id",
         needs: [Need::Index(&ROWS_BY_ID), Need::Key("groups")],
         sql: "SELECT groups.tenant, groups.key, rows.tbl FROM rows JOIN groups USING (gid)
-              WHERE rows.tbl IN (1, 2) AND rows.id = ?",
+              WHERE rows.tbl IN (1, 2) AND rows.id = ? AND rows.body <> ''",
         trial: "SELECT id FROM rows WHERE tbl IN (1, 2) LIMIT 1",
     }
 }
@@ -260,7 +263,10 @@ impl Inner {
         let mut select = self.database.prepare(&SELECT_ROW)?;
         for (gid, group) in self.groups_of_key(id)? {
             for table in Table::ALL {
-                if select.exists(params![gid, number(table), id])? {
+                let mut rows = select.query(params![gid, number(table), id])?;
+                if let Some(row) = rows.next()?
+                    && row.get_ref(0)?.as_str() != Ok(GONE)
+                {
                     found(&group, table);
                 }
             }
@@ -292,7 +298,7 @@ fn stored(key: RowKey, row: &SqlRow<'_>) -> Result<Stored, Failure> {
     // The column is what writes are conditional on, whoever changed the rest.
     trail.version = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
     let read = key.table.read_row(body);
-    let readable = readable && read.is_ok();
+    let readable = readable && (read.is_ok() || (body == GONE && trail.is_gone()));
     let row = read.unwrap_or_else(|_unreadable| key.table.new_row(&key.group, &key.id));
     Ok(Stored {
         key,

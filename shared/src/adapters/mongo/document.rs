@@ -13,8 +13,14 @@ pub(super) const TRAIL: &str = "trail";
 
 /// The fields of a row's document: its content and its trail.
 pub(super) fn row(key: &RowKey, put: &Put) -> Document {
+    // Of a row that is gone the trail is left, and what additions go on from where the table takes any.
+    let body = if put.is_gone() && key.table.is_commutative() {
+        put.row.body()
+    } else {
+        put.body.clone()
+    };
     // A body that is no object is stored as none; reading it back says that it is unreadable.
-    let body: Map<String, Value> = serde_json::from_str(&put.body).unwrap_or_default();
+    let body: Map<String, Value> = serde_json::from_str(&body).unwrap_or_default();
     let mut fields: Document = body
         .into_iter()
         .map(|(name, value)| {
@@ -92,7 +98,8 @@ pub(super) fn stored(table: Table, document: Document) -> Option<Stored> {
     let version = trail.get_i64("version").ok();
     let known = read_trail(trail);
     let read = table.read_row(&body(document));
-    let readable = read.is_ok() && known.is_some();
+    let gone = known.as_ref().is_some_and(Trail::is_gone);
+    let readable = known.is_some() && (read.is_ok() || gone);
     let mut trail = known.unwrap_or_default();
     // Writes are conditional on it, whoever spoiled the rest.
     trail.version = version.and_then(|v| u64::try_from(v).ok()).unwrap_or(0);

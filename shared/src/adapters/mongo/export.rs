@@ -62,12 +62,12 @@ impl Mongo {
 }
 
 /// The documents that are rows; of a history, its versions in force. Rows of other code that nobody
-/// adopted are not ours to show.
+/// adopted are not ours to show, and of rows that are gone nothing but their trails is left.
 fn ours(table: Table) -> Document {
     if table.is_temporal() {
         doc! { "trail.inForce": true }
     } else {
-        doc! { "trail.key": { "$exists": true } }
+        doc! { "trail.key": { "$exists": true }, "trail.events": { "$ne": 0_i64 } }
     }
 }
 

@@ -220,14 +220,15 @@ impl Tables for Mongo {
         let parts = Table::ALL.map(|table| {
             let filter = of_id(table, tenant, id);
             Part {
-                fields: doc! { "_id": 0, "trail.key": 1 },
+                fields: doc! { "_id": 0, "trail.key": 1, "trail.events": 1 },
                 ..Part::rows(table, filter)
             }
         });
         let mut found = Vec::new();
         for (part, documents) in parts.iter().zip(self.read_all(&parts).await?) {
             let key = |document: &Document| keys::row(part.table, key_of(document)?);
-            found.extend(documents.iter().filter_map(key));
+            let there = documents.iter().filter(|document| !is_gone(document));
+            found.extend(there.filter_map(key));
         }
         Ok(found)
     }
@@ -321,6 +322,12 @@ impl Mongo {
         }
         Ok(stored)
     }
+}
+
+/// Whether nothing but the trail of a row is left.
+fn is_gone(document: &Document) -> bool {
+    let trail = document.get_document(document::TRAIL);
+    trail.is_ok_and(|trail| trail.get_i64("events").is_ok_and(|events| events == 0))
 }
 
 /// The key that a document of ours carries.

@@ -153,25 +153,22 @@ fn a_late_event_taken_in_on_arrival_shows_as_late() {
         "scheduled 9:00 by=ann; completed 11:00; started 10:00 by=bob",
         &[RSAppointment],
         &expect![[r#"
-            late RSAppointment a1 []: holds the right events, but one was applied after a later one: 1 applied out of order
-              status: "started" -> "completed"
+            late RSAppointment a1 [e3]: holds the right events, but one was applied after a later one: 1 applied out of order
+              status: "started" -> "completed" by e2
         "#]],
     );
     check_findings(
         "scheduled 9:00 by=ann; completed 11:00; started 10:00 by=bob",
         &[RSAppointmentChanges],
         &expect![[r#"
-            late RSAppointmentChanges a1 []: holds the right events, but one was applied after a later one: 1 applied out of order
-              status: "started" -> "completed"
-              1.validTo: "11:00" -> "10:00"
-              2.assignee: "ann" -> "bob"
-              2.causedBy: "e2" -> "e3"
-              2.status: "completed" -> "started"
-              2.validFrom: "11:00" -> "10:00"
-              2.validTo: "10:00" -> "11:00"
-              3.causedBy: "e3" -> "e2"
-              3.status: "started" -> "completed"
-              3.validFrom: "10:00" -> "11:00"
+            late RSAppointmentChanges a1 [e3]: holds the right events, but one was applied after a later one: 1 applied out of order
+              status: "started" -> "completed" by e2
+              1.validTo: "11:00" -> "10:00" by e1
+              2.n: 3 -> 2 by e3
+              2.validTo: - -> "11:00" by e3
+              3.assignee: "ann" -> "bob" by e2
+              3.n: 2 -> 3 by e2
+              3.validTo: "10:00" -> - by e2
         "#]],
     );
 }

@@ -49,7 +49,8 @@ pub(super) fn show(comparison: &Comparison) -> String {
         for change in &finding.changes {
             let value = |value: &Option<Value>| value.as_ref().map_or("-".into(), Value::to_string);
             let (before, after) = (value(&change.before), value(&change.after));
-            writeln!(text, "  {}: {before} -> {after}", change.field).expect("text");
+            let by = change.caused_by.as_ref().map_or("-", |event| &event.id);
+            writeln!(text, "  {}: {before} -> {after} by {by}", change.field).expect("text");
         }
     }
     text.replace("2026-03-01T", "").replace(":00.000Z", "")
@@ -113,21 +114,19 @@ fn an_event_that_no_row_holds_is_lost_and_named() {
         |_| (),
         &expect![[r#"
             lost RSLead l1 [e3]: lacks events that the journal has: it holds 3 of 4 events
-              events: 3 -> 4
+              events: 3 -> 4 by e4
             lost RSAppointment a1 [e3]: lacks events that the journal has: it holds 2 of 3 events
-              startedAt: - -> "09:30"
-              starts: 0 -> 1
+              startedAt: - -> "09:30" by e3
+              starts: 0 -> 1 by e3
             lost RSAppointmentChanges a1 [e3]: lacks events that the journal has: it holds 2 of 3 events
-              n: 2 -> 3
-              1.validTo: "10:00" -> "09:30"
-              2.causedBy: "e4" -> "e3"
-              2.status: "completed" -> "started"
-              2.validFrom: "10:00" -> "09:30"
-              2.validTo: - -> "10:00"
-              3.causedBy: - -> "e4"
-              3.n: - -> 3
-              3.status: - -> "completed"
-              3.validFrom: - -> "10:00"
+              n: 2 -> 3 by e4
+              1.validTo: "10:00" -> "09:30" by e2
+              2.causedBy: - -> "e3" by e3
+              2.n: - -> 2 by e3
+              2.status: - -> "started" by e3
+              2.validFrom: - -> "09:30" by e3
+              2.validTo: - -> "10:00" by e3
+              3.n: 2 -> 3 by e4
         "#]],
     );
 }
@@ -139,40 +138,40 @@ fn all_events_after_a_point_are_lost_and_named() {
         |_| (),
         &expect![[r#"
             lost RSLead l1 [e3 e4 e5]: lacks events that the journal has: it holds 2 of 5 events
-              convertedAt: - -> "11:00"
-              events: 2 -> 5
+              convertedAt: - -> "11:00" by e5
+              events: 2 -> 5 by e5
             lost RSAppointment a1 [e3 e4]: lacks events that the journal has: it holds 1 of 3 events
-              completedAt: - -> "10:00"
-              startedAt: - -> "09:30"
-              starts: 0 -> 1
-              status: "scheduled" -> "completed"
+              completedAt: - -> "10:00" by e4
+              startedAt: - -> "09:30" by e3
+              starts: 0 -> 1 by e3
+              status: "scheduled" -> "completed" by e4
             lost RSAppointmentChanges a1 [e3 e4]: lacks events that the journal has: it holds 1 of 3 events
-              n: 1 -> 3
-              status: "scheduled" -> "completed"
-              1.validTo: - -> "09:30"
-              2.causedBy: - -> "e3"
-              2.n: - -> 2
-              2.status: - -> "started"
-              2.validFrom: - -> "09:30"
-              2.validTo: - -> "10:00"
-              3.causedBy: - -> "e4"
-              3.n: - -> 3
-              3.status: - -> "completed"
-              3.validFrom: - -> "10:00"
+              n: 1 -> 3 by e4
+              status: "scheduled" -> "completed" by e4
+              1.validTo: - -> "09:30" by e2
+              2.causedBy: - -> "e3" by e3
+              2.n: - -> 2 by e3
+              2.status: - -> "started" by e3
+              2.validFrom: - -> "09:30" by e3
+              2.validTo: - -> "10:00" by e3
+              3.causedBy: - -> "e4" by e4
+              3.n: - -> 3 by e4
+              3.status: - -> "completed" by e4
+              3.validFrom: - -> "10:00" by e4
             lost RSLeadGlobalConversions l1 [e4 e5]: lacks events that the journal has: it holds 2 of 4 events
-              appointmentsCompleted: 0 -> 1
-              appointmentsOpen: 1 -> 0
-              conversions.signed.count: - -> 1
-              conversions.signed.firstAt: - -> "11:00"
-              conversions.signed.lastAt: - -> "11:00"
-              conversions.visit.count: - -> 1
-              conversions.visit.firstAt: - -> "10:00"
-              conversions.visit.lastAt: - -> "10:00"
-              conversions.won.count: - -> 1
-              conversions.won.firstAt: - -> "11:00"
-              conversions.won.lastAt: - -> "11:00"
-              convertedAt: - -> "11:00"
-              secondsToConversion: - -> 10800
+              appointmentsCompleted: 0 -> 1 by e4
+              appointmentsOpen: 1 -> 0 by e4
+              conversions.signed.count: - -> 1 by e5
+              conversions.signed.firstAt: - -> "11:00" by e5
+              conversions.signed.lastAt: - -> "11:00" by e5
+              conversions.visit.count: - -> 1 by e4
+              conversions.visit.firstAt: - -> "10:00" by e4
+              conversions.visit.lastAt: - -> "10:00" by e4
+              conversions.won.count: - -> 1 by e5
+              conversions.won.firstAt: - -> "11:00" by e5
+              conversions.won.lastAt: - -> "11:00" by e5
+              convertedAt: - -> "11:00" by e5
+              secondsToConversion: - -> 10800 by e5
         "#]],
     );
 }
@@ -184,11 +183,11 @@ fn several_lost_events_in_between_are_counted_where_they_cannot_be_told() {
         |_| (),
         &expect![[r#"
             lost RSLead l1 []: lacks events that the journal has: it holds 3 of 5 events
-              closedAt: - -> "08:30"
-              events: 3 -> 5
+              closedAt: - -> "08:30" by e4
+              events: 3 -> 5 by e5
             lost RSLeadGlobalConversions l1 [e2]: lacks events that the journal has: it holds 3 of 4 events
-              conversions.touch.count: 2 -> 3
-              conversions.touch.firstAt: "08:20" -> "08:10"
+              conversions.touch.count: 2 -> 3 by e5
+              conversions.touch.firstAt: "08:20" -> "08:10" by e2
         "#]],
     );
 }
@@ -201,20 +200,18 @@ fn a_lost_event_may_change_which_others_a_derived_row_holds() {
         |_| (),
         &expect![[r#"
             lost RSLead l1 [e3]: lacks events that the journal has: it holds 2 of 3 events
-              events: 2 -> 3
+              events: 2 -> 3 by e2
             lost RSAppointment a1 [e3]: lacks events that the journal has: it holds 2 of 3 events
-              cancelledAt: - -> "09:00"
+              cancelledAt: - -> "09:00" by e3
             lost RSAppointmentChanges a1 [e3]: lacks events that the journal has: it holds 2 of 3 events
-              n: 2 -> 3
-              1.validTo: "10:00" -> "09:00"
-              2.causedBy: "e2" -> "e3"
-              2.status: "no_show" -> "cancelled"
-              2.validFrom: "10:00" -> "09:00"
-              2.validTo: - -> "10:00"
-              3.causedBy: - -> "e2"
-              3.n: - -> 3
-              3.status: - -> "no_show"
-              3.validFrom: - -> "10:00"
+              n: 2 -> 3 by e2
+              1.validTo: "10:00" -> "09:00" by e1
+              2.causedBy: - -> "e3" by e3
+              2.n: - -> 2 by e3
+              2.status: - -> "cancelled" by e3
+              2.validFrom: - -> "09:00" by e3
+              2.validTo: - -> "10:00" by e3
+              3.n: 2 -> 3 by e2
             lost RSLeadGlobalConversions l1 [e3]: lacks events that the journal has: it holds 2 of 2 events
         "#]],
     );
@@ -228,8 +225,8 @@ fn a_finding_names_at_most_sixteen_events() {
         |_| (),
         &expect![[r#"
             lost RSLead l1 [e2 e3 e4 e5 e6 e7 e8 e9 e10 e11 e12 e13 e14 e15 e16 e17]: lacks events that the journal has: it holds 1 of 31 events
-              closedAt: "08:00" -> "09:39"
-              events: 1 -> 31
+              closedAt: "08:00" -> "09:39" by e31
+              events: 1 -> 31 by e31
         "#]],
     );
 }
@@ -244,26 +241,24 @@ fn an_event_that_only_the_row_has_is_extra() {
         },
         &expect![[r#"
             extra RSLead l1 []: holds events that the journal does not have: it holds 5 of 4 events
-              assignee: "bob" -> "ann"
-              events: 5 -> 4
+              assignee: "bob" -> "ann" by e2
+              events: 5 -> 4 by e5
             extra RSAppointment a1 []: holds events that the journal does not have: it holds 3 of 2 events
-              assignee: "bob" -> "ann"
-              startedAt: "09:30" -> -
-              starts: 1 -> 0
+              assignee: "bob" -> "ann" by e2
+              startedAt: "09:30" -> - by -
+              starts: 1 -> 0 by e2
             extra RSAppointmentChanges a1 []: holds events that the journal does not have: it holds 3 of 2 events
-              assignee: "bob" -> "ann"
-              n: 3 -> 2
-              1.validTo: "09:30" -> "10:00"
-              2.assignee: "bob" -> "ann"
-              2.causedBy: "e3" -> "e4"
-              2.status: "started" -> "completed"
-              2.validFrom: "09:30" -> "10:00"
-              2.validTo: "10:00" -> -
-              3.assignee: "bob" -> -
-              3.causedBy: "e4" -> -
-              3.n: 3 -> -
-              3.status: "completed" -> -
-              3.validFrom: "10:00" -> -
+              assignee: "bob" -> "ann" by e2
+              n: 3 -> 2 by e4
+              1.validTo: "09:30" -> "10:00" by e2
+              2.assignee: "bob" -> "ann" by e4
+              2.n: 3 -> 2 by e4
+              2.assignee: "bob" -> - by e3
+              2.causedBy: "e3" -> - by e3
+              2.n: 2 -> - by e3
+              2.status: "started" -> - by e3
+              2.validFrom: "09:30" -> - by e3
+              2.validTo: "10:00" -> - by e3
         "#]],
     );
 }
@@ -275,7 +270,7 @@ fn content_that_someone_else_changed_is_foreign() {
         edit(RSLead, "l1", r#""stage":"new""#, r#""stage":"won""#),
         &expect![[r#"
             foreign RSLead l1 []: holds the right events, but someone else changed its content: its content is not what its last write left
-              stage: "won" -> "new"
+              stage: "won" -> "new" by e1
         "#]],
     );
     check(
@@ -288,9 +283,9 @@ fn content_that_someone_else_changed_is_foreign() {
         ),
         &expect![[r#"
             foreign RSLeadGlobalConversions l1 []: holds the right events, but someone else changed its content: its content is not what its last write left
-              conversions.signed.count: 7 -> 1
-              conversions.visit.count: 7 -> 1
-              conversions.won.count: 7 -> 1
+              conversions.signed.count: 7 -> 1 by e5
+              conversions.visit.count: 7 -> 1 by e4
+              conversions.won.count: 7 -> 1 by e5
         "#]],
     );
 }
@@ -302,12 +297,12 @@ fn a_row_that_cannot_be_read_is_foreign() {
         edit(RSAppointment, "a1", r#""starts":1"#, r#""starts":"once""#),
         &expect![[r#"
             foreign RSAppointment a1 []: holds the right events, but someone else changed its content: its content is not what its last write left
-              assignee: - -> "bob"
-              completedAt: - -> "10:00"
-              scheduledAt: - -> "09:00"
-              startedAt: - -> "09:30"
-              starts: 0 -> 1
-              status: - -> "completed"
+              assignee: - -> "bob" by e3
+              completedAt: - -> "10:00" by e4
+              scheduledAt: - -> "09:00" by e2
+              startedAt: - -> "09:30" by e3
+              starts: 0 -> 1 by e3
+              status: - -> "completed" by e4
         "#]],
     );
 }
@@ -369,17 +364,17 @@ fn a_row_made_under_older_settings_is_stale_where_they_make_a_difference() {
         |world| world.settings = other_settings(2),
         &expect![[r#"
             stale RSAppointment a1 []: was made under an older version of the settings or the handler: settings 1 and handler 1; now settings 2 and handler 1
-              completedAt: - -> "10:00"
-              status: "no_show" -> "completed"
+              completedAt: - -> "10:00" by e3
+              status: "no_show" -> "completed" by e3
             stale RSAppointmentChanges a1 []: was made under an older version of the settings or the handler: settings 1 and handler 1; now settings 2 and handler 1
-              status: "no_show" -> "completed"
-              2.status: "no_show" -> "completed"
+              status: "no_show" -> "completed" by e3
+              2.status: "no_show" -> "completed" by e3
             stale RSLeadGlobalConversions l1 []: was made under an older version of the settings or the handler: settings 1 and handler 1; now settings 2 and handler 1
-              appointmentsCancelled: 1 -> 0
-              appointmentsCompleted: 0 -> 1
-              conversions.visit.count: - -> 1
-              conversions.visit.firstAt: - -> "10:00"
-              conversions.visit.lastAt: - -> "10:00"
+              appointmentsCancelled: 1 -> 0 by e1
+              appointmentsCompleted: 0 -> 1 by e3
+              conversions.visit.count: - -> 1 by e3
+              conversions.visit.firstAt: - -> "10:00" by e3
+              conversions.visit.lastAt: - -> "10:00" by e3
         "#]],
     );
 }
@@ -399,7 +394,7 @@ fn a_row_that_was_added_to_under_older_settings_is_stale() {
         spoil,
         &expect![[r#"
             stale RSLead l1 []: was made under an older version of the settings or the handler: settings 0 and handler 1; now settings 1 and handler 1
-              events: 2 -> 1
+              events: 2 -> 1 by e1
         "#]],
     );
 }
@@ -436,40 +431,40 @@ fn a_row_that_is_gone_is_missing() {
         A_LIFE,
         remove(RSAppointment, "a1"),
         &expect![[r#"
-        missing RSAppointment a1 [e2 e3 e4]: should exist and does not: 3 events lead to it
-          appointmentId: - -> "a1"
-          assignee: - -> "bob"
-          completedAt: - -> "10:00"
-          leadId: - -> "l1"
-          scheduledAt: - -> "09:00"
-          startedAt: - -> "09:30"
-          starts: - -> 1
-          status: - -> "completed"
-          tenant: - -> "acme"
-    "#]],
+            missing RSAppointment a1 [e2 e3 e4]: should exist and does not: 3 events lead to it
+              appointmentId: - -> "a1" by e2
+              assignee: - -> "bob" by e3
+              completedAt: - -> "10:00" by e4
+              leadId: - -> "l1" by e2
+              scheduledAt: - -> "09:00" by e2
+              startedAt: - -> "09:30" by e3
+              starts: - -> 1 by e3
+              status: - -> "completed" by e4
+              tenant: - -> "acme" by e2
+        "#]],
     );
     check(
         A_LIFE,
         remove(RSLeadGlobalConversions, "l1"),
         &expect![[r#"
             missing RSLeadGlobalConversions l1 [e1 e2 e4 e5]: should exist and does not: 4 events lead to it
-              appointmentsCancelled: - -> 0
-              appointmentsCompleted: - -> 1
-              appointmentsOpen: - -> 0
-              conversions.signed.count: - -> 1
-              conversions.signed.firstAt: - -> "11:00"
-              conversions.signed.lastAt: - -> "11:00"
-              conversions.signed.value: - -> 50
-              conversions.visit.count: - -> 1
-              conversions.visit.firstAt: - -> "10:00"
-              conversions.visit.lastAt: - -> "10:00"
-              conversions.won.count: - -> 1
-              conversions.won.firstAt: - -> "11:00"
-              conversions.won.lastAt: - -> "11:00"
-              convertedAt: - -> "11:00"
-              leadId: - -> "l1"
-              secondsToConversion: - -> 10800
-              tenant: - -> "acme"
+              appointmentsCancelled: - -> 0 by e1
+              appointmentsCompleted: - -> 1 by e4
+              appointmentsOpen: - -> 0 by e4
+              conversions.signed.count: - -> 1 by e5
+              conversions.signed.firstAt: - -> "11:00" by e5
+              conversions.signed.lastAt: - -> "11:00" by e5
+              conversions.signed.value: - -> 50 by e5
+              conversions.visit.count: - -> 1 by e4
+              conversions.visit.firstAt: - -> "10:00" by e4
+              conversions.visit.lastAt: - -> "10:00" by e4
+              conversions.won.count: - -> 1 by e5
+              conversions.won.firstAt: - -> "11:00" by e5
+              conversions.won.lastAt: - -> "11:00" by e5
+              convertedAt: - -> "11:00" by e5
+              leadId: - -> "l1" by e1
+              secondsToConversion: - -> 10800 by e5
+              tenant: - -> "acme" by e1
         "#]],
     );
 }
@@ -489,29 +484,29 @@ fn a_row_that_no_event_leads_to_is_an_orphan() {
         "scheduled 9:00",
         copy(RSAppointment, "a1", "a9"),
         &expect![[r#"
-        orphan RSAppointment a9 []: exists, but no event of the journal leads to it
-          appointmentId: "a1" -> -
-          leadId: "l1" -> -
-          scheduledAt: "09:00" -> -
-          starts: 0 -> -
-          status: "scheduled" -> -
-          tenant: "acme" -> -
-    "#]],
+            orphan RSAppointment a9 []: exists, but no event of the journal leads to it
+              appointmentId: "a1" -> - by -
+              leadId: "l1" -> - by -
+              scheduledAt: "09:00" -> - by -
+              starts: 0 -> - by -
+              status: "scheduled" -> - by -
+              tenant: "acme" -> - by -
+        "#]],
     );
     check(
         "scheduled 9:00",
         copy(RSAppointmentChanges, "a1", "a9"),
         &expect![[r#"
-        orphan RSAppointmentChanges a9 []: exists, but no event of the journal leads to it
-          appointmentId: "a1" -> -
-          n: 1 -> -
-          status: "scheduled" -> -
-          tenant: "acme" -> -
-          1.causedBy: "e1" -> -
-          1.n: 1 -> -
-          1.status: "scheduled" -> -
-          1.validFrom: "09:00" -> -
-    "#]],
+            orphan RSAppointmentChanges a9 []: exists, but no event of the journal leads to it
+              appointmentId: "a1" -> - by -
+              n: 1 -> - by -
+              status: "scheduled" -> - by -
+              tenant: "acme" -> - by -
+              1.causedBy: "e1" -> - by e1
+              1.n: 1 -> - by e1
+              1.status: "scheduled" -> - by e1
+              1.validFrom: "09:00" -> - by e1
+        "#]],
     );
 }
 
@@ -521,19 +516,19 @@ fn rows_of_a_group_without_a_journal_are_orphans() {
         "updated 9:00",
         |world| world.journal.clear(),
         &expect![[r#"
-        orphan RSLead l1 []: exists, but no event of the journal leads to it
-          events: 1 -> -
-          leadId: "l1" -> -
-          tenant: "acme" -> -
-        orphan RSLeadGlobalConversions l1 []: exists, but no event of the journal leads to it
-          appointmentsCancelled: 0 -> -
-          appointmentsCompleted: 0 -> -
-          appointmentsOpen: 0 -> -
-          conversions.touch.count: 1 -> -
-          conversions.touch.firstAt: "09:00" -> -
-          conversions.touch.lastAt: "09:00" -> -
-          leadId: "l1" -> -
-          tenant: "acme" -> -
-    "#]],
+            orphan RSLead l1 []: exists, but no event of the journal leads to it
+              events: 1 -> - by -
+              leadId: "l1" -> - by -
+              tenant: "acme" -> - by -
+            orphan RSLeadGlobalConversions l1 []: exists, but no event of the journal leads to it
+              appointmentsCancelled: 0 -> - by -
+              appointmentsCompleted: 0 -> - by -
+              appointmentsOpen: 0 -> - by -
+              conversions.touch.count: 1 -> - by -
+              conversions.touch.firstAt: "09:00" -> - by -
+              conversions.touch.lastAt: "09:00" -> - by -
+              leadId: "l1" -> - by -
+              tenant: "acme" -> - by -
+        "#]],
     );
 }

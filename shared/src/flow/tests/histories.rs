@@ -24,28 +24,28 @@ fn a_row_that_is_gone_but_for_its_history_is_missing_too() {
         |world| drop(world.rows.remove(&key(RSAppointmentChanges, "a1"))),
         &expect![[r#"
             missing RSAppointmentChanges a1 [e2 e3 e4]: should exist and does not: 3 events lead to it
-              appointmentId: - -> "a1"
-              assignee: - -> "bob"
-              n: - -> 3
-              status: - -> "completed"
-              tenant: - -> "acme"
-              1.assignee: - -> "ann"
-              1.causedBy: - -> "e2"
-              1.n: - -> 1
-              1.status: - -> "scheduled"
-              1.validFrom: - -> "09:00"
-              1.validTo: - -> "09:30"
-              2.assignee: - -> "bob"
-              2.causedBy: - -> "e3"
-              2.n: - -> 2
-              2.status: - -> "started"
-              2.validFrom: - -> "09:30"
-              2.validTo: - -> "10:00"
-              3.assignee: - -> "bob"
-              3.causedBy: - -> "e4"
-              3.n: - -> 3
-              3.status: - -> "completed"
-              3.validFrom: - -> "10:00"
+              appointmentId: - -> "a1" by e2
+              assignee: - -> "bob" by e3
+              n: - -> 3 by e4
+              status: - -> "completed" by e4
+              tenant: - -> "acme" by e2
+              1.assignee: - -> "ann" by e2
+              1.causedBy: - -> "e2" by e2
+              1.n: - -> 1 by e2
+              1.status: - -> "scheduled" by e2
+              1.validFrom: - -> "09:00" by e2
+              1.validTo: - -> "09:30" by e2
+              2.assignee: - -> "bob" by e3
+              2.causedBy: - -> "e3" by e3
+              2.n: - -> 2 by e3
+              2.status: - -> "started" by e3
+              2.validFrom: - -> "09:30" by e3
+              2.validTo: - -> "10:00" by e3
+              3.assignee: - -> "bob" by e4
+              3.causedBy: - -> "e4" by e4
+              3.n: - -> 3 by e4
+              3.status: - -> "completed" by e4
+              3.validFrom: - -> "10:00" by e4
         "#]],
     );
 }
@@ -55,29 +55,25 @@ fn a_version_that_is_gone_is_missing() {
     check_history(
         |history| drop(history.remove(1)),
         &expect![[r#"
-        missing RSAppointmentChanges a1 []: should exist and does not: version 2 of its history
-          3.causedBy: "e4" -> "e3"
-          3.n: 3 -> 2
-          3.status: "completed" -> "started"
-          3.validFrom: "10:00" -> "09:30"
-          3.validTo: - -> "10:00"
-          3.assignee: - -> "bob"
-          3.causedBy: - -> "e4"
-          3.n: - -> 3
-          3.status: - -> "completed"
-          3.validFrom: - -> "10:00"
-    "#]],
+            missing RSAppointmentChanges a1 []: should exist and does not: version 2 of its history
+              2.assignee: - -> "bob" by e3
+              2.causedBy: - -> "e3" by e3
+              2.n: - -> 2 by e3
+              2.status: - -> "started" by e3
+              2.validFrom: - -> "09:30" by e3
+              2.validTo: - -> "10:00" by e3
+        "#]],
     );
     check_history(
         |history| drop(history.pop()),
         &expect![[r#"
-        missing RSAppointmentChanges a1 []: should exist and does not: version 3 of its history
-          3.assignee: - -> "bob"
-          3.causedBy: - -> "e4"
-          3.n: - -> 3
-          3.status: - -> "completed"
-          3.validFrom: - -> "10:00"
-    "#]],
+            missing RSAppointmentChanges a1 []: should exist and does not: version 3 of its history
+              3.assignee: - -> "bob" by e4
+              3.causedBy: - -> "e4" by e4
+              3.n: - -> 3 by e4
+              3.status: - -> "completed" by e4
+              3.validFrom: - -> "10:00" by e4
+        "#]],
     );
 }
 
@@ -91,13 +87,13 @@ fn a_version_too_many_is_an_orphan() {
     check_history(
         add,
         &expect![[r#"
-        orphan RSAppointmentChanges a1 []: exists, but no event of the journal leads to it: version 4 of its history
-          4.assignee: "bob" -> -
-          4.causedBy: "e4" -> -
-          4.n: 4 -> -
-          4.status: "completed" -> -
-          4.validFrom: "10:00" -> -
-    "#]],
+            orphan RSAppointmentChanges a1 []: exists, but no event of the journal leads to it: version 4 of its history
+              4.assignee: "bob" -> - by e4
+              4.causedBy: "e4" -> - by e4
+              4.n: 4 -> - by e4
+              4.status: "completed" -> - by e4
+              4.validFrom: "10:00" -> - by e4
+        "#]],
     );
 }
 
@@ -107,16 +103,16 @@ fn a_version_that_someone_else_changed_is_foreign() {
         |history| history[1].version.fields = r#"{"status":"no_show"}"#.into(),
         &expect![[r#"
             foreign RSAppointmentChanges a1 []: holds the right events, but someone else changed its content: its content is not what its last write left
-              2.assignee: - -> "bob"
-              2.status: "no_show" -> "started"
+              2.assignee: - -> "bob" by e3
+              2.status: "no_show" -> "started" by e3
         "#]],
     );
     check_history(
         |history| history[1].version.caused_by = "x".into(),
         &expect![[r#"
-        foreign RSAppointmentChanges a1 []: holds the right events, but someone else changed its content: its content is not what its last write left
-          2.causedBy: "x" -> "e3"
-    "#]],
+            foreign RSAppointmentChanges a1 []: holds the right events, but someone else changed its content: its content is not what its last write left
+              2.causedBy: "x" -> "e3" by e3
+        "#]],
     );
 }
 
@@ -125,15 +121,15 @@ fn a_version_with_another_end_is_foreign() {
     check_history(
         |history| history[0].version.valid_to = None,
         &expect![[r#"
-        foreign RSAppointmentChanges a1 []: holds the right events, but someone else changed its content: its content is not what its last write left
-          1.validTo: - -> "09:30"
-    "#]],
+            foreign RSAppointmentChanges a1 []: holds the right events, but someone else changed its content: its content is not what its last write left
+              1.validTo: - -> "09:30" by e2
+        "#]],
     );
     check_history(
         |history| history[2].version.valid_to = Some(Timestamp::MAX),
         &expect![[r#"
             foreign RSAppointmentChanges a1 []: holds the right events, but someone else changed its content: its content is not what its last write left
-              3.validTo: "9999-12-31T23:59:59.999Z" -> -
+              3.validTo: "9999-12-31T23:59:59.999Z" -> - by e4
         "#]],
     );
 }

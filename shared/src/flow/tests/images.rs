@@ -15,7 +15,7 @@ use crate::handlers::Table;
 use crate::model::{Group, Held, Order, Timestamp};
 
 /// So fine that even a short life has images, and merges them.
-fn imaging() -> impl Strategy<Value = Imaging> {
+pub(super) fn imaging() -> impl Strategy<Value = Imaging> {
     (1_u64..5, 1_u64..5, 1_u64..4).prop_map(|(long_from, least, thin_every)| Imaging {
         long_from,
         least,

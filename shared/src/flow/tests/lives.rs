@@ -48,6 +48,39 @@ pub(super) fn life() -> impl Strategy<Value = Vec<Told>> {
         .prop_shuffle()
 }
 
+/// Such a life in which some events are amended or withdrawn, some of them more than once, and whichever
+/// telling comes first.
+pub(super) fn amended_life() -> impl Strategy<Value = Vec<Told>> {
+    let amendment = (any::<Index>(), told(), 1_u32..4, 0_u8..4, any::<bool>());
+    (life(), vec(amendment, 1..8))
+        .prop_map(|(mut life, amendments)| {
+            for (which, mut told, revision, how, tomorrow) in amendments {
+                let base = which.get(&life);
+                let known = |one: &Told| {
+                    (&one.source, &one.id, one.revision) == (&base.source, &base.id, revision)
+                };
+                if base.adopted.is_some() || life.iter().any(known) {
+                    continue;
+                }
+                told.lead.clone_from(&base.lead);
+                told.source.clone_from(&base.source);
+                told.id.clone_from(&base.id);
+                (told.revision, told.withdrawn) = (revision, how == 0);
+                if how == 1 {
+                    (told.ms, told.below) = (base.ms, base.below);
+                    told.sequence.clone_from(&base.sequence);
+                    told.kind.clone_from(&base.kind);
+                }
+                if tomorrow {
+                    told.ms += 86_400_000;
+                }
+                life.push(told);
+            }
+            life
+        })
+        .prop_shuffle()
+}
+
 fn told() -> impl Strategy<Value = Told> {
     let kinds: Vec<String> = types().chain(["lead.viewed".into()]).collect();
     let of = |texts: &'static [&'static str]| select(texts).prop_map(str::to_owned);

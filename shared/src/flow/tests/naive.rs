@@ -22,7 +22,7 @@ pub(super) const TABLES: [&str; 4] = [
 /// The tables after these events, whatever the order and however often each is told.
 pub(super) fn tables(told: &[Told]) -> Tables {
     let mut leads: BTreeMap<&str, BTreeMap<Place<'_>, &Told>> = BTreeMap::new();
-    for event in told.iter().filter(|event| has_meaning(event)) {
+    for event in in_force(told).filter(|event| has_meaning(event)) {
         leads
             .entry(&event.lead)
             .or_default()
@@ -65,6 +65,38 @@ pub(super) fn tables(told: &[Told]) -> Tables {
         }
     }
     tables
+}
+
+/// Of the tellings of each event the last, unless that says that it never happened.
+fn in_force(told: &[Told]) -> impl Iterator<Item = &Told> {
+    told.iter().filter(|one| {
+        let of_event = |other: &&Told| {
+            (&other.lead, &other.source, &other.id) == (&one.lead, &one.source, &one.id)
+        };
+        let newer = |other: &Told| other.revision > one.revision;
+        !one.withdrawn && !told.iter().filter(of_event).any(newer)
+    })
+}
+
+/// By day and conversion, how often and for how many hundredths of money in all.
+pub(super) type Days = BTreeMap<(String, String), (u64, Option<i64>)>;
+
+/// What all leads' conversions come to, by the days on which they happened.
+pub(super) fn days(told: &[Told]) -> Days {
+    let mut seen = BTreeSet::new();
+    let mut days = Days::new();
+    let events = in_force(told).filter(|event| has_meaning(event) && event.adopted.is_none());
+    for event in events.filter(|event| seen.insert((&event.lead, &event.source, &event.id))) {
+        for name in counts_for(event) {
+            let day = event.time()[..10].to_owned();
+            let figures = days.entry((day, (*name).to_owned())).or_default();
+            figures.0 += 1;
+            if let Some(cents) = cents(event).filter(|_| ["signed", "visit"].contains(name)) {
+                figures.1 = Some(figures.1.unwrap_or(0) + cents);
+            }
+        }
+    }
+    days
 }
 
 /// The events that a lead's row holds.
@@ -151,14 +183,14 @@ fn last_named(events: &[&Told], field: &str) -> Option<Value> {
 }
 
 fn row(events: &[&Told], fields: Map<String, Value>) -> Seen {
-    let hashes = events
-        .iter()
-        .map(|event| EventHash::of(&event.source, &event.id));
+    let identity = |event: &&Told| EventHash::of(&event.source, &event.id);
+    let hashes = events.iter();
+    let hashes = hashes.map(|event| identity(event).revised(event.revision));
     Seen {
         body: Value::Object(fields).to_string(),
         events: hashes.clone().count() as u64,
-        fingerprint: Fingerprint(hashes.clone().fold(0, |sum, hash| sum.wrapping_add(hash.0))),
-        last: hashes.clone().next_back(),
+        fingerprint: Fingerprint(hashes.fold(0, |sum, hash| sum.wrapping_add(hash.0))),
+        last: events.last().map(identity),
         history: Vec::new(),
     }
 }
@@ -412,7 +444,7 @@ fn cents(event: &Told) -> Option<i64> {
     event.data.get("amount").map(|text| read_cents(text))
 }
 
-fn read_cents(text: &str) -> i64 {
+pub(super) fn read_cents(text: &str) -> i64 {
     let (whole, cents) = text.split_once('.').unwrap_or((text, ""));
     let number = |digits: &str| digits.parse::<i64>().expect("digits");
     number(whole) * 100 + number(&format!("{cents:0<2}"))

@@ -102,6 +102,9 @@ pub(super) struct Told {
     pub(super) data: BTreeMap<&'static str, String>,
     /// What a baseline says its row is.
     pub(super) adopted: Option<(Table, Map<String, Value>)>,
+    /// Which telling of the event it is.
+    pub(super) revision: u32,
+    pub(super) withdrawn: bool,
 }
 
 const DATA: [&str; 6] = ["appointment", "by", "stage", "amount", "reason", "kind"];
@@ -128,7 +131,9 @@ impl Told {
         }
         for word in words {
             match word.split_once('=') {
+                None if word == "withdrawn" => told.withdrawn = true,
                 None => drop(told.data.insert("appointment", word.into())),
+                Some(("rev", value)) => told.revision = value.parse().expect("a number"),
                 Some(("lead", value)) => told.lead = value.into(),
                 Some(("id", value)) => told.id = value.into(),
                 Some(("src", value)) => told.source = value.into(),
@@ -245,6 +250,10 @@ impl Told {
         if let Some(sequence) = &self.sequence {
             set("sequence", json!(sequence));
         }
+        if self.revision > 0 {
+            set("revision", json!(self.revision));
+            set("withdrawn", json!(self.withdrawn));
+        }
         let text = Value::Object(message).to_string();
         let event = cloud_event::parse(text.as_bytes()).expect("an event");
         let tenant = settings.tenant(TENANT).expect("the tenant");
@@ -259,8 +268,8 @@ impl Told {
 
 fn show_time(ms: i64) -> String {
     let (s, ms) = (ms / 1_000, ms % 1_000);
-    let (h, m, s) = (s / 3_600, s / 60 % 60, s % 60);
-    format!("2026-03-01T{h:02}:{m:02}:{s:02}.{ms:03}Z")
+    let (d, h, m, s) = (1 + s / 86_400, s / 3_600 % 24, s / 60 % 60, s % 60);
+    format!("2026-03-{d:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z")
 }
 
 fn full_type(kind: &str) -> String {
@@ -300,7 +309,8 @@ pub(super) enum Step {
     Torn(Vec<Table>, Vec<Told>),
 }
 
-/// Reads a story: steps between `;`, each of events between `,`; `again e1` tells an event again.
+/// Reads a story: steps between `;`, each of events between `,`; `again e1` tells an event again,
+/// `again e1 rev=2` its second amendment.
 pub(super) fn story(text: &str) -> Vec<Step> {
     let mut told: Vec<Told> = Vec::new();
     let mut steps = Vec::new();
@@ -309,7 +319,9 @@ pub(super) fn story(text: &str) -> Vec<Step> {
         let mut batch = Vec::new();
         for event in events.split(',').map(str::trim) {
             if let Some(id) = event.strip_prefix("again ") {
-                let known = told.iter().find(|one| one.id == id);
+                let (id, revision) = id.split_once(" rev=").unwrap_or((id, "0"));
+                let is = |one: &&Told| one.id == id && one.revision.to_string() == revision;
+                let known = told.iter().find(is);
                 batch.push(known.expect("an event told before").clone());
             } else {
                 let event = Told::read(event, told.len() + 1);

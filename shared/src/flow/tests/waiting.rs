@@ -64,31 +64,31 @@ fn what_is_on_its_way_hides_nothing_else() {
         &[],
         &expect![[r#"
             lost RSLead l1 [e2]: lacks events that the journal has: it holds 2 of 4 events
-              events: 2 -> 4
+              events: 2 -> 4 by e4
             missing RSAppointment a1 [e2]: should exist and does not: 2 events lead to it
-              appointmentId: - -> "a1"
-              leadId: - -> "l1"
-              scheduledAt: - -> "09:00"
-              startedAt: - -> "09:30"
-              starts: - -> 1
-              status: - -> "started"
-              tenant: - -> "acme"
+              appointmentId: - -> "a1" by e2
+              leadId: - -> "l1" by e2
+              scheduledAt: - -> "09:00" by e2
+              startedAt: - -> "09:30" by e3
+              starts: - -> 1 by e3
+              status: - -> "started" by e3
+              tenant: - -> "acme" by e2
             missing RSAppointmentChanges a1 [e2]: should exist and does not: 2 events lead to it
-              appointmentId: - -> "a1"
-              n: - -> 2
-              status: - -> "started"
-              tenant: - -> "acme"
-              1.causedBy: - -> "e2"
-              1.n: - -> 1
-              1.status: - -> "scheduled"
-              1.validFrom: - -> "09:00"
-              1.validTo: - -> "09:30"
-              2.causedBy: - -> "e3"
-              2.n: - -> 2
-              2.status: - -> "started"
-              2.validFrom: - -> "09:30"
+              appointmentId: - -> "a1" by e2
+              n: - -> 2 by e3
+              status: - -> "started" by e3
+              tenant: - -> "acme" by e2
+              1.causedBy: - -> "e2" by e2
+              1.n: - -> 1 by e2
+              1.status: - -> "scheduled" by e2
+              1.validFrom: - -> "09:00" by e2
+              1.validTo: - -> "09:30" by e2
+              2.causedBy: - -> "e3" by e3
+              2.n: - -> 2 by e3
+              2.status: - -> "started" by e3
+              2.validFrom: - -> "09:30" by e3
             lost RSLeadGlobalConversions l1 [e2]: lacks events that the journal has: it holds 2 of 3 events
-              appointmentsOpen: 0 -> 1
+              appointmentsOpen: 0 -> 1 by e2
         "#]],
     );
 }
@@ -102,25 +102,25 @@ fn a_queued_event_that_the_rows_hold_already_hides_nothing_else() {
         &[],
         &expect![[r#"
             lost RSLead l1 [e2]: lacks events that the journal has: it holds 2 of 3 events
-              events: 2 -> 3
+              events: 2 -> 3 by e3
             missing RSAppointment a1 [e2]: should exist and does not: 1 events lead to it
-              appointmentId: - -> "a1"
-              leadId: - -> "l1"
-              scheduledAt: - -> "09:00"
-              starts: - -> 0
-              status: - -> "scheduled"
-              tenant: - -> "acme"
+              appointmentId: - -> "a1" by e2
+              leadId: - -> "l1" by e2
+              scheduledAt: - -> "09:00" by e2
+              starts: - -> 0 by e2
+              status: - -> "scheduled" by e2
+              tenant: - -> "acme" by e2
             missing RSAppointmentChanges a1 [e2]: should exist and does not: 1 events lead to it
-              appointmentId: - -> "a1"
-              n: - -> 1
-              status: - -> "scheduled"
-              tenant: - -> "acme"
-              1.causedBy: - -> "e2"
-              1.n: - -> 1
-              1.status: - -> "scheduled"
-              1.validFrom: - -> "09:00"
+              appointmentId: - -> "a1" by e2
+              n: - -> 1 by e2
+              status: - -> "scheduled" by e2
+              tenant: - -> "acme" by e2
+              1.causedBy: - -> "e2" by e2
+              1.n: - -> 1 by e2
+              1.status: - -> "scheduled" by e2
+              1.validFrom: - -> "09:00" by e2
             lost RSLeadGlobalConversions l1 [e2]: lacks events that the journal has: it holds 2 of 3 events
-              appointmentsOpen: 0 -> 1
+              appointmentsOpen: 0 -> 1 by e2
         "#]],
     );
 }
@@ -133,25 +133,25 @@ fn rows_wait_for_a_parked_event() {
         &["e2"],
         &expect![[r#"
             parked RSLead l1 [e2]: waits for an event that sits in the dead-letter queue: it holds 2 of 3 events
-              events: 2 -> 3
+              events: 2 -> 3 by e3
             parked RSAppointment a1 [e2]: waits for an event that sits in the dead-letter queue: 1 events lead to it
-              appointmentId: - -> "a1"
-              leadId: - -> "l1"
-              scheduledAt: - -> "09:00"
-              starts: - -> 0
-              status: - -> "scheduled"
-              tenant: - -> "acme"
+              appointmentId: - -> "a1" by e2
+              leadId: - -> "l1" by e2
+              scheduledAt: - -> "09:00" by e2
+              starts: - -> 0 by e2
+              status: - -> "scheduled" by e2
+              tenant: - -> "acme" by e2
             parked RSAppointmentChanges a1 [e2]: waits for an event that sits in the dead-letter queue: 1 events lead to it
-              appointmentId: - -> "a1"
-              n: - -> 1
-              status: - -> "scheduled"
-              tenant: - -> "acme"
-              1.causedBy: - -> "e2"
-              1.n: - -> 1
-              1.status: - -> "scheduled"
-              1.validFrom: - -> "09:00"
+              appointmentId: - -> "a1" by e2
+              n: - -> 1 by e2
+              status: - -> "scheduled" by e2
+              tenant: - -> "acme" by e2
+              1.causedBy: - -> "e2" by e2
+              1.n: - -> 1 by e2
+              1.status: - -> "scheduled" by e2
+              1.validFrom: - -> "09:00" by e2
             parked RSLeadGlobalConversions l1 [e2]: waits for an event that sits in the dead-letter queue: it holds 2 of 3 events
-              appointmentsOpen: 0 -> 1
+              appointmentsOpen: 0 -> 1 by e2
         "#]],
     );
 }
@@ -165,37 +165,37 @@ fn rows_wait_for_several_parked_events() {
         &["e3", "e4", "e5"],
         &expect![[r#"
             parked RSLead l1 [e3 e4 e5]: waits for an event that sits in the dead-letter queue: it holds 4 of 7 events
-              events: 4 -> 7
+              events: 4 -> 7 by e7
             parked RSAppointment a1 [e3 e4 e5]: waits for an event that sits in the dead-letter queue: it holds 1 of 4 events
-              cancelledAt: - -> "10:30"
-              completedAt: - -> "10:00"
-              startedAt: - -> "09:30"
-              starts: 0 -> 1
-              status: "scheduled" -> "cancelled"
+              cancelledAt: - -> "10:30" by e5
+              completedAt: - -> "10:00" by e4
+              startedAt: - -> "09:30" by e3
+              starts: 0 -> 1 by e3
+              status: "scheduled" -> "cancelled" by e5
             parked RSAppointmentChanges a1 [e3 e4 e5]: waits for an event that sits in the dead-letter queue: it holds 1 of 4 events
-              n: 1 -> 4
-              status: "scheduled" -> "cancelled"
-              1.validTo: - -> "09:30"
-              2.causedBy: - -> "e3"
-              2.n: - -> 2
-              2.status: - -> "started"
-              2.validFrom: - -> "09:30"
-              2.validTo: - -> "10:00"
-              3.causedBy: - -> "e4"
-              3.n: - -> 3
-              3.status: - -> "completed"
-              3.validFrom: - -> "10:00"
-              3.validTo: - -> "10:30"
-              4.causedBy: - -> "e5"
-              4.n: - -> 4
-              4.status: - -> "cancelled"
-              4.validFrom: - -> "10:30"
+              n: 1 -> 4 by e5
+              status: "scheduled" -> "cancelled" by e5
+              1.validTo: - -> "09:30" by e2
+              2.causedBy: - -> "e3" by e3
+              2.n: - -> 2 by e3
+              2.status: - -> "started" by e3
+              2.validFrom: - -> "09:30" by e3
+              2.validTo: - -> "10:00" by e3
+              3.causedBy: - -> "e4" by e4
+              3.n: - -> 3 by e4
+              3.status: - -> "completed" by e4
+              3.validFrom: - -> "10:00" by e4
+              3.validTo: - -> "10:30" by e4
+              4.causedBy: - -> "e5" by e5
+              4.n: - -> 4 by e5
+              4.status: - -> "cancelled" by e5
+              4.validFrom: - -> "10:30" by e5
             parked RSLeadGlobalConversions l1 [e4 e5]: waits for an event that sits in the dead-letter queue: it holds 4 of 6 events
-              appointmentsCancelled: 0 -> 1
-              appointmentsOpen: 1 -> 0
-              conversions.visit.count: - -> 1
-              conversions.visit.firstAt: - -> "10:00"
-              conversions.visit.lastAt: - -> "10:00"
+              appointmentsCancelled: 0 -> 1 by e5
+              appointmentsOpen: 1 -> 0 by e4
+              conversions.visit.count: - -> 1 by e4
+              conversions.visit.firstAt: - -> "10:00" by e4
+              conversions.visit.lastAt: - -> "10:00" by e4
         "#]],
     );
 }
@@ -208,25 +208,25 @@ fn rows_wait_for_a_parked_event_while_others_are_on_their_way() {
         &["e2"],
         &expect![[r#"
             parked RSLead l1 [e2]: waits for an event that sits in the dead-letter queue: it holds 2 of 5 events
-              events: 2 -> 5
+              events: 2 -> 5 by e5
             parked RSAppointment a1 [e2]: waits for an event that sits in the dead-letter queue: it holds 1 of 3 events
-              completedAt: - -> "10:00"
-              startedAt: - -> "09:30"
-              starts: 0 -> 1
-              status: "scheduled" -> "completed"
+              completedAt: - -> "10:00" by e4
+              startedAt: - -> "09:30" by e2
+              starts: 0 -> 1 by e2
+              status: "scheduled" -> "completed" by e4
             parked RSAppointmentChanges a1 [e2]: waits for an event that sits in the dead-letter queue: it holds 1 of 3 events
-              n: 1 -> 3
-              status: "scheduled" -> "completed"
-              1.validTo: - -> "09:30"
-              2.causedBy: - -> "e2"
-              2.n: - -> 2
-              2.status: - -> "started"
-              2.validFrom: - -> "09:30"
-              2.validTo: - -> "10:00"
-              3.causedBy: - -> "e4"
-              3.n: - -> 3
-              3.status: - -> "completed"
-              3.validFrom: - -> "10:00"
+              n: 1 -> 3 by e4
+              status: "scheduled" -> "completed" by e4
+              1.validTo: - -> "09:30" by e1
+              2.causedBy: - -> "e2" by e2
+              2.n: - -> 2 by e2
+              2.status: - -> "started" by e2
+              2.validFrom: - -> "09:30" by e2
+              2.validTo: - -> "10:00" by e2
+              3.causedBy: - -> "e4" by e4
+              3.n: - -> 3 by e4
+              3.status: - -> "completed" by e4
+              3.validFrom: - -> "10:00" by e4
         "#]],
     );
 }

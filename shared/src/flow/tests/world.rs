@@ -11,10 +11,10 @@ use super::naive;
 use super::telling::{Step, TENANT, Told};
 use crate::flow::{
     Base, Batch, Comparison, Disposition, EventOutcome, Evidence, Gone, Image, ImagesWrite,
-    Imaging, KeptImage, Outcome, RowKey, Stored, Write, compare, correct, correct_whole, reach,
-    sort_events, step, thin, thins_since,
+    Imaging, KeptImage, Outcome, RowKey, Stored, Write, amended_reach, compare, correct,
+    correct_whole, reach, sort_events, step, thin, thins_since,
 };
-use crate::handlers::{Table, Version};
+use crate::handlers::{Row, Table, Version};
 use crate::model::{Entry, EventHash, Fingerprint, Group, Order, Stamps, Timestamp, Trail};
 use crate::settings::{Mapping, Settings, Tenant};
 
@@ -26,6 +26,13 @@ const ATTEMPTS_MAX: u32 = 4;
 pub(super) struct Kept {
     pub(super) body: String,
     pub(super) trail: Trail,
+}
+
+impl Kept {
+    /// Whether nothing but the trail is left.
+    fn is_gone(&self) -> bool {
+        self.body.is_empty() && self.trail.is_gone()
+    }
 }
 
 /// A version and when it was believed, in ticks.
@@ -49,6 +56,8 @@ pub(super) struct World {
     pub(super) images: BTreeMap<Group, Vec<KeptImage>>,
     /// How many images there ever were.
     images_made: u64,
+    /// Copies that groups stated to others and nobody delivered yet, where those are kept.
+    pub(super) stated: Option<Vec<Entry>>,
     /// Grows by one with every commit.
     pub(super) now: i64,
     pub(super) log: String,
@@ -90,6 +99,7 @@ impl World {
             imaging: Imaging::NEVER,
             images: BTreeMap::new(),
             images_made: 0,
+            stated: None,
             now: 0,
             log: String::new(),
         }
@@ -202,7 +212,9 @@ impl World {
         let mut ordered: Vec<&Arc<Entry>> = entries.iter().collect();
         sort_events(&mut ordered);
         let mappings: Vec<Mapping> = ordered.iter().map(|one| tenant.map(&one.event)).collect();
-        let mut reached = BTreeSet::new();
+        let nothing = Vec::new();
+        let journal = self.journal.get(group).unwrap_or(&nothing);
+        let mut reached = amended_reach(tenant, group, &ordered, journal);
         for mapping in &mappings {
             if let Mapping::Mapped(meaning) = mapping {
                 reached.extend(reach(meaning, group));
@@ -302,7 +314,7 @@ impl World {
         rows.map(|(key, kept)| {
             let row = key.table.read_row(&kept.body);
             Stored {
-                readable: row.is_ok(),
+                readable: row.is_ok() || kept.is_gone(),
                 row: row.unwrap_or_else(|_unreadable| key.table.new_row(group, &key.id)),
                 trail: kept.trail.clone(),
                 history: key.table.is_temporal().then(|| self.in_force(key)),
@@ -334,6 +346,9 @@ impl World {
         }
         if let Some(change) = &outcome.images {
             self.change_images(change);
+        }
+        if let Some(stated) = &mut self.stated {
+            stated.extend(outcome.stated.iter().cloned());
         }
         if outcome.thins {
             let mut kept = self.images.get(group).cloned().unwrap_or_default();
@@ -402,7 +417,11 @@ impl World {
             }
             return;
         };
-        assert_eq!(put.body, put.row.body(), "the text is the row's");
+        let body = match put.is_gone() {
+            true => String::new(),
+            false => put.row.body(),
+        };
+        assert_eq!(put.body, body, "the text is the row's");
         let kept = Kept {
             body: put.body.clone(),
             trail: put.trail.clone(),
@@ -455,10 +474,55 @@ impl World {
         all
     }
 
+    /// Delivers the copies that were stated, the last one first where they come `backwards`.
+    pub(super) fn deliver_stated(&mut self, backwards: bool) {
+        let mut copies = self.stated.replace(Vec::new()).unwrap_or_default();
+        if backwards {
+            copies.reverse();
+        }
+        for copy in copies {
+            let journal = self.journal.entry(copy.group.clone()).or_default();
+            match journal.iter().find(|known| known.hash == copy.hash) {
+                Some(known) => assert_eq!(known.event.is_withdrawn(), copy.event.is_withdrawn()),
+                None => journal.push(copy.clone()),
+            }
+            let group = copy.group.clone();
+            self.handle(&group, &[Arc::new(copy)], false);
+        }
+    }
+
+    /// Asserts that every day's figures are what the journaled events of all leads make of them.
+    #[track_caller]
+    pub(super) fn assert_days(&self) {
+        let mut days = naive::Days::new();
+        for group in self
+            .rows
+            .keys()
+            .map(|key| &key.group)
+            .collect::<BTreeSet<_>>()
+        {
+            for row in self.read(group) {
+                let Row::RSTenantDailyConversions(row) = row.row else {
+                    continue;
+                };
+                for (name, figures) in row.conversions {
+                    let cents = figures
+                        .value
+                        .map(|value| naive::read_cents(&value.to_string()));
+                    let key = (row.day.to_string(), name.to_string());
+                    days.insert(key, (figures.count, cents));
+                }
+            }
+        }
+        assert_eq!(days, naive::days(&self.journaled()));
+    }
+
     /// The rows of the tables that the design describes, without how they came to be.
     pub(super) fn tables(&self) -> Tables {
-        let known = |key: &&RowKey| naive::TABLES.contains(&key.table.name());
-        let keys = self.rows.keys().filter(known);
+        let known = |(key, kept): &(&RowKey, &Kept)| {
+            naive::TABLES.contains(&key.table.name()) && !kept.is_gone()
+        };
+        let keys = self.rows.iter().filter(known).map(|(key, _)| key);
         keys.map(|key| {
             let name = (key.group.key.clone(), key.table.name(), key.id.clone());
             (name, self.seen(key))
@@ -516,7 +580,10 @@ impl World {
         {
             let (table, id, trail) = (key.table.name(), &key.id, &kept.trail);
             let last = trail.held.last.as_ref().map_or("nothing", |last| &last.id);
-            let fields = short(&kept.body);
+            let fields = match kept.is_gone() {
+                true => "gone".to_owned(),
+                false => short(&kept.body),
+            };
             let late = match trail.out_of_order {
                 0 => String::new(),
                 late => format!(", {late} out of order"),
