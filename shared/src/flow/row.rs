@@ -66,7 +66,7 @@ pub struct Write {
     /// The version that the write replaces; `None` where no row may exist yet.
     pub expected: Option<u64>,
     /// What to put there; `None` takes the row, its trail and its versions in force away, as if it had
-    /// never been there. A row that no event leads to any more is [`Put::gone`] instead.
+    /// never been there. Of a row that no event leads to any more, the trail is put instead.
     pub put: Option<Put>,
 }
 
