@@ -40,6 +40,14 @@ struct Holding {
 }
 
 impl Audit {
+    /// `detects` says whether some table takes events as they come.
+    pub(crate) fn new(detects: bool) -> Self {
+        Self {
+            detects,
+            ..Self::default()
+        }
+    }
+
     fn violation(&mut self, what: String) {
         self.violations.push(what);
     }

@@ -68,10 +68,7 @@ impl World {
     pub(crate) fn new(plan: &Plan, tells: bool) -> Arc<Self> {
         let mut store = Store::default();
         store.queue.limits = plan.limits;
-        store.audit = Some(Audit {
-            detects: plan.rules.iter().any(Rules::detects),
-            ..Audit::default()
-        });
+        store.audit = Some(Audit::new(plan.rules.iter().any(Rules::detects)));
         let state = State {
             seed: plan.seed,
             pace_ms: plan.pace_ms,
