@@ -54,9 +54,8 @@ impl Audit {
 
     /// Messages were handed out: one batch of a group at a time, in order.
     pub(crate) fn received(&mut self, received: &[Received], now: Timestamp, until: Timestamp) {
-        let number = |receipt: &Receipt| -> Option<u64> {
-            receipt.0.split_once('.')?.0.parse().ok()
-        };
+        let number =
+            |receipt: &Receipt| -> Option<u64> { receipt.0.split_once('.')?.0.parse().ok() };
         let mut last: BTreeMap<&Group, Option<u64>> = BTreeMap::new();
         for one in received {
             let group = &one.message.group;
@@ -153,7 +152,9 @@ impl Audit {
         if held.events > journal.len() as u64 && !self.detects {
             let (events, of) = (held.events, journal.len());
             let body = &after.body;
-            self.violation(format!("{row} holds {events} events of {of} in the journal: {body}"));
+            self.violation(format!(
+                "{row} holds {events} events of {of} in the journal: {body}"
+            ));
         }
         if (held.events == 0) != (held.fingerprint.0 == 0) {
             self.violation(format!("the trail of {row} says how many and not which"));
@@ -171,7 +172,8 @@ impl Audit {
         }
         if !trail.is_gone()
             && trail.checksum != 0
-            && trail.checksum != crc32fast::hash(after.body.as_bytes()) {
+            && trail.checksum != crc32fast::hash(after.body.as_bytes())
+        {
             self.violation(format!("the checksum of {row} is not that of its body"));
         }
         if !trail.is_gone() && table.read_row(&after.body).is_err() {
@@ -187,8 +189,7 @@ impl Audit {
             event_id,
             ..
         } = hierarchy;
-        let of_event =
-            |entry: &Entry| entry.event.source == *source && entry.event.id == *event_id;
+        let of_event = |entry: &Entry| entry.event.source == *source && entry.event.id == *event_id;
         if !journals.of(group).iter().any(of_event) {
             let what = format!("an action hierarchy of {group} is of {event_id}, which it lacks");
             self.violation(what);

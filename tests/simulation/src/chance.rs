@@ -1,11 +1,15 @@
 //! Chance that is none: numbers that follow from a seed.
 
-/// A number that follows from these (SplitMix64's finaliser over a running sum).
+/// A number that follows from these (`SplitMix64`'s finaliser over a running sum).
 #[must_use]
 pub fn mix(parts: &[u64]) -> u64 {
     let mut state: u64 = 0x9E37_79B9_7F4A_7C15;
     for part in parts {
-        state = scramble(state.wrapping_add(*part).wrapping_add(0x9E37_79B9_7F4A_7C15));
+        state = scramble(
+            state
+                .wrapping_add(*part)
+                .wrapping_add(0x9E37_79B9_7F4A_7C15),
+        );
     }
     state
 }

@@ -148,11 +148,8 @@ pub trait Gate: Send + Sync {
     ///
     /// # Errors
     /// The caller does not learn of it.
-    fn leave(
-        &self,
-        call: Call,
-        passage: Passage,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    fn leave(&self, call: Call, passage: Passage)
+    -> impl Future<Output = Result<(), Error>> + Send;
 
     /// What time it is where the queue is, given what the caller thinks.
     fn queue_time(&self, given: Timestamp) -> Timestamp;

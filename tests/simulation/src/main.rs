@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use foldback_simulation::{Outcome, Stats, explain, simulate};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Simulates Foldback's services under faults, one schedule a seed.
 #[derive(Debug, Parser)]
 struct Args {
@@ -43,7 +46,9 @@ struct Progress {
 fn main() -> ExitCode {
     let args = Args::parse();
     let begun = now();
-    let until = args.minutes.map(|minutes| Duration::from_secs(minutes * 60));
+    let until = args
+        .minutes
+        .map(|minutes| Duration::from_secs(minutes * 60));
     let progress = Progress::default();
     thread::scope(|scope| {
         for _job in 0..args.jobs.max(1) {
@@ -61,7 +66,9 @@ fn main() -> ExitCode {
     };
     say(&format!("seed {seed} fails: {failure}"));
     match explain(seed) {
-        Some(found) if !args.quiet => say(&format!("\nmade as small as it goes:\n\n{}", found.story)),
+        Some(found) if !args.quiet => {
+            say(&format!("\nmade as small as it goes:\n\n{}", found.story))
+        }
         Some(_) => {}
         None => say("it does not fail again: the simulation itself is at fault"),
     }
@@ -79,7 +86,12 @@ fn run(args: &Args, progress: &Progress, begun: Instant, until: Option<Duration>
         if over || progress.stop.load(Ordering::Relaxed) {
             break;
         }
-        let Outcome { seed, stats, failure, .. } = simulate(args.seed + number);
+        let Outcome {
+            seed,
+            stats,
+            failure,
+            ..
+        } = simulate(args.seed + number);
         for (what, many) in stats {
             *sums.entry(what).or_default() += many;
         }
@@ -90,7 +102,10 @@ fn run(args: &Args, progress: &Progress, begun: Instant, until: Option<Duration>
         }
         let done = progress.done.fetch_add(1, Ordering::Relaxed) + 1;
         if done.is_multiple_of(20_000) && !args.quiet {
-            say(&format!("{done} schedules, {} a second", rate(done, begun.elapsed())));
+            say(&format!(
+                "{done} schedules, {} a second",
+                rate(done, begun.elapsed())
+            ));
         }
     }
     let mut shared = progress.sums.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,7 +132,10 @@ fn rate(done: u64, took: Duration) -> u128 {
     u128::from(done) * 1_000 / took.as_millis().max(1)
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long it took is what is to be told")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long it took is what is to be told"
+)]
 fn now() -> Instant {
     Instant::now()
 }

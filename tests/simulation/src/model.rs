@@ -40,7 +40,11 @@ pub(crate) fn tables(rules: &Rules, arrived: &[One<'_>]) -> BTreeMap<Key, Right>
         for id in &ids {
             let own = about(&events, id);
             let lead = of_lead.then_some(group.as_str());
-            put("RSAppointment", id, right(&own, appointment_row(tenant, id, lead, &own)));
+            put(
+                "RSAppointment",
+                id,
+                right(&own, appointment_row(tenant, id, lead, &own)),
+            );
             let versions = versions(&own);
             let mut row = right(&own, changes_row(tenant, id, &own, versions.len()));
             row.versions = versions;
@@ -49,7 +53,11 @@ pub(crate) fn tables(rules: &Rules, arrived: &[One<'_>]) -> BTreeMap<Key, Right>
         if !of_lead || events.is_empty() {
             continue;
         }
-        put("RSLead", &group, right(&events, lead_row(rules, tenant, &group, &events)));
+        put(
+            "RSLead",
+            &group,
+            right(&events, lead_row(rules, tenant, &group, &events)),
+        );
         let causes: Vec<One<'_>> = (0..events.len())
             .filter(|at| bears_on_conversions(rules, &events, *at))
             .map(|at| events[at])
@@ -68,7 +76,12 @@ pub(crate) fn tables(rules: &Rules, arrived: &[One<'_>]) -> BTreeMap<Key, Right>
     for ((tenant, day), mut events) in days {
         events.sort_by(|a, b| place(a.1).cmp(&place(b.1)));
         let row = day_row(rules, tenant, &day, &events);
-        let key = (tenant, format!("foldback:day/{day}"), "RSTenantDailyConversions", day);
+        let key = (
+            tenant,
+            format!("foldback:day/{day}"),
+            "RSTenantDailyConversions",
+            day,
+        );
         tables.insert(key, right(&events, row));
     }
     tables
@@ -166,7 +179,10 @@ fn times<'e>(events: &'e [One<'_>], kind: &'e str) -> impl DoubleEndedIterator<I
 
 fn last_field(events: &[One<'_>], name: &str) -> Option<Value> {
     let named = events.iter().rev();
-    named.filter_map(|(_, told)| told.field(name)).map(|text| json!(text)).next()
+    named
+        .filter_map(|(_, told)| told.field(name))
+        .map(|text| json!(text))
+        .next()
 }
 
 fn lead_row(rules: &Rules, tenant: Tenant, lead: &str, events: &[One<'_>]) -> Map<String, Value> {
@@ -176,9 +192,13 @@ fn lead_row(rules: &Rules, tenant: Tenant, lead: &str, events: &[One<'_>]) -> Ma
         .copied()
         .collect();
     let mut closings = own.iter().filter(|(_, told)| told.kind == "lead.closed");
-    let reason = closings.next_back().and_then(|(_, told)| told.field("reason"));
+    let reason = closings
+        .next_back()
+        .and_then(|(_, told)| told.field("reason"));
     let amounts = own.iter().rev();
-    let amount = amounts.filter_map(|(_, told)| rules.cents(told).ok().flatten()).next();
+    let amount = amounts
+        .filter_map(|(_, told)| rules.cents(told).ok().flatten())
+        .next();
     row([
         ("tenant", Some(json!(tenant.id()))),
         ("leadId", Some(json!(lead))),
@@ -218,9 +238,18 @@ fn appointment_row(
         ("status", status),
         ("scheduledAt", times(events, "appointment.scheduled").next()),
         ("startedAt", times(events, "appointment.started").next()),
-        ("completedAt", times(events, "appointment.completed").next_back()),
-        ("cancelledAt", times(events, "appointment.cancelled").next_back()),
-        ("starts", Some(json!(times(events, "appointment.started").count()))),
+        (
+            "completedAt",
+            times(events, "appointment.completed").next_back(),
+        ),
+        (
+            "cancelledAt",
+            times(events, "appointment.cancelled").next_back(),
+        ),
+        (
+            "starts",
+            Some(json!(times(events, "appointment.started").count())),
+        ),
         ("assignee", last_field(events, "by")),
     ])
 }
@@ -290,7 +319,10 @@ fn conversions_row(
 ) -> Map<String, Value> {
     let [created, converted] = milestones(events);
     let ms = |time: &Value| Timestamp::parse(time.as_str()?).ok().map(Timestamp::ms);
-    let span = created.as_ref().and_then(ms).zip(converted.as_ref().and_then(ms));
+    let span = created
+        .as_ref()
+        .and_then(ms)
+        .zip(converted.as_ref().and_then(ms));
     let seconds = span.map(|(created, converted)| json!((converted - created) / 1_000));
     let count = |which: &str| {
         let all = appointments.iter();
@@ -332,7 +364,10 @@ fn figures(rules: &Rules, events: &[One<'_>], when: bool) -> Value {
             ("count", Some(json!(hits.len()))),
             ("firstAt", moments().min().map(|time| json!(time))),
             ("lastAt", moments().max().map(|time| json!(time))),
-            ("value", (!worth.is_empty()).then(|| money(worth.iter().sum()))),
+            (
+                "value",
+                (!worth.is_empty()).then(|| money(worth.iter().sum())),
+            ),
         ]);
         (name.to_owned(), Value::Object(row))
     });

@@ -67,16 +67,28 @@ pub(crate) struct Chore {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Errand {
-    Report { grace_ms: i64, narrow: bool },
-    Update { grace_ms: i64, narrow: bool },
+    Report {
+        grace_ms: i64,
+        narrow: bool,
+    },
+    Update {
+        grace_ms: i64,
+        narrow: bool,
+    },
     /// Sends some dead letters back: one, or of all each so many in 1,000.
-    Redrive { one: bool, permille: u64 },
+    Redrive {
+        one: bool,
+        permille: u64,
+    },
     /// Throws the oldest dead letter away.
     Discard,
     /// Puts the settings of that number in force.
     Put(usize),
     /// Other code takes the lock of a lead's row for so long.
-    Hold { lead: u64, ms: i64 },
+    Hold {
+        lead: u64,
+        ms: i64,
+    },
 }
 
 impl Plan {
@@ -107,7 +119,10 @@ impl Plan {
         let many = dice.between(1, 3);
         let workers = (0..many).map(|n| worker(&mut dice, task(1, n))).collect();
         let permille = dice.pick(&[0, 8, 25, 60, 120]);
-        let faults = Faults::Drawn { seed: mix(&[seed, 2]), permille };
+        let faults = Faults::Drawn {
+            seed: mix(&[seed, 2]),
+            permille,
+        };
         let receives_max = u32::try_from(dice.between(3, 5)).unwrap_or(3);
         Self {
             seed,
@@ -118,7 +133,10 @@ impl Plan {
             workers,
             chores,
             faults,
-            limits: QueueLimits { receives_max, visibility_ms: dice.pick(&[2_000, 30_000]) },
+            limits: QueueLimits {
+                receives_max,
+                visibility_ms: dice.pick(&[2_000, 30_000]),
+            },
             pace_ms: dice.pick(&[1, 10, 100, 1_500]),
             skew_ms: dice.pick(&[0, 0, 450]),
         }
@@ -148,7 +166,13 @@ fn rules(dice: &mut Dice, strict: bool) -> Rules {
         rules.locked = [(); 4].map(|()| dice.happens(500));
     }
     if !strict && dice.happens(500) {
-        let mut policy = || if dice.happens(500) { Policy::Detect } else { Policy::Correct };
+        let mut policy = || {
+            if dice.happens(500) {
+                Policy::Detect
+            } else {
+                Policy::Correct
+            }
+        };
         rules.policies = [policy(), policy(), policy(), policy()];
     }
     rules
@@ -176,8 +200,8 @@ fn changed(dice: &mut Dice, rules: &Rules) -> Rules {
 
 fn tellings(dice: &mut Dice, tenants: &[Tenant]) -> Vec<Told> {
     let count = match dice.below(10) {
-        0..=5 => dice.between(2, 8),
-        6..=8 => dice.between(8, 16),
+        0..=6 => dice.between(2, 6),
+        7 | 8 => dice.between(6, 14),
         _long => dice.between(16, 40),
     };
     let leads = dice.between(1, 3);
@@ -256,7 +280,8 @@ impl Told {
             let poison = dice.happens(120) && !(self.tenant.links() && self.is_appointment());
             let amount = if poison { "12x".to_owned() } else { good };
             self.fields.push(("amount", amount));
-            self.fields.push(("sum", dice.pick(&["1", "2.5", "40"]).to_owned()));
+            self.fields
+                .push(("sum", dice.pick(&["1", "2.5", "40"]).to_owned()));
         }
     }
 
@@ -304,7 +329,11 @@ fn deliveries(dice: &mut Dice, told: &[Told], span_ms: u64, strict: bool) -> Vec
         }
         _any => dice.shuffle(&mut order),
     }
-    let again: Vec<usize> = order.iter().copied().filter(|_| dice.happens(120)).collect();
+    let again: Vec<usize> = order
+        .iter()
+        .copied()
+        .filter(|_| dice.happens(120))
+        .collect();
     order.extend(again);
     let mut deliveries: Vec<Delivery> = Vec::new();
     let mut at_ms = 0;
@@ -317,7 +346,8 @@ fn deliveries(dice: &mut Dice, told: &[Told], span_ms: u64, strict: bool) -> Vec
         match joins {
             Some(last) if dice.happens(400) => last.told.push(number),
             Some(_) | None => {
-                at_ms += i64::try_from(dice.below(2 * span_ms / told.len() as u64 + 2)).unwrap_or(0);
+                at_ms +=
+                    i64::try_from(dice.below(2 * span_ms / told.len() as u64 + 2)).unwrap_or(0);
                 deliveries.push(Delivery {
                     task: task(2, deliveries.len() as u64),
                     at_ms,
@@ -340,8 +370,14 @@ fn chores(dice: &mut Dice, rules: &mut Vec<Rules>, span_ms: u64, strict: bool) -
         let what = match dice.below(12) {
             0..=2 => Errand::Report { grace_ms, narrow },
             3..=5 => Errand::Update { grace_ms, narrow },
-            6 | 7 => Errand::Redrive { one: dice.happens(500), permille: dice.pick(&[300, 1_000]) },
-            8 => Errand::Hold { lead: dice.below(2), ms: dice.pick(&[100, 20_000, 45_000]) },
+            6 | 7 => Errand::Redrive {
+                one: dice.happens(500),
+                permille: dice.pick(&[300, 1_000]),
+            },
+            8 => Errand::Hold {
+                lead: dice.below(2),
+                ms: dice.pick(&[100, 20_000, 45_000]),
+            },
             9 if !strict => Errand::Discard,
             _put if !strict => {
                 let last = &rules[rules.len() - 1];
@@ -349,7 +385,10 @@ fn chores(dice: &mut Dice, rules: &mut Vec<Rules>, span_ms: u64, strict: bool) -
                 rules.push(next);
                 Errand::Put(rules.len() - 1)
             }
-            _redrive => Errand::Redrive { one: false, permille: 1_000 },
+            _redrive => Errand::Redrive {
+                one: false,
+                permille: 1_000,
+            },
         };
         chores.push(Chore {
             task: task(3, n),

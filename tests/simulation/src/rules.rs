@@ -62,7 +62,9 @@ impl Rules {
 
     fn tenant(&self, tenant: Tenant) -> Value {
         let kinds = KINDS.iter().filter(|kind| self.maps(kind));
-        let map: Vec<Value> = kinds.map(|kind| json!({ "type": kind, "to": kind })).collect();
+        let map: Vec<Value> = kinds
+            .map(|kind| json!({ "type": kind, "to": kind }))
+            .collect();
         let mut conversions = vec![
             json!({ "name": "won", "on": "lead.converted", "value": "amount" }),
             json!({ "name": "touch", "on": "lead.updated" }),
@@ -147,7 +149,10 @@ impl Rules {
     /// In a few words.
     pub(crate) fn story(&self) -> String {
         let mut words = Vec::new();
-        for (table, (policy, locked)) in LEAD_TABLES.iter().zip(self.policies.iter().zip(self.locked)) {
+        for (table, (policy, locked)) in LEAD_TABLES
+            .iter()
+            .zip(self.policies.iter().zip(self.locked))
+        {
             if *policy == Policy::Detect {
                 words.push(format!("{table} under detect"));
             }

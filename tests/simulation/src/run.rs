@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use shared::model::Finding;
 use shared::ports::{Clock, Error, Partition, Queue};
-use shared::service::{Mode, Scope};
+use shared::service::{Mode, Scope, SettingsCache};
 use shared::settings::{Format, StoredSettings};
 
 use crate::chance::mix;
@@ -15,7 +15,7 @@ use crate::plan::Plan;
 use crate::storm::{Fault, JANITOR};
 use crate::tasks::{self, Desk, SETTINGS_MS, replay_over, shown};
 use crate::verdict;
-use crate::world::{Job, Stats, World, drive};
+use crate::world::{Job, Stats, Sum, World, drive};
 
 /// So long after the last chore every lease, stall and pause is over.
 const CALM_MS: i64 = 150_000;
@@ -51,7 +51,12 @@ pub(crate) fn run(plan: &Plan, tells: bool) -> Ran {
     if failures.is_empty() {
         failures.extend(verdict::verdict(&world.store(), &plan));
     }
-    let (trace, mut stats, fired, story) = world.sum_up();
+    let Sum {
+        trace,
+        mut stats,
+        fired,
+        story,
+    } = world.sum_up();
     let store = world.store();
     let mut parts = vec![trace];
     for (key, kept) in store.tables.all() {
@@ -70,13 +75,16 @@ pub(crate) fn run(plan: &Plan, tells: bool) -> Ran {
 }
 
 fn jobs(world: &Arc<World>, plan: &Arc<Plan>) -> Vec<Job> {
-    let desk = |task: u32| {
+    let fresh = || Arc::new(SettingsCache::new(SETTINGS_MS));
+    // All senders come to one process; so do all chores, and each worker is one.
+    let (ingest, chores) = (fresh(), fresh());
+    let desk = |task: u32, cache: Arc<SettingsCache>| {
         let (world, plan) = (Arc::clone(world), Arc::clone(plan));
-        move || Desk::new(&world, &plan, task)
+        move || Desk::new(&world, &plan, task, &cache)
     };
     let mut jobs = Vec::new();
     for worker in plan.workers.iter().copied() {
-        let desk = desk(worker.task);
+        let desk = desk(worker.task, fresh());
         jobs.push(Job {
             task: worker.task,
             begin: Box::new(move || Box::pin(tasks::work(desk(), worker))),
@@ -85,7 +93,7 @@ fn jobs(world: &Arc<World>, plan: &Arc<Plan>) -> Vec<Job> {
         });
     }
     for delivery in plan.deliveries.iter().cloned() {
-        let desk = desk(delivery.task);
+        let desk = desk(delivery.task, Arc::clone(&ingest));
         let first = Rc::new(Cell::new(true));
         jobs.push(Job {
             task: delivery.task,
@@ -98,7 +106,7 @@ fn jobs(world: &Arc<World>, plan: &Arc<Plan>) -> Vec<Job> {
         });
     }
     for chore in plan.chores.iter().cloned() {
-        let desk = desk(chore.task);
+        let desk = desk(chore.task, Arc::clone(&chores));
         jobs.push(Job {
             task: chore.task,
             begin: Box::new(move || Box::pin(tasks::run_errand(desk(), chore.clone()))),
@@ -106,7 +114,7 @@ fn jobs(world: &Arc<World>, plan: &Arc<Plan>) -> Vec<Job> {
             ends: true,
         });
     }
-    let desk = desk(JANITOR);
+    let desk = desk(JANITOR, chores);
     jobs.push(Job {
         task: JANITOR,
         begin: Box::new(move || Box::pin(bring_to_rest(desk()))),
@@ -150,7 +158,8 @@ async fn finish(desk: &Desk) -> Result<(), Error> {
             }
         }
     } else {
-        desk.world.count("runs whose rows no replay mended in the end", 1);
+        desk.world
+            .count("runs whose rows no replay mended in the end", 1);
     }
     let (_, findings) = replay_over(desk, Mode::Report, 0, &all).await?;
     check_findings(desk, &findings);

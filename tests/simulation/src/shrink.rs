@@ -138,13 +138,18 @@ impl Shrinking {
     /// Tries with plainer settings, workers and clocks.
     fn simplify(&mut self) -> bool {
         let mut smaller = false;
+        let together = |plan: &mut Plan| {
+            plan.workers
+                .iter_mut()
+                .for_each(|one| one.how = How::Together);
+        };
         let changes: [fn(&mut Plan); 8] = [
+            together,
             |plan| plan.skew_ms = 0,
             |plan| plan.pace_ms = 1,
             |plan| plan.rules[0].locked = [false; 4],
             |plan| plan.rules[0].atomic = false,
             |plan| plan.rules[0].visits = true,
-            |plan| plan.workers.iter_mut().for_each(|one| one.how = How::Together),
             |plan| plan.workers.iter_mut().for_each(|one| one.batch = 1),
             |plan| plan.told.iter_mut().for_each(|one| one.below = 0),
         ];
@@ -201,7 +206,10 @@ fn story(plan: &Plan, ran: &Ran) -> String {
     line(format!("settings: {}", plan.rules[0].story()));
     for worker in &plan.workers {
         let (task, batch) = (worker.task % 1_000, worker.batch);
-        line(format!("worker {task}: {:?}, {batch} messages at once", worker.how));
+        line(format!(
+            "worker {task}: {:?}, {batch} messages at once",
+            worker.how
+        ));
     }
     let strict = if plan.is_strict() {
         "the rows must be right without a replay"
@@ -210,6 +218,9 @@ fn story(plan: &Plan, ran: &Ran) -> String {
     };
     line(strict.to_owned());
     ran.story.iter().for_each(|one| line(one.clone()));
-    line(format!("wrong: {}", ran.failure.clone().unwrap_or_default()));
+    line(format!(
+        "wrong: {}",
+        ran.failure.clone().unwrap_or_default()
+    ));
     text
 }

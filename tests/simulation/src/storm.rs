@@ -93,7 +93,11 @@ impl Faults {
             Self::Given(given) => given.get(&place).copied(),
             Self::Drawn { seed, permille } => {
                 let drawn = mix(&[*seed, u64::from(place.0), place.1]);
-                let permille = if call.writes() { *permille } else { permille / 4 };
+                let permille = if call.writes() {
+                    *permille
+                } else {
+                    permille / 4
+                };
                 (drawn % 1_000 < permille).then(|| Self::draw(drawn >> 12, call))
             }
         }

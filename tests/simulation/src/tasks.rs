@@ -25,8 +25,9 @@ use crate::world::{Pause, World};
 pub(crate) const SETTINGS_MS: i64 = 400;
 /// What failed comes again after this, and twice as long each time.
 const BACK_OFF_MS: i64 = 5_000;
-/// The longest pause of a worker that finds nothing to do.
-const IDLE_MS_MAX: i64 = 10_000;
+/// The longest pause of a worker that finds nothing to do, and once nothing goes wrong any more.
+const IDLE_MS_MAX: i64 = 2_000;
+const IDLE_CALM_MS: i64 = 60_000;
 /// How often a stubborn sender tries.
 const TRIES_MAX: u32 = 200;
 
@@ -37,18 +38,24 @@ pub(crate) struct Desk {
     pub(crate) task: u32,
     pub(crate) ports: Memory<Storm>,
     pub(crate) clock: TaskClock,
-    cache: SettingsCache,
+    cache: Arc<SettingsCache>,
 }
 
 impl Desk {
-    pub(crate) fn new(world: &Arc<World>, plan: &Arc<Plan>, task: u32) -> Self {
+    /// `cache` is that of the process that the task is a part of.
+    pub(crate) fn new(
+        world: &Arc<World>,
+        plan: &Arc<Plan>,
+        task: u32,
+        cache: &Arc<SettingsCache>,
+    ) -> Self {
         Self {
             world: Arc::clone(world),
             plan: Arc::clone(plan),
             task,
             ports: Memory::over(Arc::clone(&world.store), Storm::new(world, task)),
             clock: TaskClock::new(world, task),
-            cache: SettingsCache::new(SETTINGS_MS),
+            cache: Arc::clone(cache),
         }
     }
 
@@ -73,7 +80,11 @@ pub(crate) async fn work(desk: Desk, worker: Worker) {
             Ok(true) => idle_ms = 20,
             Ok(false) => {
                 desk.pause(idle_ms).await;
-                idle_ms = (idle_ms * 2).min(IDLE_MS_MAX);
+                idle_ms = if desk.world.is_calm() {
+                    IDLE_CALM_MS
+                } else {
+                    (idle_ms * 2).min(IDLE_MS_MAX)
+                };
             }
             Err(error) => {
                 desk.tell(|| format!("fails: {}", error.chain()));
@@ -242,7 +253,10 @@ async fn request(desk: &Desk, delivery: &Delivery) -> Result<(), Error> {
             desk.world.count("amendments sent", 1);
         }
         if store.journal.has(&entry.group.tenant, entry.hash).is_none() {
-            lost.push(format!("{} was accepted and is not journaled", entry.event.id));
+            lost.push(format!(
+                "{} was accepted and is not journaled",
+                entry.event.id
+            ));
         }
     }
     drop(store);
@@ -318,8 +332,10 @@ pub(crate) async fn replay_over(
             shown(&findings)
         )
     });
-    desk.world.count("differences found by replays", replayed.findings);
-    desk.world.count("differences mended by replays", replayed.mended);
+    desk.world
+        .count("differences found by replays", replayed.findings);
+    desk.world
+        .count("differences mended by replays", replayed.mended);
     let mut run = ReplayRun {
         mode: mode.name().into(),
         ..ReplayRun::default()
@@ -345,7 +361,11 @@ async fn redrive(desk: &Desk, one: bool, permille: u64) -> Result<(), Error> {
         let number = u64::try_from(*id).unwrap_or(0);
         mix(&[desk.plan.seed, u64::from(desk.task), number]) % 1_000 < permille
     };
-    let mut chosen: Vec<u128> = letters.iter().map(|letter| letter.id).filter(wanted).collect();
+    let mut chosen: Vec<u128> = letters
+        .iter()
+        .map(|letter| letter.id)
+        .filter(wanted)
+        .collect();
     let turned = mix(&[desk.plan.seed, u64::from(desk.task)]).is_multiple_of(2);
     if turned {
         chosen.reverse();
@@ -372,7 +392,9 @@ async fn put(desk: &Desk, number: usize) -> Result<(), Error> {
     let rules = &desk.plan.rules[number];
     let text = rules.text(&desk.plan.tenants);
     desk.tell(|| format!("puts settings in force: {}", rules.story()));
-    desk.ports.put(&text, Format::Json, desk.clock.now()).await?;
+    desk.ports
+        .put(&text, Format::Json, desk.clock.now())
+        .await?;
     desk.world.count("settings put", 1);
     Ok(())
 }

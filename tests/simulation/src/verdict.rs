@@ -93,7 +93,12 @@ fn arrived<'p>(store: &Store, plan: &'p Plan) -> Vec<(usize, &'p Told)> {
 fn stored(store: &Store) -> BTreeMap<Key, Stored> {
     let mut rows = BTreeMap::new();
     for group in store.tables.groups() {
-        for row in store.tables.of_group(group).into_iter().filter(|row| !row.is_gone()) {
+        for row in store
+            .tables
+            .of_group(group)
+            .into_iter()
+            .filter(|row| !row.is_gone())
+        {
             let tenant = Tenant::ALL.into_iter().find(|one| one.id() == group.tenant);
             let RowKey { table, id, .. } = &row.key;
             if let Some(tenant) = tenant {
@@ -106,7 +111,10 @@ fn stored(store: &Store) -> BTreeMap<Key, Stored> {
 }
 
 fn differs(store: &Store, right: &Right, stored: &Stored) -> Option<String> {
-    let body = store.tables.kept(&stored.key).map(|kept| kept.body.as_str());
+    let body = store
+        .tables
+        .kept(&stored.key)
+        .map(|kept| kept.body.as_str());
     let body = body.unwrap_or_default();
     if body != right.body {
         return Some(format!("it is {body} and must be {}", right.body));
@@ -115,7 +123,9 @@ fn differs(store: &Store, right: &Right, stored: &Stored) -> Option<String> {
     let mut last = None;
     for number in &right.events {
         let Some(entry) = telling(store, &stored.key.group, *number) else {
-            return Some(format!("telling {number} is not in the journal of its group"));
+            return Some(format!(
+                "telling {number} is not in the journal of its group"
+            ));
         };
         fingerprint = fingerprint.with(entry.hash);
         last = Some(entry.event.order());
@@ -123,16 +133,24 @@ fn differs(store: &Store, right: &Right, stored: &Stored) -> Option<String> {
     let held = &stored.trail.held;
     if (held.events, held.fingerprint) != (right.events.len() as u64, fingerprint) {
         let (events, wanted) = (held.events, right.events.len());
-        return Some(format!("its trail says {events} events, other ones than the {wanted} it must be"));
+        return Some(format!(
+            "its trail says {events} events, other ones than the {wanted} it must be"
+        ));
     }
     if held.last != last {
-        return Some(format!("its last event is {:?} and must be {last:?}", held.last));
+        return Some(format!(
+            "its last event is {:?} and must be {last:?}",
+            held.last
+        ));
     }
     let versions = stored.history.iter().flatten().map(version);
     let versions: Vec<Value> = versions.collect();
     if versions != right.versions {
         let right = json!(right.versions);
-        return Some(format!("its versions are {} and must be {right}", json!(versions)));
+        return Some(format!(
+            "its versions are {} and must be {right}",
+            json!(versions)
+        ));
     }
     None
 }
@@ -146,7 +164,9 @@ fn telling<'s>(store: &'s Store, group: &Group, number_of: usize) -> Option<&'s 
             *known = entry;
         }
     }
-    let mut counting = last.into_values().filter(|entry| !entry.event.is_withdrawn());
+    let mut counting = last
+        .into_values()
+        .filter(|entry| !entry.event.is_withdrawn());
     counting.find(|entry| number(entry) == Some(number_of))
 }
 
@@ -165,12 +185,21 @@ fn torn_history(store: &Store, plan: &Plan) -> Option<String> {
     // Two writers' clocks differ.
     let skew_ms = 2 * i64::try_from(plan.skew_ms).unwrap_or(0);
 
-    for (key, _) in store.tables.all().filter(|(key, _)| key.table.is_temporal()) {
+    for (key, _) in store
+        .tables
+        .all()
+        .filter(|(key, _)| key.table.is_temporal())
+    {
         let mut numbers = BTreeSet::new();
         for one in store.tables.history(&key) {
             let (id, n) = (&key.id, one.version.n);
-            if one.recorded_to.is_some_and(|to| to.plus_ms(skew_ms) < one.recorded_from) {
-                return Some(format!("version {n} of {id} was believed before it was recorded"));
+            if one
+                .recorded_to
+                .is_some_and(|to| to.plus_ms(skew_ms) < one.recorded_from)
+            {
+                return Some(format!(
+                    "version {n} of {id} was believed before it was recorded"
+                ));
             }
             if one.recorded_to.is_none() && !numbers.insert(n) {
                 return Some(format!("version {n} of {id} is in force twice"));

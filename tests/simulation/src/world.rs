@@ -24,6 +24,16 @@ const CALLS_MAX: u64 = 60_000;
 /// How often what happened.
 pub type Stats = BTreeMap<&'static str, u64>;
 
+/// What there is to say of a run.
+pub(crate) struct Sum {
+    /// A hash of all calls, in order.
+    pub(crate) trace: u64,
+    pub(crate) stats: Stats,
+    /// What went wrong, by task and which call of the task's it was.
+    pub(crate) fired: BTreeMap<(u32, u64), Fault>,
+    pub(crate) story: Vec<String>,
+}
+
 /// What all tasks of a run share.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -174,6 +184,10 @@ impl World {
         self.state().calm = true;
     }
 
+    pub(crate) fn is_calm(&self) -> bool {
+        self.state().calm
+    }
+
     pub(crate) fn count(&self, what: &'static str, many: u64) {
         if many > 0 {
             *self.state().stats.entry(what).or_default() += many;
@@ -209,16 +223,24 @@ impl World {
     }
 
     /// What there is to say of the run when it is over.
-    pub(crate) fn sum_up(&self) -> (u64, Stats, BTreeMap<(u32, u64), Fault>, Vec<String>) {
+    pub(crate) fn sum_up(&self) -> Sum {
         let state = self.state();
         let mut stats = state.stats.clone();
         stats.insert("calls of ports", state.calls);
-        let story = state.story.clone().unwrap_or_default();
-        (state.trace, stats, state.fired.clone(), story)
+        Sum {
+            trace: state.trace,
+            stats,
+            fired: state.fired.clone(),
+            story: state.story.clone().unwrap_or_default(),
+        }
     }
 }
 
-#[expect(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "shown to people")]
+#[expect(
+    clippy::float_arithmetic,
+    clippy::cast_precision_loss,
+    reason = "shown to people"
+)]
 fn seconds(ms: i64) -> f64 {
     ms as f64 / 1_000.0
 }
@@ -314,7 +336,10 @@ fn next(world: &World, running: impl Iterator<Item = u32>) -> Option<u32> {
     let seed = state.seed;
     let due = |task: &u32| {
         let wake_ms = state.tasks.get(task).map_or(0, |one| one.wake_ms);
-        (wake_ms, mix(&[seed, u64::from(*task), wake_ms.cast_unsigned()]))
+        (
+            wake_ms,
+            mix(&[seed, u64::from(*task), wake_ms.cast_unsigned()]),
+        )
     };
     let task = running.min_by_key(due)?;
     let wake_ms = state.tasks.get(&task).map_or(0, |one| one.wake_ms);
@@ -340,7 +365,10 @@ impl World {
     /// Whether senders and chores are at their end.
     pub(crate) fn all_sent(&self) -> bool {
         let state = self.state();
-        state.tasks.keys().all(|task| ![2, 3].contains(&(task / 1_000)))
+        state
+            .tasks
+            .keys()
+            .all(|task| ![2, 3].contains(&(task / 1_000)))
     }
 
     fn is_over(&self) -> bool {
@@ -348,13 +376,18 @@ impl World {
             let mut state = self.state();
             if state.calls > CALLS_MAX {
                 let calls = state.calls;
-                state.failures.push(format!("no rest after {calls} calls of ports"));
+                state
+                    .failures
+                    .push(format!("no rest after {calls} calls of ports"));
             }
             if !state.failures.is_empty() {
                 return true;
             }
         }
         let store = self.store();
-        store.audit.as_ref().is_some_and(|audit| !audit.violations.is_empty())
+        store
+            .audit
+            .as_ref()
+            .is_some_and(|audit| !audit.violations.is_empty())
     }
 }

@@ -11,6 +11,7 @@ mod embedded_indexes;
 mod guide;
 mod late;
 mod legacy;
+mod memory;
 mod mongo;
 mod mongo_adoption;
 mod mongo_faults;

@@ -101,9 +101,8 @@ impl<G: Gate> Journal for Memory<G> {
     ) -> Result<Vec<Option<Group>>, Error> {
         self.call(Call::Whereabouts, |store, _| {
             let events = events.iter();
-            let of = |(tenant, hash): &(SmolStr, EventHash)| {
-                store.journal.has(tenant, *hash).cloned()
-            };
+            let of =
+                |(tenant, hash): &(SmolStr, EventHash)| store.journal.has(tenant, *hash).cloned();
             Ok(events.map(of).collect())
         })
         .await

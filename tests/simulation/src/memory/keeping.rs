@@ -38,8 +38,10 @@ fn places(count: usize) -> impl Iterator<Item = u64> {
 
 impl<G: Gate> Hierarchies for Memory<G> {
     async fn of_group(&self, group: &Group) -> Result<Vec<ActionHierarchy>, Error> {
-        self.call(Call::OfGroup, |store, _| Ok(store.tables.hierarchies(group)))
-            .await
+        self.call(Call::OfGroup, |store, _| {
+            Ok(store.tables.hierarchies(group))
+        })
+        .await
     }
 }
 

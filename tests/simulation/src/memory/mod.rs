@@ -14,8 +14,8 @@ use shared::ports::Error;
 use crate::audit::Audit;
 use crate::gate::{Call, Gate, Share};
 
-pub use queue::QueueLimits;
 pub(crate) use journal::Journals;
+pub use queue::QueueLimits;
 pub(crate) use tables::Kept;
 
 /// What is stored.

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::flow::{
-    Addition, Gone, HistoryWrite, Image, ImageHead, ImagesWrite, KeptImage, Put, RowKey, Stored, Write,
+    Addition, Gone, HistoryWrite, Image, ImageHead, ImagesWrite, KeptImage, Put, RowKey, Stored,
+    Write,
 };
 use shared::handlers::{Conversion, Row, Table, Version};
 use shared::model::{ActionHierarchy, ActionId, Group, Timestamp, Trail};
@@ -281,12 +282,9 @@ impl OfGroup {
             }
         }
         for version in &history.versions {
-            let known = all
-                .iter_mut()
-                .find(|one| {
-                    (one.one.version.n, one.made, one.one.recorded_from)
-                        == (version.n, made, now)
-                });
+            let known = all.iter_mut().find(|one| {
+                (one.one.version.n, one.made, one.one.recorded_from) == (version.n, made, now)
+            });
             match known {
                 Some(known) => {
                     known.one.version = version.clone();
