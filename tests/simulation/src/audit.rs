@@ -1,8 +1,9 @@
 //! What must hold at every step, whatever happens: looked at with every write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::flow::{Addition, RowKey};
+use shared::handlers::Table;
 use shared::model::{ActionHierarchy, Entry, EventHash, Group, Timestamp};
 use shared::ports::{Lease, LockKey, Receipt, Received};
 
@@ -22,6 +23,10 @@ pub struct Audit {
     /// Whether some table takes events as they come: rows that it feeds may count one twice until a replay
     /// mends them.
     pub(crate) detects: bool,
+    /// Tables whose rows are written under locks.
+    pub(crate) locked: Vec<Table>,
+    /// The fences that leases had, by lock.
+    fences: BTreeMap<LockKey, BTreeSet<u64>>,
     /// What was seen that must not be.
     pub(crate) violations: Vec<String>,
     /// Writes that lost a race.
@@ -40,10 +45,12 @@ struct Holding {
 }
 
 impl Audit {
-    /// `detects` says whether some table takes events as they come.
-    pub(crate) fn new(detects: bool) -> Self {
+    /// `detects` says whether some table takes events as they come; rows of the tables `locked` are always
+    /// written under locks.
+    pub(crate) fn new(detects: bool, locked: Vec<Table>) -> Self {
         Self {
             detects,
+            locked,
             ..Self::default()
         }
     }
@@ -106,6 +113,8 @@ impl Audit {
                     .push(format!("the fence of lock {name:?} went back"));
             }
         }
+        let fences = self.fences.entry(lease.key.clone()).or_default();
+        fences.insert(lease.fence);
         let holding = Holding {
             ends_ms: lease.until.ms() - skew_ms,
             lease: lease.clone(),
@@ -146,6 +155,12 @@ impl Audit {
             }
             if trail.fence < before.trail.fence {
                 self.violation(format!("the fence of {row} went back"));
+            }
+        }
+        if self.locked.contains(table) {
+            let fences = self.fences.get(&LockKey::of_row(key));
+            if !fences.is_some_and(|fences| fences.contains(&trail.fence)) {
+                self.violation(format!("{row} was written without its lock"));
             }
         }
         let held = &trail.held;

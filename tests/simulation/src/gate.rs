@@ -153,6 +153,9 @@ pub trait Gate: Send + Sync {
 
     /// What time it is where the queue is, given what the caller thinks.
     fn queue_time(&self, given: Timestamp) -> Timestamp;
+
+    /// A message became a dead letter because it was received too often.
+    fn buried(&self);
 }
 
 /// A gate at which nothing goes wrong.
@@ -174,4 +177,6 @@ impl Gate for Open {
     fn queue_time(&self, given: Timestamp) -> Timestamp {
         given
     }
+
+    fn buried(&self) {}
 }

@@ -16,6 +16,7 @@ mod chance;
 mod gate;
 mod memory;
 mod model;
+mod mutants;
 mod plan;
 mod rules;
 mod run;
@@ -32,6 +33,7 @@ pub use audit::Audit;
 pub use chance::mix;
 pub use gate::{Call, Gate, Open, Passage, Share};
 pub use memory::{Memory, QueueLimits, Store};
+pub use mutants::{MUTANTS, Misplaced, Mutant};
 pub use shrink::{Found, explain};
 pub use world::Stats;
 

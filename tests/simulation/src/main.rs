@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     say(&format!("seed {seed} fails: {failure}"));
     match explain(seed) {
         Some(found) if !args.quiet => {
-            say(&format!("\nmade as small as it goes:\n\n{}", found.story))
+            say(&format!("\nmade as small as it goes:\n\n{}", found.story));
         }
         Some(_) => {}
         None => say("it does not fail again: the simulation itself is at fault"),

@@ -116,7 +116,7 @@ fn groups<'t>(arrived: &[One<'t>]) -> BTreeMap<(Tenant, String), Vec<One<'t>>> {
 }
 
 /// Of each event the last telling, unless it says that the event did not happen.
-fn counting<'t>(arrived: &[One<'t>]) -> Vec<One<'t>> {
+pub(crate) fn counting<'t>(arrived: &[One<'t>]) -> Vec<One<'t>> {
     let mut last: BTreeMap<(Tenant, &str, &str), One<'t>> = BTreeMap::new();
     for one in arrived {
         let identity = (one.1.tenant, one.1.source, one.1.id.as_str());

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use shared::handlers::Table;
+
 use crate::told::{KINDS, Tenant, Told};
 
 /// How a table takes late events.
@@ -52,6 +54,13 @@ impl Rules {
     /// Whether late events may stay where they are.
     pub(crate) fn detects(&self) -> bool {
         self.policies.contains(&Policy::Detect)
+    }
+
+    /// The tables whose rows are written under locks; no chore changes that.
+    pub(crate) fn locked_tables(&self) -> Vec<Table> {
+        let locked = LEAD_TABLES.iter().zip(self.locked);
+        let locked = locked.filter(|(_, locked)| *locked);
+        locked.filter_map(|(name, _)| Table::named(name)).collect()
     }
 
     /// The settings text, JSON.

@@ -170,6 +170,9 @@ impl Gate for Storm {
             Some(Fault::Lost) => (Share::Nothing, 0),
         };
         self.world.check_writes(self.task, call);
+        if [Call::Park, Call::Redrive, Call::Discard].contains(&call) {
+            self.world.letters_move();
+        }
         if call.writes() {
             let actor = Actor {
                 now_ms: self.world.now().ms(),
@@ -197,6 +200,10 @@ impl Gate for Storm {
 
     fn queue_time(&self, _given: Timestamp) -> Timestamp {
         self.world.now()
+    }
+
+    fn buried(&self) {
+        self.world.letters_move();
     }
 }
 

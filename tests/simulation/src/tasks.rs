@@ -224,7 +224,10 @@ async fn request(desk: &Desk, delivery: &Delivery) -> Result<(), Error> {
     for number in &delivery.told {
         let text = desk.plan.told[*number].text(*number);
         match accept(&settings, None, text.as_bytes(), desk.clock.now()) {
-            Ok(entry) => entries.push(Arc::new(entry)),
+            Ok(entry) => {
+                desk.world.sent(desk.task, &entry);
+                entries.push(Arc::new(entry));
+            }
             Err(refusal) => desk.world.fail(format!("{text} is refused: {refusal}")),
         }
     }
@@ -252,6 +255,7 @@ async fn request(desk: &Desk, delivery: &Delivery) -> Result<(), Error> {
         if entry.event.revision() > 0 {
             desk.world.count("amendments sent", 1);
         }
+        desk.world.answered(desk.task, entry);
         if store.journal.has(&entry.group.tenant, entry.hash).is_none() {
             lost.push(format!(
                 "{} was accepted and is not journaled",
@@ -309,6 +313,7 @@ pub(crate) async fn replay_over(
     scope: &Scope,
 ) -> Result<(Replayed, Vec<Finding>), Error> {
     let settings = desk.settings().await?;
+    let moment = desk.world.moment();
     desk.tell(|| format!("replays {scope} in mode {}", mode.name()));
     desk.world.reads_only(desk.task, mode == Mode::Report);
     let parked = parked_events(&desk.ports).await?;
@@ -320,9 +325,13 @@ pub(crate) async fn replay_over(
         grace_ms,
     };
     let mut findings = Vec::new();
-    let replayed = replay
-        .run(scope, mode, |finding| findings.push(finding), |_| ())
-        .await?;
+    let take = |finding: Finding| {
+        if mode == Mode::Report && desk.plan.is_strict() {
+            desk.world.doubt(&finding, moment);
+        }
+        findings.push(finding);
+    };
+    let replayed = replay.run(scope, mode, take, |_| ()).await?;
     desk.world.reads_only(desk.task, false);
     desk.tell(|| {
         format!(

@@ -23,6 +23,7 @@ pub(crate) fn verdict(store: &Store, plan: &Plan) -> Option<String> {
         return Some(format!("{waiting} messages are left"));
     }
     stray_letter(store, plan, rules)
+        .or_else(|| unparked(store, plan, rules))
         .or_else(|| wrong_row(store, plan, rules))
         .or_else(|| torn_history(store, plan))
 }
@@ -51,6 +52,19 @@ fn stray_letter(store: &Store, plan: &Plan, rules: &Rules) -> Option<String> {
         }
     }
     None
+}
+
+/// An event that counts and cannot be handled, and that is not parked.
+fn unparked(store: &Store, plan: &Plan, rules: &Rules) -> Option<String> {
+    if !plan.is_strict() {
+        return None;
+    }
+    let letters = store.queue.letters().flat_map(|one| &one.message.entries);
+    let parked: BTreeSet<usize> = letters.filter_map(|entry| number(entry)).collect();
+    let counting = model::counting(&arrived(store, plan));
+    let mut faults = counting.iter().filter(|(_, told)| rules.is_fault(told));
+    let lost = faults.find(|(number, _)| !parked.contains(number));
+    lost.map(|(_, told)| format!("{} cannot be handled and is not parked", told.id))
 }
 
 fn wrong_row(store: &Store, plan: &Plan, rules: &Rules) -> Option<String> {

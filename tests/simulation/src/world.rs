@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use shared::model::Timestamp;
+use shared::model::{Class, Entry, EventRef, Finding, Timestamp};
+use smol_str::SmolStr;
 
 use crate::audit::Audit;
 use crate::chance::mix;
@@ -58,6 +59,10 @@ struct State {
     trace: u64,
     story: Option<Vec<String>>,
     failures: Vec<String>,
+    /// By source and id of an event: who is not answered yet, and after how many calls somebody was last.
+    answered: BTreeMap<(SmolStr, SmolStr), (BTreeSet<u32>, u64)>,
+    /// After how many calls dead letters came or went last.
+    letters_moved: u64,
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +83,8 @@ impl World {
     pub(crate) fn new(plan: &Plan, tells: bool) -> Arc<Self> {
         let mut store = Store::default();
         store.queue.limits = plan.limits;
-        store.audit = Some(Audit::new(plan.rules.iter().any(Rules::detects)));
+        let detects = plan.rules.iter().any(Rules::detects);
+        store.audit = Some(Audit::new(detects, plan.rules[0].locked_tables()));
         let state = State {
             seed: plan.seed,
             pace_ms: plan.pace_ms,
@@ -94,6 +100,8 @@ impl World {
             trace: 0,
             story: tells.then(Vec::new),
             failures: Vec::new(),
+            answered: BTreeMap::new(),
+            letters_moved: 0,
         };
         Arc::new(Self {
             store: Arc::new(Mutex::new(store)),
@@ -152,6 +160,64 @@ impl World {
         Step {
             latency_ms: i64::try_from(latency).unwrap_or(0),
             fault,
+        }
+    }
+
+    /// How many calls there were so far.
+    pub(crate) fn moment(&self) -> u64 {
+        self.state().calls
+    }
+
+    /// A sender sends an event: until it is answered, it may be journaled and not queued.
+    pub(crate) fn sent(&self, task: u32, entry: &Entry) {
+        let event = (entry.event.source.clone(), entry.event.id.clone());
+        let mut state = self.state();
+        let (open, _) = state.answered.entry(event).or_default();
+        open.insert(task);
+    }
+
+    /// A sender was told that an event is accepted.
+    pub(crate) fn answered(&self, task: u32, entry: &Entry) {
+        let event = (entry.event.source.clone(), entry.event.id.clone());
+        let mut state = self.state();
+        let calls = state.calls;
+        let (open, at) = state.answered.entry(event).or_default();
+        open.remove(&task);
+        *at = calls;
+    }
+
+    /// Dead letters come or go.
+    pub(crate) fn letters_move(&self) {
+        let mut state = self.state();
+        state.letters_moved = state.calls;
+    }
+
+    /// Doubts a finding of a replay that began at this moment, where nothing can be wrong for good: rows may
+    /// lack what was never queued or is parked, and nothing else.
+    pub(crate) fn doubt(&self, finding: &Finding, since: u64) {
+        let mut state = self.state();
+        let (class, table, id) = (finding.class.name(), finding.table.name(), &finding.id);
+        let settled = |event: &EventRef| {
+            let event = (event.source.clone(), event.id.clone());
+            let known = state.answered.get(&event);
+            known.is_some_and(|(open, at)| open.is_empty() && *at <= since)
+        };
+        let wrong = match finding.class {
+            Class::Late | Class::Extra | Class::Foreign | Class::Stale | Class::Orphan => true,
+            Class::Parked => false,
+            Class::Lost | Class::Missing => {
+                !finding.events.is_empty()
+                    && finding.events.iter().all(settled)
+                    && state.letters_moved <= since
+            }
+        };
+        if wrong {
+            let why = &finding.explanation;
+            let what = format!(
+                "a false finding: {class} {table} {id} of {}, {why}",
+                finding.group
+            );
+            state.failures.push(what);
         }
     }
 

@@ -1,6 +1,9 @@
 //! What the simulation promises of itself, and a fixed budget of schedules.
 
-use foldback_simulation::{mix, simulate};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use foldback_simulation::{MUTANTS, mix, simulate};
 
 /// About half a minute on two cores.
 const SCHEDULES: u64 = 20_000;
@@ -70,6 +73,19 @@ fn nothing_is_lost_and_nothing_is_doubled() {
             let many = happened.get(what).copied().unwrap_or(0);
             assert!(many >= 20, "{what} happened {many} times only");
         }
+    }
+}
+
+/// `mutants` builds and runs them; here it is only looked whether each still has its place.
+#[test]
+fn every_deliberate_bug_has_its_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut whats = BTreeSet::new();
+    for mutant in MUTANTS {
+        let text = std::fs::read_to_string(root.join(mutant.file)).expect(mutant.file);
+        let changed = mutant.apply(&text).unwrap_or_else(|why| panic!("{why}"));
+        assert_ne!(changed, text, "{}", mutant.what);
+        assert!(whats.insert(mutant.what));
     }
 }
 

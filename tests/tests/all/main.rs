@@ -11,7 +11,6 @@ mod embedded_indexes;
 mod guide;
 mod late;
 mod legacy;
-mod memory;
 mod mongo;
 mod mongo_adoption;
 mod mongo_faults;

@@ -10,6 +10,7 @@ mod indexes;
 mod lateness;
 mod mongo;
 mod order;
+mod parking;
 mod queries;
 mod report;
 mod settings_live;

@@ -160,7 +160,11 @@ impl<G: Gate> Queue for Memory<G> {
     async fn receive(&self, limit: usize, now: Timestamp) -> Result<Vec<Received>, Error> {
         self.call(Call::Receive, |store, _| {
             let now = self.gate().queue_time(now);
+            let (_, dead) = store.queue.sizes();
             let received = store.queue.receive(limit, now);
+            if store.queue.sizes().1 > dead {
+                self.gate().buried();
+            }
             if let Some(audit) = &mut store.audit {
                 let until = now.plus_ms(store.queue.limits.visibility_ms);
                 audit.received(&received, now, until);

@@ -8,7 +8,7 @@ use foldback_tests::fixtures::at;
 use shared::model::Timestamp;
 
 /// All ports in memory, without anything that goes wrong.
-pub(crate) struct InMemory {
+struct InMemory {
     ports: Memory<Open>,
     now: Timestamp,
 }
