@@ -56,7 +56,7 @@ const INGEST: &str = "shared/src/service/ingest.rs";
 const TABLES: &str = "tests/simulation/src/memory/tables.rs";
 
 /// All of them.
-pub const MUTANTS: [Mutant; 26] = [
+pub const MUTANTS: [Mutant; 27] = [
     Mutant {
         what: "a store ignores the version that a write expects",
         file: TABLES,
@@ -93,6 +93,12 @@ pub const MUTANTS: [Mutant; 26] = [
         file: PROCESS,
         find: "self.done.failed.extend(work.receipts.iter().cloned());",
         put: "self.receipts.extend(work.receipts.iter().cloned());",
+    },
+    Mutant {
+        what: "rows that a telling leads to which came meanwhile are written without their locks",
+        file: PROCESS,
+        find: "locked.all(|write| locks.contains(&LockKey::of_row(&write.key)))",
+        put: "locked.all(|write| !locks.contains(&LockKey::of_row(&write.key)) || true)",
     },
     Mutant {
         what: "spent messages are deleted though they could not be parked",

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use shared::model::{Class, Entry, EventRef, Finding, Timestamp};
+use shared::model::{Class, Entry, EventRef, Finding, GroupKind, Timestamp};
 use smol_str::SmolStr;
 
 use crate::audit::Audit;
@@ -16,6 +16,7 @@ use crate::memory::{self, Store};
 use crate::plan::Plan;
 use crate::rules::Rules;
 use crate::storm::{Fault, Faults, JANITOR};
+use crate::told::Tenant;
 
 /// When every run begins.
 const START_MS: i64 = 1_773_000_000_000;
@@ -195,6 +196,9 @@ impl World {
     /// Doubts a finding of a replay that began at this moment, where nothing can be wrong for good: rows may
     /// lack what was never queued or is parked, and nothing else.
     pub(crate) fn doubt(&self, finding: &Finding, since: u64) {
+        // A copy is journaled before it is queued, too.
+        let told_by_others =
+            finding.group.kind() == GroupKind::Day || finding.group.tenant == Tenant::Bolt.id();
         let mut state = self.state();
         let (class, table, id) = (finding.class.name(), finding.table.name(), &finding.id);
         let settled = |event: &EventRef| {
@@ -206,7 +210,8 @@ impl World {
             Class::Late | Class::Extra | Class::Foreign | Class::Stale | Class::Orphan => true,
             Class::Parked => false,
             Class::Lost | Class::Missing => {
-                !finding.events.is_empty()
+                !told_by_others
+                    && !finding.events.is_empty()
                     && finding.events.iter().all(settled)
                     && state.letters_moved <= since
             }
