@@ -56,7 +56,7 @@ const INGEST: &str = "shared/src/service/ingest.rs";
 const TABLES: &str = "tests/simulation/src/memory/tables.rs";
 
 /// All of them.
-pub const MUTANTS: [Mutant; 27] = [
+pub const MUTANTS: [Mutant; 28] = [
     Mutant {
         what: "a store ignores the version that a write expects",
         file: TABLES,
@@ -218,6 +218,12 @@ pub const MUTANTS: [Mutant; 27] = [
         file: REPLAY,
         find: "waiting.iter().chain(young).map(|one| one.hash).collect();",
         put: "waiting.iter().take(0).chain(young).map(|one| one.hash).collect();",
+    },
+    Mutant {
+        what: "a replay takes rows for orphans that an event on its way will take away",
+        file: "shared/src/flow/compare.rs",
+        find: "if !linking.is_empty() {",
+        put: "if linking.len() > self.evidence.journal.len() {",
     },
     Mutant {
         what: "a replay that only reports mends",
