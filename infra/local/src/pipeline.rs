@@ -271,7 +271,7 @@ impl Totals {
             match became {
                 Appended::New => self.accepted += 1,
                 Appended::Duplicate => self.duplicates += 1,
-                Appended::Conflict => {}
+                Appended::Conflict | Appended::Elsewhere => {}
             }
         }
         for reject in batch.rejects.into_iter().chain(unit.conflicts) {

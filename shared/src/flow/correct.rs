@@ -65,7 +65,7 @@ pub(super) fn refold_onto<'j>(
     ordered.dedup_by(|(_, a), (_, b)| a.hash == b.hash);
     let lead = match fold.group().kind() {
         GroupKind::Appointment => linked::lead_of(ordered.iter().map(|(_, entry)| *entry)),
-        GroupKind::Lead | GroupKind::Day => None,
+        GroupKind::Lead | GroupKind::Day | GroupKind::Event => None,
     };
     let mut faults = 0;
     let mut events = Vec::with_capacity(ordered.len());
@@ -362,7 +362,7 @@ fn told(group: &Group, refolded: &Refold<'_>) -> BTreeMap<EventHash, Told> {
             let told = Told {
                 rows: rows.clone(),
                 first: Some(one.arrival) == first,
-                counts: Some(event.revision()) == highest && !event.is_withdrawn(),
+                counts: Some(event.revision()) == highest && event.acts_here(),
             };
             all.insert(one.entry.hash, told);
         }

@@ -160,7 +160,7 @@ fn can_go_on(batch: &Batch<'_>, row: &Stored) -> bool {
 impl Batch<'_> {
     /// Whether it takes back what some event said before.
     pub(super) fn amends(&self) -> bool {
-        self.entries.iter().any(|entry| entry.event.revision() > 0)
+        self.entries.iter().any(|entry| entry.event.is_told_again())
     }
 }
 
