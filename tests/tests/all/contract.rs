@@ -103,6 +103,14 @@ mod across {
     foldback_tests::across_suite!(super::OneMachine);
 }
 
+mod amended {
+    foldback_tests::amended_suite!(super::OneMachine);
+}
+
+mod unlinked {
+    foldback_tests::unlinked_suite!(super::OneMachine);
+}
+
 mod locked {
     foldback_tests::locked_suite!(super::OneMachine);
 }
