@@ -141,9 +141,7 @@ fn entry(group: &Group, record: EntryV1<'_>) -> Entry {
         hash: EventHash(u128::from_le_bytes(record.hash)),
     };
     if record.names_partition_key {
-        // Where its event has another home, it still names the group that it is meant for.
-        let key = entry.event.meant_for();
-        entry.event.partition_key = Some(key.unwrap_or_else(|| group.key.clone()));
+        entry.event.name_group(group);
     }
     entry
 }

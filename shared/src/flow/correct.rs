@@ -117,8 +117,8 @@ pub fn fold_all(
 /// journal and writes the difference. Rows of tables under `detect` take them in on arrival.
 ///
 /// `stored` must be all rows in reach that exist, with their histories, and where the batch amends events
-/// all rows of the group: what they said before may have touched any. `journal` must be all entries of
-/// the group in the order of arrival.
+/// those in their [`amended_reach`](super::amended_reach()) too. `journal` must be all entries of the group in
+/// the order of arrival.
 #[must_use]
 pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outcome {
     let (outcome, _) = correct_imaged(batch, stored, journal, None);

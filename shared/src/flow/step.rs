@@ -154,7 +154,12 @@ fn can_go_on(batch: &Batch<'_>, row: &Stored) -> bool {
     let misleads = row.trail.out_of_order > 0
         && observers::feeds(row.key.table, batch.group)
             .any(|(fed, _)| batch.tenant.policy(fed) != Policy::Detect);
-    row.readable && row.is_made_under(batch.tenant) && !row.trail.amended && !misleads
+    let written_into = row.trail.is_gone() && !row.is_gone();
+    row.readable
+        && row.is_made_under(batch.tenant)
+        && !row.trail.amended
+        && !misleads
+        && !written_into
 }
 
 impl Batch<'_> {

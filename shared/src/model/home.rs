@@ -29,6 +29,13 @@ impl Event {
         !self.extensions.contains_key(MEANT_FOR) && !self.is_withdrawn()
     }
 
+    /// Gives an event that named its group, and was stored without saying which, the name again.
+    #[cfg(any(feature = "embedded", feature = "aws"))]
+    pub(crate) fn name_group(&mut self, stands_in: &Group) {
+        let key = self.meant_for();
+        self.partition_key = Some(key.unwrap_or_else(|| stands_in.key.clone()));
+    }
+
     /// Of a copy, whether it states an event that is none of its own group's.
     pub(super) fn is_moved(&self) -> bool {
         self.extensions.contains_key(MOVED)
