@@ -57,6 +57,7 @@ pub mod additions_and_commits;
 pub mod adoption;
 pub mod amended;
 pub mod conversions;
+pub mod gone;
 pub mod hierarchies;
 pub mod identities;
 pub mod images;

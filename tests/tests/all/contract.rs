@@ -135,6 +135,10 @@ mod tables_history {
     foldback_tests::tables_history_suite!(super::OneMachine);
 }
 
+mod gone {
+    foldback_tests::gone_suite!(super::OneMachine);
+}
+
 mod additions {
     foldback_tests::additions_suite!(super::OneMachine);
 }

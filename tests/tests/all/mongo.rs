@@ -183,6 +183,10 @@ mod tables_history {
     foldback_tests::tables_history_suite!(super::Rows);
 }
 
+mod gone {
+    foldback_tests::gone_suite!(super::Rows);
+}
+
 mod additions {
     foldback_tests::additions_suite!(super::Rows);
 }
