@@ -227,8 +227,8 @@ impl Host<'_> {
             line: place.line,
             reason: RejectReason::Conflict,
             detail: format!(
-                "event {:?} of {:?} is journaled with other content; an event never changes: give \
-                 the new one an id of its own",
+                "event {:?} of {:?} is journaled with other content, which stays; give what is \
+                 new an id of its own, and what amends it a higher revision",
                 event.id, event.source
             ),
             text: format!("{} {} {:?}", event.kind, event.time, event.data),
