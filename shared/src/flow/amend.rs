@@ -39,13 +39,14 @@ fn latest<'e>(events: impl Iterator<Item = &'e Entry>) -> Latest {
 
 fn counts(entry: &Entry, latest: &Latest) -> bool {
     if latest.is_empty() {
-        return true;
+        return entry.event.acts_here();
     }
     let highest = latest.get(&entry.event.identity());
-    highest.is_none_or(|highest| *highest == entry.event.revision()) && !entry.event.is_withdrawn()
+    highest.is_none_or(|highest| *highest == entry.event.revision()) && entry.event.acts_here()
 }
 
-/// Those of some events that count: of each identity the highest revision, unless it is withdrawn.
+/// Those of some events that count: of each identity the highest revision, unless it is withdrawn or meant
+/// for another group.
 #[must_use]
 pub fn in_force<'e>(events: &[&'e Entry]) -> Vec<&'e Entry> {
     let latest = latest(events.iter().copied());
@@ -84,15 +85,16 @@ pub(super) fn sort_out<'j>(tenant: &Tenant, journal: &mut Vec<(usize, &'j Entry)
     let latest = latest(journal.iter().map(|(_, entry)| *entry));
     let mut tellings = Tellings::new();
     if latest.is_empty() {
+        journal.retain(|(_, entry)| counts(entry, &latest));
         return tellings;
     }
     for (arrival, entry) in journal.iter().copied() {
         let identity = entry.event.identity();
         if latest.contains_key(&identity) {
-            let mapping = if entry.event.is_withdrawn() {
-                Mapping::Unmapped
-            } else {
+            let mapping = if entry.event.acts_here() {
                 tenant.map(&entry.event)
+            } else {
+                Mapping::Unmapped
             };
             let meaning = match mapping {
                 Mapping::Mapped(meaning) => Some(meaning),
@@ -136,7 +138,7 @@ pub(super) fn common(group: &Group) -> BTreeSet<(Table, SmolStr)> {
             };
             reach(&Meaning::Event(bare), group)
         }
-        GroupKind::Appointment | GroupKind::Day => {
+        GroupKind::Appointment | GroupKind::Day | GroupKind::Event => {
             let tables = Table::ALL.into_iter();
             let tables = tables.filter(|table| table.lives_in(group.kind()));
             tables

@@ -339,7 +339,7 @@ impl<'a> Base<'a> {
 
 /// Whether an entry may change what came before the base.
 pub(super) fn amends(entry: &Entry) -> bool {
-    entry.event.revision() > 0
+    entry.event.is_told_again()
 }
 
 /// The first event that acts on rows.

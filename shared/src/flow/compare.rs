@@ -174,6 +174,7 @@ impl Suspect<'_> {
     fn finding(&self, wanted: Option<&Cell>) -> Option<Finding> {
         let (class, events, why) = match (self.before, wanted) {
             (None, None) => return None,
+            (Some(row), None) if row.trail.is_gone() => written_into(),
             (Some(row), None) if !row.is_made_under(self.evidence.tenant) => self.stale(row),
             (Some(row), None) => self.no_events(row)?,
             (Some(row), Some(_)) if !row.readable => foreign(),
@@ -376,6 +377,12 @@ impl Suspect<'_> {
         }
         foreign()
     }
+}
+
+/// Somebody else wrote into what is left of a row that no event leads to.
+fn written_into() -> Verdict {
+    let why = "what led to it was taken back, and other code has written into it since";
+    (Class::Orphan, Vec::new(), why.to_owned())
 }
 
 /// Somebody else wrote the row.

@@ -65,7 +65,7 @@ pub(super) fn refold_onto<'j>(
     ordered.dedup_by(|(_, a), (_, b)| a.hash == b.hash);
     let lead = match fold.group().kind() {
         GroupKind::Appointment => linked::lead_of(ordered.iter().map(|(_, entry)| *entry)),
-        GroupKind::Lead | GroupKind::Day => None,
+        GroupKind::Lead | GroupKind::Day | GroupKind::Event => None,
     };
     let mut faults = 0;
     let mut events = Vec::with_capacity(ordered.len());
@@ -117,8 +117,8 @@ pub fn fold_all(
 /// journal and writes the difference. Rows of tables under `detect` take them in on arrival.
 ///
 /// `stored` must be all rows in reach that exist, with their histories, and where the batch amends events
-/// all rows of the group: what they said before may have touched any. `journal` must be all entries of
-/// the group in the order of arrival.
+/// those in their [`amended_reach`](super::amended_reach()) too. `journal` must be all entries of the group in
+/// the order of arrival.
 #[must_use]
 pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outcome {
     let (outcome, _) = correct_imaged(batch, stored, journal, None);
@@ -362,7 +362,7 @@ fn told(group: &Group, refolded: &Refold<'_>) -> BTreeMap<EventHash, Told> {
             let told = Told {
                 rows: rows.clone(),
                 first: Some(one.arrival) == first,
-                counts: Some(event.revision()) == highest && !event.is_withdrawn(),
+                counts: Some(event.revision()) == highest && event.acts_here(),
             };
             all.insert(one.entry.hash, told);
         }

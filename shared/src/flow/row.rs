@@ -34,10 +34,12 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Whether no event leads to the row any more: it is none, and only its trail is left.
+    /// Whether no event leads to the row any more: it is none, and only its trail is left. One into which
+    /// somebody else has written since is a row again.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        self.readable && self.trail.is_gone()
+        let RowKey { group, table, id } = &self.key;
+        self.readable && self.trail.is_gone() && self.row == table.new_row(group, id)
     }
 
     /// Whether the row was made by the present handler under these settings. To one that was not,

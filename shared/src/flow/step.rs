@@ -154,13 +154,18 @@ fn can_go_on(batch: &Batch<'_>, row: &Stored) -> bool {
     let misleads = row.trail.out_of_order > 0
         && observers::feeds(row.key.table, batch.group)
             .any(|(fed, _)| batch.tenant.policy(fed) != Policy::Detect);
-    row.readable && row.is_made_under(batch.tenant) && !row.trail.amended && !misleads
+    let written_into = row.trail.is_gone() && !row.is_gone();
+    row.readable
+        && row.is_made_under(batch.tenant)
+        && !row.trail.amended
+        && !misleads
+        && !written_into
 }
 
 impl Batch<'_> {
     /// Whether it takes back what some event said before.
     pub(super) fn amends(&self) -> bool {
-        self.entries.iter().any(|entry| entry.event.revision() > 0)
+        self.entries.iter().any(|entry| entry.event.is_told_again())
     }
 }
 

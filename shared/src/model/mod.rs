@@ -10,6 +10,7 @@ mod event;
 mod finding;
 mod fingerprint;
 mod group;
+mod home;
 mod index_check;
 mod link;
 mod order;

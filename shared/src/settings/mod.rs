@@ -164,9 +164,13 @@ impl Tenant {
         self.version
     }
 
-    /// What the event means to this tenant. What a baseline means is not for its rules to say.
+    /// What the event means to this tenant. What a baseline means is not for its rules to say. In a journal
+    /// in which it stands for another group, it means nothing.
     #[must_use]
     pub fn map(&self, event: &Event) -> Mapping {
+        if event.meant_for().is_some() {
+            return Mapping::Unmapped;
+        }
         if let Some(read) = Baseline::read(event) {
             return read.map_or_else(Mapping::Fault, |baseline| {
                 Mapping::Mapped(Meaning::Baseline(baseline))
@@ -238,6 +242,8 @@ impl Tenant {
                 tenant: tenant.clone(),
                 key,
             }),
+            // Whoever has the event will be told.
+            (None, None) if event.is_withdrawn() => Ok(Group::of_event(tenant, event.identity())),
             (None, None) => refuse(
                 RejectReason::NoPartitionKey,
                 "the event has no partitionkey, and no field that the tenant's settings name as \

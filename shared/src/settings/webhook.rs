@@ -53,6 +53,10 @@ pub enum WrapAttribute {
     Subject,
     /// `sequence`.
     Sequence,
+    /// `revision`.
+    Revision,
+    /// `withdrawn`.
+    Withdrawn,
 }
 
 impl Webhook {
@@ -126,6 +130,8 @@ impl WrapAttribute {
             Self::PartitionKey => "partitionkey",
             Self::Subject => "subject",
             Self::Sequence => "sequence",
+            Self::Revision => "revision",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -214,6 +220,8 @@ struct WrapTable {
     partition_key: Option<Expression>,
     subject: Option<Expression>,
     sequence: Option<Expression>,
+    revision: Option<Expression>,
+    withdrawn: Option<Expression>,
     data: Option<Pointer>,
     each: Option<Place>,
 }
@@ -237,6 +245,8 @@ impl TryFrom<WrapTable> for Wrap {
             (WrapAttribute::PartitionKey, table.partition_key),
             (WrapAttribute::Subject, table.subject),
             (WrapAttribute::Sequence, table.sequence),
+            (WrapAttribute::Revision, table.revision),
+            (WrapAttribute::Withdrawn, table.withdrawn),
         ];
         let expressions = given
             .into_iter()

@@ -1,6 +1,7 @@
 //! The command line from outside: the real binary, real files, a real store.
 
 mod adoption;
+mod amended;
 mod aws;
 mod bad_input;
 mod crash;

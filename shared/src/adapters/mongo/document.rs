@@ -14,13 +14,16 @@ pub(super) const TRAIL: &str = "trail";
 /// The fields of a row's document: its content and its trail.
 pub(super) fn row(key: &RowKey, put: &Put) -> Document {
     // Of a row that is gone the trail is left, and what additions go on from where the table takes any.
-    let body = if put.is_gone() && key.table.is_commutative() {
-        put.row.body()
-    } else {
-        put.body.clone()
+    let body = match put.is_gone() {
+        true => put.row.body(),
+        false => put.body.clone(),
     };
     // A body that is no object is stored as none; reading it back says that it is unreadable.
-    let body: Map<String, Value> = serde_json::from_str(&body).unwrap_or_default();
+    let mut body: Map<String, Value> = serde_json::from_str(&body).unwrap_or_default();
+    if put.is_gone() && !key.table.is_commutative() {
+        // By its names other code finds it, and its indexes may hold each of them once only.
+        body.retain(|name, _| is_name(key.table, name));
+    }
     let mut fields: Document = body
         .into_iter()
         .map(|(name, value)| {
@@ -30,6 +33,17 @@ pub(super) fn row(key: &RowKey, put: &Put) -> Document {
         .collect();
     fields.insert(TRAIL, trail(key, &put.trail));
     fields
+}
+
+/// Whether a field says which row it is, and nothing of it.
+fn is_name(table: Table, field: &str) -> bool {
+    field == "tenant" || field == table.id_field()
+}
+
+/// The fields of a table that a row that is gone has not.
+pub(super) fn content_fields(table: Table) -> impl Iterator<Item = &'static str> {
+    let fields = table.fields().iter().copied();
+    fields.filter(move |field| !is_name(table, field))
 }
 
 /// The trail's sub-document. Its numbers are whole so that `$inc` can add to them; the fingerprint
@@ -97,8 +111,9 @@ pub(super) fn stored(table: Table, document: Document) -> Option<Stored> {
     let key = keys::row(table, trail.get_str("key").ok()?)?;
     let version = trail.get_i64("version").ok();
     let known = read_trail(trail);
+    let bare = !content_fields(table).any(|field| document.contains_key(field));
+    let gone = bare && known.as_ref().is_some_and(Trail::is_gone);
     let read = table.read_row(&body(document));
-    let gone = known.as_ref().is_some_and(Trail::is_gone);
     let readable = known.is_some() && (read.is_ok() || gone);
     let mut trail = known.unwrap_or_default();
     // Writes are conditional on it, whoever spoiled the rest.
