@@ -2,7 +2,12 @@
 
 mod adoption;
 mod aws;
+mod aws_faults;
+mod aws_process;
+mod aws_replay;
+mod aws_runs;
 mod aws_state;
+mod aws_world;
 mod beside;
 mod contention;
 mod contract;
