@@ -11,7 +11,9 @@ use shared::ports::{Clock, Error, Received};
 use shared::service::{Apart, LateLine, Processed, process_apart};
 
 /// Kept back of the time that is left, to answer in.
-const MARGIN_MS: i64 = 1_000;
+const MARGIN_MS: i64 = 2_000;
+/// Kept back of that when it has been said when failed messages are to come again.
+const LAST_MS: i64 = 300;
 
 /// Handles a batch and names the messages that are to come again.
 ///
@@ -29,7 +31,7 @@ pub async fn handle(
     let delivered = batch.records.into_iter().map(delivered).collect();
     let delivery = Delivery::new(&stack.aws, delivered).await?;
     let work = Box::pin(apart(stack, &delivery));
-    let apart = match tokio::time::timeout(left(deadline_ms, SystemClock.now()), work).await {
+    let apart = match tokio::time::timeout(left(deadline_ms, MARGIN_MS), work).await {
         Ok(Ok(apart)) => Some(apart),
         Ok(Err(error)) => {
             tracing::error!(error = error.chain(), "the batch comes again");
@@ -53,11 +55,14 @@ pub async fn handle(
         let stack = &stack.config.stack;
         println!("{}", metrics_line(SystemClock.now(), stack, &metrics, None));
     }
-    if let Err(error) = delivery.release_failed(SystemClock.now()).await {
-        tracing::warn!(
+    let release = delivery.release_failed(SystemClock.now());
+    match tokio::time::timeout(left(deadline_ms, LAST_MS), release).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(
             error = error.chain(),
             "failed messages stay hidden for longer"
-        );
+        ),
+        Err(_elapsed) => tracing::warn!("failed messages stay hidden for longer"),
     }
     let mut response = SqsBatchResponse::default();
     for id in failed {
@@ -68,12 +73,12 @@ pub async fn handle(
     Ok(response)
 }
 
-/// How long there is to work before the answer must be given.
-fn left(deadline_ms: u64, now: Timestamp) -> Duration {
+/// How long there is until so much before the function is stopped.
+fn left(deadline_ms: u64, margin_ms: i64) -> Duration {
     let deadline_ms = i64::try_from(deadline_ms).unwrap_or(i64::MAX);
     let left_ms = deadline_ms
-        .saturating_sub(now.ms())
-        .saturating_sub(MARGIN_MS);
+        .saturating_sub(SystemClock.now().ms())
+        .saturating_sub(margin_ms);
     Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))
 }
 

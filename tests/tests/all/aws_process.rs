@@ -136,8 +136,12 @@ fn a_function_whose_time_is_up_names_what_is_not_done() {
         let world = World::new("").await;
         two_events_each(&world, 2).await;
         let batch = world.actions();
-        let answer = handle(&world.stack, &batch, deadline_ms(1_000)).await;
-        assert_eq!(failed(&answer), ids(&batch), "a second is for the answer");
+        let answer = handle(&world.stack, &batch, deadline_ms(2_000)).await;
+        assert_eq!(
+            failed(&answer),
+            ids(&batch),
+            "two seconds are for the answer"
+        );
         assert!(!has_rows(&world, 1).await);
         world.server.pass(PAUSE_MS + 1_000);
         let batch = world.actions();

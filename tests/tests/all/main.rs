@@ -20,4 +20,5 @@ mod mongo;
 mod mongo_adoption;
 mod mongo_faults;
 mod mongo_indexes;
+mod mongo_requests;
 mod template;
