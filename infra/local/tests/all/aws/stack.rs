@@ -13,9 +13,10 @@ use sha2::Sha256;
 use shared::adapters::SystemClock;
 use shared::adapters::aws::{Access, Aws, Names};
 use shared::adapters::mongo::{Mongo, Retention};
+use shared::flow::Write;
 use shared::handlers::Table;
 use shared::model::Depth;
-use shared::ports::{Clock, Queue, Reports, SettingsVersions};
+use shared::ports::{Clock, Committed, Queue, Reading, Reports, SettingsVersions, Tables};
 use shared::settings::Format;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -294,6 +295,25 @@ impl Deployed {
             let reports = reports.expect("reports");
             reports.iter().map(|report| json!(report)).collect()
         })
+    }
+
+    /// Deletes the row of a lead.
+    pub(crate) fn delete_lead(&self, tenant: &str, id: &str) {
+        self.runtime.block_on(async {
+            let rows = Mongo::open(&self.mongo_uri(), Retention::default()).await;
+            let rows = rows.expect("the rows");
+            let keys = rows.find(Some(tenant), id).await.expect("find");
+            let key = keys.into_iter().find(|key| key.table == Table::RSLead);
+            let read = rows.read(&[key.expect("a lead")], Reading::Row).await;
+            let row = read.expect("read").remove(0);
+            let away = Write {
+                key: row.key,
+                expected: Some(row.trail.version),
+                put: None,
+            };
+            let committed = rows.commit(&[away], &[], SystemClock.now()).await;
+            assert_eq!(committed.expect("commit"), [Committed::Done]);
+        });
     }
 
     /// The replay runs that are kept, the newest first.
