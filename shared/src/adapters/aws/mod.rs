@@ -42,7 +42,7 @@ use crate::model::Group;
 use crate::ports::{Clock, Error, ErrorKind};
 
 pub use delivery::{Delivered, Delivery};
-pub use emf::{Metric, metrics_line};
+pub use emf::{Metric, count_of, metrics_line};
 pub use runs::{Part, PartOfRun, Run, RunState};
 
 use failure::failed;
