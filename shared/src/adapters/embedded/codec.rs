@@ -242,3 +242,28 @@ fn hierarchy<L>(
         actions: record.actions.into_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records of before trails told how far amended events reach.
+    #[test]
+    fn a_trail_that_only_says_that_events_were_amended_still_reads() {
+        let plain = Trail {
+            version: 7,
+            ..Trail::default()
+        };
+        let record = encode_trail(&plain).expect("a record");
+        let fenced = [&fence_mark(9)[..], &[AMENDED], &record].concat();
+        let unfenced = [&[AMENDED][..], &record].concat();
+        for (bytes, fence) in [(unfenced, 0), (fenced, 9)] {
+            let expect = Trail {
+                fence,
+                amended: Some(Amended::unknown()),
+                ..plain.clone()
+            };
+            assert_eq!(decode_trail(&bytes).expect("a trail"), expect);
+        }
+    }
+}
