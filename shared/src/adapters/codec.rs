@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -159,6 +160,11 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Unreadable> {
         plain.get(1..).unwrap_or_default(),
     ));
     Ok(packed)
+}
+
+/// What a record holds.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
+    Ok(postcard::from_bytes(&unpack(bytes)?)?)
 }
 
 /// The `postcard` bytes of a record.

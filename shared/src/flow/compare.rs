@@ -93,11 +93,12 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
         }
     }
     comparison.rows = keys.len() as u64;
+    let amended = refolded.amended.take();
     let making = Making {
         settings: tenant.version(),
         out_of_order: 0,
         stamps,
-        amended: refolded.is_amended(),
+        amended: amended.as_ref(),
     };
     let mut guesses = None;
     for (table, id) in keys {

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or draws a random number.
 
 mod action;
+mod amended;
 mod amount;
 pub mod cloud_event;
 mod copy;
@@ -22,6 +23,7 @@ mod timestamp;
 mod trail;
 
 pub use action::{ActionHierarchy, ActionId, ActionNode, Late, Outcome};
+pub use amended::Amended;
 pub use amount::{Amount, AmountError};
 pub use event::{BASELINE, Entry, Event, OWN_ATTRIBUTES, OWN_SOURCES, OWN_TYPES, Payload};
 pub use finding::{Class, EventRef, FieldChange, Finding};

@@ -7,16 +7,20 @@ mod file;
 mod mapping;
 mod pattern;
 mod pluck;
+mod since;
 mod take;
 mod webhook;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 
 pub use mapping::{ConversionHit, EventType, Fields, Mapped, Mapping, Meaning};
 use mapping::{ConversionRule, Rule};
 use pluck::Pluck;
+pub use since::since;
 pub use webhook::{Signing, Webhook, Wrap, WrapAttribute};
 
 use crate::handlers::{Baseline, Table};
@@ -66,6 +70,9 @@ pub struct StoredSettings {
     pub format: Format,
     /// The text.
     pub text: String,
+    /// The version since which each tenant's settings mean the same, in the order of the tenants' ids; empty
+    /// where that was not kept.
+    pub since: Vec<u32>,
 }
 
 /// Why a settings text is refused. The message holds line and column where the text has them.
@@ -77,7 +84,7 @@ pub struct SettingsError(String);
 #[derive(Debug)]
 pub struct Settings {
     version: u32,
-    tenants: BTreeMap<SmolStr, std::sync::Arc<Tenant>>,
+    tenants: BTreeMap<SmolStr, Arc<Tenant>>,
 }
 
 /// One tenant's compiled settings.
@@ -104,16 +111,38 @@ impl Settings {
     /// # Errors
     /// The first fault found, with its place in the text.
     pub fn compile(text: &str, format: Format, version: u32) -> Result<Self, SettingsError> {
+        Self::compile_since(text, format, version, &[])
+    }
+
+    /// Compiles stored settings. Rows will carry the version since which their tenant's are the same.
+    ///
+    /// # Errors
+    /// The first fault found, with its place in the text.
+    pub fn of(stored: &StoredSettings) -> Result<Self, SettingsError> {
+        Self::compile_since(&stored.text, stored.format, stored.version, &stored.since)
+    }
+
+    fn compile_since(
+        text: &str,
+        format: Format,
+        version: u32,
+        since: &[u32],
+    ) -> Result<Self, SettingsError> {
         let file = file::read(text, format)?;
+        let versions = since::versions(&file, since, version);
         let mut tenants = BTreeMap::new();
-        for tenant in file.tenant {
-            let ids = tenant.ids.clone();
-            let compiled = std::sync::Arc::new(tenant.compile(version).map_err(SettingsError)?);
-            for id in ids {
-                if tenants
-                    .insert(id.clone(), std::sync::Arc::clone(&compiled))
-                    .is_some()
-                {
+        for tenant in &file.tenant {
+            let mut compiled: BTreeMap<u32, Arc<Tenant>> = BTreeMap::new();
+            for id in tenant.ids() {
+                let version = versions.get(id).copied().unwrap_or(version);
+                let of_version = match compiled.entry(version) {
+                    Entry::Occupied(known) => Arc::clone(known.get()),
+                    Entry::Vacant(new) => {
+                        let tenant = tenant.compile(version).map_err(SettingsError)?;
+                        Arc::clone(new.insert(Arc::new(tenant)))
+                    }
+                };
+                if tenants.insert(id.clone(), of_version).is_some() {
                     let twice = format!("tenant {id:?} is given twice; name each tenant once");
                     return Err(SettingsError(twice));
                 }
@@ -127,7 +156,7 @@ impl Settings {
         Ok(Self { version, tenants })
     }
 
-    /// The version that rows made under these settings carry.
+    /// The version of all of them. Rows carry [`Tenant::version`].
     #[must_use]
     pub fn version(&self) -> u32 {
         self.version
@@ -136,7 +165,7 @@ impl Settings {
     /// One tenant's settings.
     #[must_use]
     pub fn tenant(&self, id: &str) -> Option<&Tenant> {
-        self.tenants.get(id).map(std::sync::Arc::as_ref)
+        self.tenants.get(id).map(Arc::as_ref)
     }
 
     /// What the settings come to, a line a tenant, in the order of their ids.
@@ -158,7 +187,7 @@ impl Settings {
 }
 
 impl Tenant {
-    /// The version that rows made under these settings carry.
+    /// The version that rows made under these settings carry: that since which they mean the same.
     #[must_use]
     pub fn version(&self) -> u32 {
         self.version

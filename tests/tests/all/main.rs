@@ -14,6 +14,7 @@ mod contract;
 mod embedded;
 mod embedded_indexes;
 mod guide;
+mod hot;
 mod late;
 mod legacy;
 mod mongo;

@@ -4,7 +4,9 @@ use smol_str::SmolStr;
 
 use crate::flow::{Put, RowKey, Stored};
 use crate::handlers::{Table, Version};
-use crate::model::{EventHash, Fingerprint, Held, Order, Sequence, Stamps, Timestamp, Trail};
+use crate::model::{
+    Amended, EventHash, Fingerprint, Held, Order, Sequence, Stamps, Timestamp, Trail,
+};
 
 use super::keys;
 
@@ -67,8 +69,12 @@ fn trail(key: &RowKey, trail: &Trail) -> Document {
         "readStart": date(stamps.read_start),
         "writeStart": date(stamps.write_start),
     };
-    if trail.amended {
-        fields.insert("amended", true);
+    if let Some(amended) = &trail.amended {
+        let open = amended.open.iter().map(EventHash::to_string);
+        fields.insert(
+            "amended",
+            doc! { "until": date(amended.until), "open": open.collect::<Vec<_>>() },
+        );
     }
     fields
 }
@@ -149,9 +155,7 @@ fn read_trail(trail: &Document) -> Option<Trail> {
         fingerprint = fingerprint.wrapping_add(part << (32 * place));
     }
     let last = unless_null(trail.get("last")?, |order| read_order(order.as_document()?))?;
-    let taken = unless_null(trail.get("taken")?, |hash| {
-        Some(EventHash(u128::from_str_radix(hash.as_str()?, 16).ok()?))
-    })?;
+    let taken = unless_null(trail.get("taken")?, read_hash)?;
     Some(Trail {
         held: Held {
             events: u64::try_from(trail.get_i64("events").ok()?).ok()?,
@@ -170,8 +174,8 @@ fn read_trail(trail: &Document) -> Option<Trail> {
         handler: small("handler")?,
         checksum: small("checksum")?,
         amended: match trail.get("amended") {
-            None => false,
-            Some(amended) => amended.as_bool()?,
+            None => None,
+            Some(amended) => read_amended(amended)?,
         },
         stamps: Stamps {
             event: moment("externalEvent")?,
@@ -190,6 +194,22 @@ pub(super) fn unless_null<'d, T>(
         Some(()) => Some(None),
         None => read(value).map(Some),
     }
+}
+
+/// What a trail tells of amended events: it once told only whether there were any.
+fn read_amended(amended: &Bson) -> Option<Option<Amended>> {
+    let Some(known) = amended.as_document() else {
+        return Some(amended.as_bool()?.then(Amended::unknown));
+    };
+    let open = known.get_array("open").ok()?.iter();
+    Some(Some(Amended {
+        until: moment(*known.get_datetime("until").ok()?),
+        open: open.map(read_hash).collect::<Option<_>>()?,
+    }))
+}
+
+fn read_hash(hash: &Bson) -> Option<EventHash> {
+    Some(EventHash(u128::from_str_radix(hash.as_str()?, 16).ok()?))
 }
 
 fn read_order(order: &Document) -> Option<Order> {
