@@ -30,6 +30,7 @@ mod stores;
 mod summary;
 mod tables;
 mod verdict;
+mod waits;
 
 use std::process::ExitCode;
 

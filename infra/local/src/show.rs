@@ -16,6 +16,7 @@ use crate::replay::groups_of;
 use crate::settings;
 use crate::stores::Stores;
 use crate::summary::lateness;
+use crate::waits::Waits;
 
 /// Show an entity: its events, what was late, its rows, and what was believed when.
 ///
@@ -92,6 +93,7 @@ struct View<'e> {
     moments: Vec<Moment<'e>>,
     rows: Vec<ViewRow>,
     histories: Vec<(SmolStr, Vec<HistoryVersion>)>,
+    waits: Waits,
 }
 
 pub(crate) fn run(args: &ShowArgs) -> Result<Status, Failure> {
@@ -187,10 +189,20 @@ fn view<'e>(
         let there = stored.iter().filter(|row| !row.is_gone());
         there.map(row).collect::<Vec<ViewRow>>()
     };
-    let rows: Vec<ViewRow> = rows
+    let mut rows: Vec<ViewRow> = rows
         .into_iter()
         .filter(|(_, id, _)| whole || *id == args.id)
         .collect();
+    let waits = if args.as_of.is_some() || args.known_at.is_some() {
+        Waits::default()
+    } else {
+        Waits::of(stores, tenant, group, (journal, stored))?
+    };
+    for (table, id) in waits.rows().filter(|(_, id)| whole || *id == args.id) {
+        if !rows.iter().any(|row| (row.0, &row.1) == (*table, id)) {
+            rows.push((*table, id.clone(), String::new()));
+        }
+    }
     let mut histories = Vec::new();
     for (table, id, _) in rows.iter().filter(|(table, _, _)| table.is_temporal()) {
         let key = RowKey {
@@ -209,6 +221,7 @@ fn view<'e>(
         moments,
         rows,
         histories,
+        waits,
     })
 }
 
@@ -320,7 +333,7 @@ impl View<'_> {
             )?;
         }
         for (table, id, body) in &self.rows {
-            writeln!(out, "  {} {id}", table.name())?;
+            writeln!(out, "  {} {id}{}", table.name(), self.parked(*table, id))?;
             let fields: serde_json::Map<String, serde_json::Value> =
                 serde_json::from_str(body).unwrap_or_default();
             let shown = fields
@@ -331,6 +344,16 @@ impl View<'_> {
             }
         }
         self.print_histories(out)
+    }
+
+    /// What is said of a row that waits for events in the dead-letter queue.
+    fn parked(&self, table: Table, id: &SmolStr) -> String {
+        let events = self.waits.of_row(table, id);
+        if events.is_empty() {
+            return String::new();
+        }
+        let events: Vec<&str> = events.into_iter().map(SmolStr::as_str).collect();
+        format!("  parked: waits for {}", events.join(", "))
     }
 
     fn print_histories(&self, out: &mut impl Write) -> Result<(), Failure> {
@@ -390,7 +413,8 @@ impl View<'_> {
             .iter()
             .map(|(table, id, body)| {
                 let row: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
-                json!({"table": table, "id": id, "row": row})
+                let parked = self.waits.of_row(*table, id);
+                json!({"table": table, "id": id, "row": row, "parked": parked})
             })
             .collect();
         let histories: Vec<_> = self

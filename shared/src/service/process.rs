@@ -223,9 +223,14 @@ async fn attempts<P: Journal + Tables + Locks>(
             .map(|(work, (mut outcome, stamps))| {
                 leases.fence(&mut outcome.writes);
                 (work, (outcome, stamps))
-            })
-            .unzip();
+            });
+        let covered = |(work, (outcome, _)): &(Work<'_>, (Outcome, Stamps))| {
+            work.has_locks_of(&outcome.writes)
+        };
+        let (decided, others): (Vec<_>, Vec<_>) = decided.partition(covered);
+        let decided = decided.into_iter().unzip();
         works = commit(ports, clock, decided, anew, leavings).await?;
+        works.extend(others.into_iter().map(|(work, _)| work));
     }
     let receipts = works.into_iter().flat_map(|work| work.receipts);
     leavings.done.failed.extend(receipts);
@@ -418,6 +423,18 @@ impl Work<'_> {
         }
         let locked = self.reach().filter(|key| locks(&key.table));
         locked.map(|key| LockKey::of_row(&key)).collect()
+    }
+
+    /// Whether the locks of all rows that are to be written are among its own. A telling that was journaled since
+    /// it looked back may lead to others; it looks back again then.
+    fn has_locks_of(&self, writes: &[Write]) -> bool {
+        let locked = |write: &&Write| self.tenant.locks_by_id(write.key.table);
+        let mut locked = writes.iter().filter(locked).peekable();
+        if locked.peek().is_none() {
+            return true;
+        }
+        let locks = self.locks();
+        locked.all(|write| locks.contains(&LockKey::of_row(&write.key)))
     }
 
     fn reach(&self) -> impl Iterator<Item = RowKey> + '_ {

@@ -11,6 +11,7 @@ mod indexes;
 mod lateness;
 mod mongo;
 mod order;
+mod parking;
 mod queries;
 mod report;
 mod serve;
