@@ -57,6 +57,9 @@ pub enum Format {
     Json,
 }
 
+/// The longest settings text that is read, in bytes.
+pub const SETTINGS_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// A settings text as it was put in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSettings {
@@ -104,6 +107,12 @@ impl Settings {
     /// # Errors
     /// The first fault found, with its place in the text.
     pub fn compile(text: &str, format: Format, version: u32) -> Result<Self, SettingsError> {
+        if text.len() > SETTINGS_BYTES_MAX {
+            let size = text.len();
+            let large =
+                format!("the settings have {size} bytes; at most {SETTINGS_BYTES_MAX} are read");
+            return Err(SettingsError(large));
+        }
         let file = file::read(text, format)?;
         let mut tenants = BTreeMap::new();
         for tenant in file.tenant {

@@ -391,3 +391,10 @@ fn json_says_the_same_about_webhooks() {
         "{error}"
     );
 }
+
+#[test]
+fn a_text_without_end_is_not_read() {
+    let long = format!("{SMALL}# {}", "x".repeat(SETTINGS_BYTES_MAX));
+    let why = compile(&long).expect_err("too long").to_string();
+    assert!(why.contains("at most 4194304 are read"), "{why}");
+}

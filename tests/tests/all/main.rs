@@ -8,6 +8,7 @@ mod contention;
 mod contract;
 mod embedded;
 mod embedded_indexes;
+mod fuzz;
 mod guide;
 mod late;
 mod legacy;
