@@ -107,6 +107,12 @@ impl Settings {
     /// # Errors
     /// The first fault found, with its place in the text.
     pub fn compile(text: &str, format: Format, version: u32) -> Result<Self, SettingsError> {
+        let compiled = Self::compiled(text, format, version);
+        // A fault is told with the line it stands on, and somebody may have put a secret there.
+        compiled.map_err(|SettingsError(told)| SettingsError(without_secrets(&told)))
+    }
+
+    fn compiled(text: &str, format: Format, version: u32) -> Result<Self, SettingsError> {
         if text.len() > SETTINGS_BYTES_MAX {
             let size = text.len();
             let large =
@@ -165,6 +171,22 @@ impl Settings {
         })
     }
 }
+
+/// A text in which no secret of Standard Webhooks can be read.
+fn without_secrets(text: &str) -> String {
+    let mut parts = text.split(SECRET_PREFIX);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_secret = |c: char| c.is_ascii_alphanumeric() || "+/=-_".contains(c);
+        shown.push_str(SECRET_PREFIX);
+        shown.push('…');
+        shown.push_str(part.trim_start_matches(is_secret));
+    }
+    shown
+}
+
+/// How secrets of Standard Webhooks begin.
+const SECRET_PREFIX: &str = "whsec_";
 
 impl Tenant {
     /// The version that rows made under these settings carry.

@@ -23,15 +23,21 @@ fn checked(foldback: &Foldback) -> (i32, Vec<String>, Value) {
 
 #[track_caller]
 fn check(damage: &str, status: i32, part: &str, says: &str) {
+    check_all(damage, status, &[part], says);
+}
+
+#[track_caller]
+fn check_all(damage: &str, status: i32, expect: &[&str], says: &str) {
     let foldback = store();
     let changed = foldback.database().execute(damage, []).expect(damage);
     assert!(changed > 0, "{damage} damaged nothing");
     let (ended, parts, said) = checked(&foldback);
     assert_eq!(
-        (ended, parts.as_slice()),
-        (status, &[part.to_owned()][..]),
+        (ended, parts.iter().map(String::as_str).collect::<Vec<_>>()),
+        (status, expect.to_vec()),
         "{damage}\n{said:#}"
     );
+    let part = expect[expect.len() - 1];
     let fault = said["faults"][0]["what"].as_str().expect("what");
     assert!(fault.contains(says), "{damage}: {fault}");
     assert!(said["whatToDo"][part].is_string(), "{said:#}");
@@ -49,7 +55,7 @@ fn a_sound_store_is_counted_and_clean() {
     let foldback = store();
     let (status, parts, said) = checked(&foldback);
     assert_eq!((status, parts.len()), (0, 0), "{said:#}");
-    assert_eq!(said["counts"]["events"], 1_000, "{said:#}");
+    assert!(said["counts"]["events"].as_u64() >= Some(1_000), "{said:#}");
     let shown = foldback.ends(&["check"]);
     assert!(
         shown.stderr.contains("all is as it should be"),
@@ -73,10 +79,10 @@ fn the_sample_is_clean_too() {
 
 #[test]
 fn events_that_are_gone_or_changed() {
-    check(
+    check_all(
         "DELETE FROM journal WHERE position = 2",
         3,
-        "journal",
+        &["identities", "journal"],
         "segments 2 to 2 are gone",
     );
     check(

@@ -10,6 +10,7 @@ mod faults;
 mod formats;
 mod indexes;
 mod lateness;
+mod limits;
 mod mongo;
 mod order;
 mod queries;

@@ -13,7 +13,7 @@ use crate::ports::{Error, ErrorKind};
 use super::failure::of_file;
 
 /// The name of the witness in a data directory.
-pub const DURABLE_NAME: &str = "foldback.durable";
+pub(super) const DURABLE_NAME: &str = "foldback.durable";
 
 /// The witness.
 #[derive(Debug)]
