@@ -16,6 +16,7 @@ mod order;
 mod queries;
 mod report;
 mod secrets;
+mod serve;
 mod settings_live;
 mod shell;
 mod support;
