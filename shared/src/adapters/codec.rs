@@ -18,6 +18,9 @@ pub(super) enum Unreadable {
     #[cfg(any(feature = "embedded", feature = "mongo"))]
     #[error("the record is of a table that is not known to this version")]
     Table,
+    #[cfg(feature = "embedded")]
+    #[error("the record is damaged: it is not what its checksum is of")]
+    Checksum,
     #[error("the record is empty")]
     Empty,
     #[error("the record claims {0} bytes")]
@@ -32,6 +35,10 @@ const FORMAT_1: u8 = 1;
 const FORMAT_1_LZ4: u8 = 2;
 /// No record is larger; a damaged one must not claim all memory.
 const RECORD_BYTES_MAX: usize = 1 << 30;
+/// The most that a byte of an LZ4 block becomes, and what its first and last ones may add
+/// (<https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md>).
+const LZ4_RATIO_MAX: usize = 255;
+const LZ4_MORE_MAX: usize = 64;
 
 #[derive(Serialize, Deserialize)]
 struct EntryV1<'a> {
@@ -173,7 +180,8 @@ pub(super) fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Unreadable> {
         Some((&FORMAT_1, rest)) => Ok(Cow::Borrowed(rest)),
         Some((&FORMAT_1_LZ4, rest)) => {
             let (size, _) = lz4_flex::block::uncompressed_size(rest)?;
-            if size > RECORD_BYTES_MAX {
+            let most = rest.len() * LZ4_RATIO_MAX + LZ4_MORE_MAX;
+            if size > most.min(RECORD_BYTES_MAX) {
                 return Err(Unreadable::TooLarge(size));
             }
             Ok(Cow::Owned(lz4_flex::decompress_size_prepended(rest)?))

@@ -19,6 +19,7 @@ mod reject;
 mod report;
 mod revision;
 mod secret;
+mod store_check;
 mod timestamp;
 mod trail;
 
@@ -36,5 +37,6 @@ pub use order::{Order, Sequence};
 pub use reject::{Reject, RejectReason};
 pub use report::{Depth, ReplayRun, Report, RunInShort, Traffic};
 pub use secret::{Secret, SecretRef};
+pub use store_check::{StoreCheck, StoreFault, StorePart};
 pub use timestamp::{Timestamp, TimestampError};
 pub use trail::{Held, Stamps, Trail};

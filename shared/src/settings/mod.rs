@@ -61,6 +61,9 @@ pub enum Format {
     Json,
 }
 
+/// The longest settings text that is read, in bytes.
+pub const SETTINGS_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// A settings text as it was put in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSettings {
@@ -128,6 +131,23 @@ impl Settings {
         version: u32,
         since: &[u32],
     ) -> Result<Self, SettingsError> {
+        let compiled = Self::compiled(text, format, version, since);
+        // A fault is told with the line it stands on, and somebody may have put a secret there.
+        compiled.map_err(|SettingsError(told)| SettingsError(without_secrets(&told)))
+    }
+
+    fn compiled(
+        text: &str,
+        format: Format,
+        version: u32,
+        since: &[u32],
+    ) -> Result<Self, SettingsError> {
+        if text.len() > SETTINGS_BYTES_MAX {
+            let size = text.len();
+            let large =
+                format!("the settings have {size} bytes; at most {SETTINGS_BYTES_MAX} are read");
+            return Err(SettingsError(large));
+        }
         let file = file::read(text, format)?;
         let versions = since::versions(&file, since, version);
         let mut tenants = BTreeMap::new();
@@ -185,6 +205,22 @@ impl Settings {
         })
     }
 }
+
+/// A text in which no secret of Standard Webhooks can be read.
+fn without_secrets(text: &str) -> String {
+    let mut parts = text.split(SECRET_PREFIX);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_secret = |c: char| c.is_ascii_alphanumeric() || "+/=-_".contains(c);
+        shown.push_str(SECRET_PREFIX);
+        shown.push('…');
+        shown.push_str(part.trim_start_matches(is_secret));
+    }
+    shown
+}
+
+/// How secrets of Standard Webhooks begin.
+const SECRET_PREFIX: &str = "whsec_";
 
 impl Tenant {
     /// The version that rows made under these settings carry: that since which they mean the same.

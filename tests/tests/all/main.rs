@@ -13,6 +13,7 @@ mod contention;
 mod contract;
 mod embedded;
 mod embedded_indexes;
+mod fuzz;
 mod guide;
 mod hot;
 mod late;

@@ -45,7 +45,7 @@ pub(super) enum Claimed {
 }
 
 /// Identities are a tenant's own: no tenant can take another's.
-fn key(tenant: &str, hash: EventHash) -> String {
+pub(super) fn key(tenant: &str, hash: EventHash) -> String {
     format!("identity#{tenant}#{hash}")
 }
 

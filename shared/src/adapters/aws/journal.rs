@@ -366,7 +366,7 @@ fn name_at(us: u64) -> String {
     format!("{us:016x}")
 }
 
-fn partition_of(group: &Group) -> String {
+pub(super) fn partition_of(group: &Group) -> String {
     format!("group#{group}")
 }
 

@@ -10,6 +10,7 @@ use crate::ports::{Appended, Error, Journal, Partition, Since};
 
 use super::groups::GROUPS_WITH_ENTRIES;
 use super::query::{Index, Need, Query, queries};
+use super::queue::bind;
 use super::suffix::APPEND_SEGMENT;
 use super::{Embedded, Failure, Inner, codec};
 
@@ -139,7 +140,11 @@ impl Inner {
             .database
             .prepare(&LAST_POSITION)?
             .query_row([], |row| row.get(0))?;
-        let first = last.unwrap_or(0) + 1;
+        let last = last.unwrap_or(0);
+        if let Some(durable) = &self.durable {
+            durable.compare(last)?;
+        }
+        let first = last + 1;
         let mut segments = Segments::after(first);
         let mut places: BTreeMap<i64, usize> = BTreeMap::new();
         let mut appended = Vec::with_capacity(entries.len());
@@ -163,6 +168,9 @@ impl Inner {
                 }
             }
             appended.push(became);
+        }
+        if let Some(durable) = &mut self.durable {
+            durable.appends_to(last + bind(segments.new.len()));
         }
         let mut insert = self.database.prepare(&APPEND_SEGMENT)?;
         for (position, segment) in (first..).zip(&segments.new) {
@@ -346,7 +354,7 @@ fn same_identity<'e>(
 }
 
 /// Identities are a tenant's own: no tenant can take another's.
-fn identity_key(tenant: &SmolStr, hash: EventHash) -> i64 {
+pub(super) fn identity_key(tenant: &SmolStr, hash: EventHash) -> i64 {
     let tenant = EventHash::of(tenant, "").short();
     i64::from_le_bytes((tenant ^ hash.short()).to_le_bytes())
 }

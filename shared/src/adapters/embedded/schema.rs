@@ -167,6 +167,16 @@ fn tune_to_write(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
 }
 
+/// What `SQLite` finds wrong with the file's pages, indexes and columns; at most so many faults.
+/// Source: <https://sqlite.org/pragma.html#pragma_integrity_check>.
+pub(super) fn integrity(connection: &Connection, most: u32) -> rusqlite::Result<Vec<String>> {
+    let mut check = connection.prepare(&format!("PRAGMA integrity_check({most})"))?;
+    let found = check.query_map([], |row| row.get::<_, String>(0))?;
+    let mut faults = found.collect::<rusqlite::Result<Vec<_>>>()?;
+    faults.retain(|fault| fault != "ok");
+    Ok(faults)
+}
+
 /// The format of the file. Refuses one that is not ours or is newer than this code.
 pub(super) fn check(connection: &Connection, directory: &Path) -> Result<i32, Error> {
     let doing = format!("read the format of the store in {}", directory.display());
