@@ -95,11 +95,12 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
         }
     }
     comparison.rows = keys.len() as u64;
+    let amended = refolded.amended.take();
     let making = Making {
         settings: tenant.version(),
         out_of_order: 0,
         stamps,
-        amended: refolded.is_amended(),
+        amended: amended.as_ref(),
     };
     let mut guesses = None;
     for (table, id) in keys {
@@ -176,6 +177,7 @@ impl Suspect<'_> {
     fn finding(&self, wanted: Option<&Cell>) -> Option<Finding> {
         let (class, events, why) = match (self.before, wanted) {
             (None, None) => return None,
+            (Some(row), None) if row.trail.is_gone() => written_into(),
             (Some(row), None) if !row.is_made_under(self.evidence.tenant) => self.stale(row),
             (Some(row), None) => self.no_events(row)?,
             (Some(row), Some(_)) if !row.readable => foreign(),
@@ -404,6 +406,12 @@ impl Suspect<'_> {
         }
         foreign()
     }
+}
+
+/// Somebody else wrote into what is left of a row that no event leads to.
+fn written_into() -> Verdict {
+    let why = "what led to it was taken back, and other code has written into it since";
+    (Class::Orphan, Vec::new(), why.to_owned())
 }
 
 /// Somebody else wrote the row.

@@ -402,7 +402,8 @@ impl Work<'_> {
                 read_start: stamps.read_start,
                 write_start: stamps.write_start,
                 late: event.late.clone(),
-                unmapped: event.disposition == Disposition::Unmapped,
+                unmapped: event.disposition == Disposition::Unmapped
+                    && entry.event.meant_for().is_none(),
                 actions,
             });
         }
@@ -411,7 +412,7 @@ impl Work<'_> {
 
     /// Whether it takes back what some event said before.
     fn amends(&self) -> bool {
-        self.entries.iter().any(|entry| entry.event.revision() > 0)
+        self.entries.iter().any(|entry| entry.event.is_told_again())
     }
 
     /// The locks that the group's rows need.
@@ -590,6 +591,8 @@ impl Leavings {
             match event.disposition {
                 Disposition::Applied if entry.event.is_copy() => done.copies += 1,
                 Disposition::Applied => done.events += 1,
+                // What becomes of it is for the group to say that it is meant for.
+                Disposition::Unmapped if entry.event.meant_for().is_some() => done.events += 1,
                 Disposition::Held => done.held += 1,
                 Disposition::Unmapped => done.unmapped += 1,
                 Disposition::Fault(why) => {
