@@ -7,7 +7,7 @@ use shared::model::{ActionHierarchy, Finding, Group, ReplayRun, Report, Timestam
 use shared::ports::{
     Error, Hierarchies, LIVE_RUN, REPORTS_KEPT_MAX, RUNS_KEPT_MAX, Reports, SettingsVersions,
 };
-use shared::settings::{Format, StoredSettings};
+use shared::settings::{Format, StoredSettings, since};
 
 use super::Memory;
 use crate::gate::{Call, Gate};
@@ -160,7 +160,9 @@ impl<G: Gate> SettingsVersions for Memory<G> {
                 return Ok(latest.version);
             }
             let version = latest.map_or(1, |latest| latest.version + 1);
+            let since = since(latest, text, format, version);
             all.push(StoredSettings {
+                since,
                 version,
                 format,
                 text: text.to_owned(),
