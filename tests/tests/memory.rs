@@ -144,10 +144,6 @@ mod gone {
     foldback_tests::gone_suite!(super::InMemory);
 }
 
-mod tellings {
-    foldback_tests::tellings_suite!(super::InMemory);
-}
-
 mod unlinked {
     foldback_tests::unlinked_suite!(super::InMemory);
 }
