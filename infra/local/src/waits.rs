@@ -72,6 +72,7 @@ impl Waits {
             GroupKind::Lead => Table::RSLead,
             GroupKind::Appointment => Table::RSAppointment,
             GroupKind::Day => Table::RSTenantDailyConversions,
+            GroupKind::Event => return,
         };
         let entries: Vec<&Entry> = journal.iter().collect();
         let unreadable = in_force(&entries).into_iter().filter(|entry| {
