@@ -2,6 +2,7 @@
 
 mod adopt;
 mod aws;
+mod bench;
 mod cli;
 mod dlq;
 mod error;
@@ -15,6 +16,7 @@ mod input;
 mod intake;
 mod log;
 mod pipeline;
+mod probe;
 mod progress;
 mod query;
 mod rejects;

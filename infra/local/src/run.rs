@@ -10,6 +10,8 @@ use crate::error::{Failure, Status};
 use crate::input::Input;
 use crate::intake::Intake;
 use crate::log::Log;
+use crate::pipeline::Watch;
+use crate::probe::Probe;
 use crate::progress::Progress;
 use crate::settings::{self, InForce, Source};
 use crate::stopwatch::Stopwatch;
@@ -87,7 +89,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     let mut progress = Progress::new("processing", "events", total);
     let started = Stopwatch::start();
     let log = Log::open(args.log.as_deref())?;
-    let done = pipeline::run(&stores, intake, log, &mut progress);
+    let watch = Watch {
+        probe: &Probe::default(),
+        told: &mut |told| {
+            progress.set(told.consumed, total, told.totals.read);
+            Ok(())
+        },
+    };
+    let done = pipeline::run(&stores, intake, log, watch);
     progress.finish();
     let totals = done?;
     let elapsed = started.elapsed();

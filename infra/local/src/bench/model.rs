@@ -1,0 +1,156 @@
+//! What a scenario's points say about loads that were not measured.
+
+use super::fit::{Bounds, Pair, Queue, Usl, bounds, errors};
+use super::number::median;
+use super::outcome::{Latency, Outcome};
+
+/// A fit of throughput against events in flight, and of latency against rate.
+#[derive(Debug, Clone)]
+pub(crate) struct Model {
+    pub(crate) usl: Usl,
+    /// The greatest throughput, and how many in flight are at the knee.
+    pub(crate) capacity: Bounds,
+    pub(crate) knee: Bounds,
+    closed: Vec<Pair>,
+    p50: Vec<Pair>,
+    p99: Vec<Pair>,
+    pub(crate) median: Option<Queue>,
+    pub(crate) tail: Option<Queue>,
+}
+
+/// How well what was measured below half of the knee foretells the rest.
+#[derive(Debug, Clone)]
+pub(crate) struct HeldOut {
+    pub(crate) what: &'static str,
+    /// Up to which load the fit knew.
+    pub(crate) known_to: f64,
+    pub(crate) unit: &'static str,
+    /// Load, measured, foretold; a median of the runs each.
+    pub(crate) rest: Vec<(f64, f64, f64)>,
+}
+
+impl HeldOut {
+    /// The shares by which it was off: the middle one and the greatest.
+    pub(crate) fn off(&self) -> (f64, f64) {
+        let off: Vec<f64> = self
+            .rest
+            .iter()
+            .map(|(_, measured, foretold)| (foretold / measured - 1.0).abs())
+            .collect();
+        (median(&off), off.iter().copied().fold(0.0, f64::max))
+    }
+}
+
+impl Model {
+    /// The fit of a scenario that had a closed loop of at least three levels.
+    pub(crate) fn of(outcome: &Outcome) -> Option<Self> {
+        let closed = outcome.closed();
+        let values: [&dyn Fn(&Usl) -> f64; 2] = [&Usl::capacity, &Usl::knee];
+        let found = bounds(&closed, 3, Usl::fit, |usl, n| usl.at(n), &values)?;
+        let [capacity, knee] = <[Bounds; 2]>::try_from(found).ok()?;
+        let open = |of: fn(&Latency) -> f64| -> Vec<Pair> {
+            let open = outcome.open();
+            open.iter().map(|(rate, latency)| (*rate, of(latency))).collect()
+        };
+        let (p50, p99) = (open(|latency| latency.p50), open(|latency| latency.p99));
+        Some(Self {
+            usl: Usl::fit(&closed)?,
+            capacity,
+            knee,
+            median: Queue::fit(&p50, None),
+            tail: Queue::fit(&p99, None),
+            closed,
+            p50,
+            p99,
+        })
+    }
+
+    /// Throughput with so many in flight, and its bounds.
+    pub(crate) fn throughput(&self, in_flight: &[f64]) -> Vec<Bounds> {
+        let values: Vec<Box<dyn Fn(&Usl) -> f64>> = in_flight
+            .iter()
+            .map(|n| -> Box<dyn Fn(&Usl) -> f64> {
+                let n = *n;
+                Box::new(move |usl| usl.at(n))
+            })
+            .collect();
+        let values: Vec<&dyn Fn(&Usl) -> f64> = values.iter().map(AsRef::as_ref).collect();
+        bounds(&self.closed, 3, Usl::fit, |usl, n| usl.at(n), &values).unwrap_or_default()
+    }
+
+    /// Median and 99th percentile of latency at a rate, in milliseconds, with bounds.
+    pub(crate) fn latency(&self, rate: f64) -> (Option<Bounds>, Option<Bounds>) {
+        let of = |points: &[Pair], queue: Option<Queue>| {
+            let capacity = queue?.capacity;
+            let fit = |points: &[Pair]| Queue::fit(points, Some(capacity));
+            let value: [&dyn Fn(&Queue) -> f64; 1] = [&|queue| queue.at(rate)];
+            let found = bounds(points, 2, fit, |queue, rate| queue.at(rate), &value)?;
+            found.into_iter().next()
+        };
+        (of(&self.p50, self.median), of(&self.p99, self.tail))
+    }
+
+    /// The greatest loads that were measured: in flight, and a second.
+    pub(crate) fn measured(&self) -> (f64, f64) {
+        let most = |points: &[Pair]| points.iter().map(|(at, _)| *at).fold(0.0, f64::max);
+        (most(&self.closed), most(&self.p50))
+    }
+
+    /// Fits on loads up to half of the knee, and foretells the rest.
+    pub(crate) fn held_out(&self) -> Vec<HeldOut> {
+        let half = self.usl.knee() / 2.0;
+        let mut all = Vec::new();
+        let (below, above) = split(&self.closed, half);
+        if let Some(usl) = Usl::fit(&below) {
+            all.push(held(
+                ("throughput", "in flight"),
+                &below,
+                &above,
+                |n| usl.at(n),
+            ));
+        }
+        let half_rate = self.usl.at(self.usl.knee()) / 2.0;
+        for (what, points) in [("latency p50", &self.p50), ("latency p99", &self.p99)] {
+            let (below, above) = split(points, half_rate);
+            if let Some(queue) = Queue::fit(&below, Some(self.usl.capacity())) {
+                all.push(held((what, "events/s"), &below, &above, |rate| queue.at(rate)));
+            }
+        }
+        all.retain(|held| !held.rest.is_empty());
+        all
+    }
+
+    /// By which share the law is off at its own points: the middle one.
+    pub(crate) fn off(&self) -> f64 {
+        median(&errors(&self.closed, |n| self.usl.at(n)))
+    }
+}
+
+fn split(points: &[Pair], at: f64) -> (Vec<Pair>, Vec<Pair>) {
+    points.iter().copied().partition(|(load, _)| *load <= at)
+}
+
+fn held(
+    (what, unit): (&'static str, &'static str),
+    below: &[Pair],
+    above: &[Pair],
+    foretell: impl Fn(f64) -> f64,
+) -> HeldOut {
+    let mut loads: Vec<f64> = above.iter().map(|(load, _)| *load).collect();
+    loads.sort_by(f64::total_cmp);
+    loads.dedup();
+    let rest = loads.into_iter().map(|load| {
+        let at: Vec<f64> = above
+            .iter()
+            .filter(|(one, _)| *one == load)
+            .map(|(_, value)| *value)
+            .collect();
+        (load, median(&at), foretell(load))
+    });
+    HeldOut {
+        what,
+        known_to: below.iter().map(|(load, _)| *load).fold(0.0, f64::max),
+        unit,
+        rest: rest.collect(),
+    }
+}
