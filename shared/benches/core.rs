@@ -33,7 +33,10 @@ fn settings() -> Settings {
 fn text(lead: usize, n: usize) -> String {
     let (kind, data) = match n % 5 {
         0 if n == 0 => ("lead.created", r#","deal":{"value":1200.50}"#.to_owned()),
-        0 | 1 => ("lead.stage_changed", format!(r#","stage":{{"to":"stage-{}"}}"#, n % 7)),
+        0 | 1 => (
+            "lead.stage_changed",
+            format!(r#","stage":{{"to":"stage-{}"}}"#, n % 7),
+        ),
         2 => ("meeting.booked", meeting(n / 5)),
         3 => ("meeting.started", meeting(n / 5)),
         _ => ("meeting.held", meeting(n / 5)),
@@ -67,7 +70,10 @@ fn leads(settings: &Settings, length: usize) -> Vec<Lead> {
         let first = entries.first().expect("an event");
         Lead {
             group: first.group.clone(),
-            mappings: entries.iter().map(|entry| tenant.map(&entry.event)).collect(),
+            mappings: entries
+                .iter()
+                .map(|entry| tenant.map(&entry.event))
+                .collect(),
             entries,
         }
     };
@@ -215,7 +221,11 @@ fn refold(bencher: Bencher<'_, '_>, length: usize) {
     let prepared: Vec<_> = leads
         .iter()
         .map(|lead| {
-            let journal: Vec<Entry> = lead.entries.iter().map(|entry| Entry::clone(entry)).collect();
+            let journal: Vec<Entry> = lead
+                .entries
+                .iter()
+                .map(|entry| Entry::clone(entry))
+                .collect();
             let stored = lead.stored(&settings);
             let middle = length / 2;
             let late = lead.entries.get(middle).expect("an event");
@@ -237,7 +247,9 @@ fn fingerprint(bencher: Bencher<'_, '_>) {
     let ids: Vec<String> = (0..1_000).map(|n| format!("evt_{n:016x}")).collect();
     bencher.counter(ItemsCount::new(ids.len())).bench(|| {
         let hash = |id: &String| EventHash::of("//acme.crm.example", id);
-        ids.iter().map(hash).fold(Fingerprint::default(), Fingerprint::with)
+        ids.iter()
+            .map(hash)
+            .fold(Fingerprint::default(), Fingerprint::with)
     });
 }
 
@@ -251,7 +263,11 @@ fn compare_rows(bencher: Bencher<'_, '_>, length: usize) {
     let prepared: Vec<_> = leads
         .iter()
         .map(|lead| {
-            let journal: Vec<Entry> = lead.entries.iter().map(|entry| Entry::clone(entry)).collect();
+            let journal: Vec<Entry> = lead
+                .entries
+                .iter()
+                .map(|entry| Entry::clone(entry))
+                .collect();
             (lead, journal, lead.stored(&settings))
         })
         .collect();

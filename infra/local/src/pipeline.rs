@@ -176,7 +176,7 @@ impl Host<'_> {
             };
             reading = batch.is_some();
             let mut batch = batch.unwrap_or_default();
-            let (unit, retries) = self.unit(&received, &batch)?;
+            let (unit, retries) = self.probe.unit(|| self.unit(&received, &batch))?;
             let mut done = std::mem::take(&mut under_way);
             under_way.texts = batch.read;
             under_way.since = std::mem::take(&mut batch.since);

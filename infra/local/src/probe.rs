@@ -13,7 +13,7 @@ use crate::stopwatch::Stopwatch;
 pub(crate) use faults::{FaultRates, Faults};
 pub(crate) use probed::Probed;
 
-/// A step of the main job. What is left of a unit of work is the rules' own time.
+/// A step of the main job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// Waiting for input.
@@ -32,11 +32,13 @@ pub(crate) enum Step {
     Locks,
     /// A unit of work is made durable.
     Sync,
+    /// What is left of a unit of work: the rules, and putting batches together.
+    Rules,
 }
 
 impl Step {
     /// How many there are.
-    pub(crate) const COUNT: usize = 8;
+    pub(crate) const COUNT: usize = 9;
     /// All of them.
     pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::Wait,
@@ -47,6 +49,7 @@ impl Step {
         Self::Queue,
         Self::Locks,
         Self::Sync,
+        Self::Rules,
     ];
 
     /// What it is called in results.
@@ -60,6 +63,7 @@ impl Step {
             Self::Queue => "queue",
             Self::Locks => "locks",
             Self::Sync => "sync",
+            Self::Rules => "rules",
         }
     }
 }
@@ -68,7 +72,6 @@ impl Step {
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
     spent_ns: [AtomicU64; Step::COUNT],
-    calls: [AtomicU64; Step::COUNT],
     faults: Option<Faults>,
 }
 
@@ -89,6 +92,19 @@ impl Probe {
         done
     }
 
+    /// Does a unit of work, whose time is that of its steps and the rules'.
+    pub(crate) fn unit<T>(&self, work: impl FnOnce() -> T) -> T {
+        let steps = || -> u64 {
+            let spent = self.spent_ns.iter();
+            spent.map(|spent| spent.load(Ordering::Relaxed)).sum()
+        };
+        let (started, before) = (Stopwatch::start(), steps());
+        let done = work();
+        let of_steps = Duration::from_nanos(steps().saturating_sub(before));
+        self.add(Step::Rules, started.elapsed().saturating_sub(of_steps));
+        done
+    }
+
     /// Does what a port does: as part of a step, and with the faults that are due.
     async fn step<T>(
         &self,
@@ -106,11 +122,8 @@ impl Probe {
 
     fn add(&self, step: Step, spent: Duration) {
         let nanos = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
-        for (at, (spent, calls)) in self.spent_ns.iter().zip(&self.calls).enumerate() {
-            if at == step as usize {
-                spent.fetch_add(nanos, Ordering::Relaxed);
-                calls.fetch_add(1, Ordering::Relaxed);
-            }
+        if let Some(spent) = self.spent_ns.get(step as usize) {
+            spent.fetch_add(nanos, Ordering::Relaxed);
         }
     }
 

@@ -60,9 +60,10 @@ struct Scale {
 
 impl Scale {
     fn new(values: &[f64], logarithmic: bool, (from, to): (f64, f64)) -> Self {
-        let usable = values.iter().copied().filter(|value| {
-            value.is_finite() && (!logarithmic || *value > 0.0)
-        });
+        let usable = values
+            .iter()
+            .copied()
+            .filter(|value| value.is_finite() && (!logarithmic || *value > 0.0));
         let (mut low, mut high) = usable.fold((f64::MAX, f64::MIN), |(low, high), value| {
             (low.min(value), high.max(value))
         });
@@ -189,7 +190,7 @@ impl Chart {
         let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
         for tick in y.ticks() {
             let at = y.place(tick);
-            let number = short(tick);
+            let number = tick_text(tick);
             push(
                 svg,
                 format_args!(
@@ -202,7 +203,7 @@ impl Chart {
         }
         for tick in x.ticks() {
             let at = x.place(tick);
-            let number = short(tick);
+            let number = tick_text(tick);
             push(
                 svg,
                 format_args!(
@@ -221,7 +222,7 @@ impl Chart {
                 format_args!(
                     "<path class=\"mark\" d=\"M{at:.1} {TOP}V{bottom}\"/><text x=\"{beside:.1}\" \
                      y=\"{:.1}\" class=\"{class}\">{name}</text>",
-                    TOP + 11.0
+                    bottom - 6.0
                 ),
             );
         }
@@ -248,15 +249,24 @@ fn draw(svg: &mut String, series: &Series, x: &Scale, y: &Scale) {
     };
     match &series.shape {
         Shape::Line(points) | Shape::Dashes(points) => {
-            let class = if matches!(series.shape, Shape::Line(_)) { "line" } else { "dashes" };
+            let class = if matches!(series.shape, Shape::Line(_)) {
+                "line"
+            } else {
+                "dashes"
+            };
             let path = path(&finite(points));
-            push(svg, format_args!("<path class=\"{class} c{colour}\" d=\"{path}\"/>"));
+            push(
+                svg,
+                format_args!("<path class=\"{class} c{colour}\" d=\"{path}\"/>"),
+            );
         }
         Shape::Dots(points) => {
             for (x, y) in finite(points) {
                 push(
                     svg,
-                    format_args!("<circle class=\"dot c{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>"),
+                    format_args!(
+                        "<circle class=\"dot c{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>"
+                    ),
                 );
             }
         }
@@ -266,7 +276,10 @@ fn draw(svg: &mut String, series: &Series, x: &Scale, y: &Scale) {
             let mut around = finite(&low);
             around.extend(finite(&high).into_iter().rev());
             let path = path(&around);
-            push(svg, format_args!("<path class=\"band c{colour}\" d=\"{path}Z\"/>"));
+            push(
+                svg,
+                format_args!("<path class=\"band c{colour}\" d=\"{path}Z\"/>"),
+            );
         }
     }
 }
@@ -280,9 +293,20 @@ fn path(points: &[(f64, f64)]) -> String {
     path
 }
 
-/// Adds to a text, which cannot fail.
+/// A number on an axis, without zeros that say nothing.
+fn tick_text(tick: f64) -> String {
+    let text = short(tick);
+    if text.contains('.') {
+        let text = text.trim_end_matches('0');
+        return text.trim_end_matches('.').to_owned();
+    }
+    text
+}
+
+/// Adds to a text.
 pub(crate) fn push(text: &mut String, more: std::fmt::Arguments<'_>) {
-    drop(text.write_fmt(more));
+    let written = text.write_fmt(more);
+    debug_assert!(written.is_ok(), "to write to a text cannot fail");
 }
 
 /// Text as HTML has it.

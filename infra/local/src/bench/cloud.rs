@@ -34,7 +34,7 @@ pub(crate) struct Terms {
     #[arg(long, value_name = "N", default_value_t = 10.0)]
     per_request: f64,
     /// Milliseconds that a call of `process` takes for ten messages: mostly waiting for MongoDB and
-    /// DynamoDB. Assumed; the function's duration in CloudWatch says it.
+    /// DynamoDB. Assumed; the duration that the function's metrics show says it.
     #[arg(long, value_name = "MS", default_value_t = 100.0)]
     call_ms: f64,
     /// A million requests to SQS FIFO, each of up to 64 KB.
@@ -132,11 +132,36 @@ impl Terms {
         let in_message = (shape.stated * CALL_MESSAGES / tenants.max(1.0)).max(1.0);
         let day_limit = in_message * CALL_MESSAGES / (self.call_ms / 1_000.0);
         let limits = [
-            ("SQS FIFO, sends of all groups", "requests/s", rate * sqs / 3.0, Some(self.sqs_limit)),
-            ("SQS FIFO, one tenant's day (hot group)", "copies/s", copies, Some(day_limit)),
-            ("DynamoDB, journal table", "write units/s", rate * write, Some(self.write_limit)),
-            ("DynamoDB, one tenant's day (hot partition)", "write units/s", copies / in_message, Some(1_000.0)),
-            ("Lambda, calls at once", "calls", at_once, Some(self.lambda_limit)),
+            (
+                "SQS FIFO, sends of all groups",
+                "requests/s",
+                rate * sqs / 3.0,
+                Some(self.sqs_limit),
+            ),
+            (
+                "SQS FIFO, one tenant's day (hot group)",
+                "copies/s",
+                copies,
+                Some(day_limit),
+            ),
+            (
+                "DynamoDB, journal table",
+                "write units/s",
+                rate * write,
+                Some(self.write_limit),
+            ),
+            (
+                "DynamoDB, one tenant's day (hot partition)",
+                "write units/s",
+                copies / in_message,
+                Some(1_000.0),
+            ),
+            (
+                "Lambda, calls at once",
+                "calls",
+                at_once,
+                Some(self.lambda_limit),
+            ),
             ("MongoDB, transactions", "a second", calls, None),
             ("MongoDB, rows written", "a second", rate * shape.rows, None),
         ];
@@ -269,10 +294,16 @@ mod tests {
         for (one, two) in one.needs.iter().zip(&two.needs) {
             assert_eq!(one.what, two.what);
             assert!((two.needed / one.needed - 2.0).abs() < 1e-9, "{}", one.what);
-            assert_eq!(one.reached_at.map(f64::round), two.reached_at.map(f64::round));
+            assert_eq!(
+                one.reached_at.map(f64::round),
+                two.reached_at.map(f64::round)
+            );
         }
         let first = |cloud: &Cloud| cloud.needs.first().map(|need| need.what);
-        assert_eq!(first(&at(500.0, 1.0)), Some("SQS FIFO, one tenant's day (hot group)"));
+        assert_eq!(
+            first(&at(500.0, 1.0)),
+            Some("SQS FIFO, one tenant's day (hot group)")
+        );
         assert_eq!(first(&at(500.0, 1_000.0)), Some("Lambda, calls at once"));
     }
 }

@@ -73,9 +73,7 @@ const FIGURES: [Figure; 5] = [
     Figure {
         name: "processor time an event",
         more_is_better: false,
-        of: |point| {
-            float(point.usage.cpu_ms) / float(point.done.max(1)) * point.calibration
-        },
+        of: |point| float(point.usage.cpu_ms) / float(point.done.max(1)) * point.calibration,
     },
     Figure {
         name: "bytes written an event",
@@ -180,7 +178,11 @@ fn change(
     Some(Change {
         scenario: scenario.to_owned(),
         figure: figure.name,
-        better: if figure.more_is_better { ratio } else { 1.0 / ratio },
+        better: if figure.more_is_better {
+            ratio
+        } else {
+            1.0 / ratio
+        },
         chance: mann_whitney(&all_before, &all_after),
         values: (all_before.len(), all_after.len()),
     })
@@ -275,19 +277,35 @@ mod tests {
     fn a_regression_is_told_from_chance() {
         let same: &[f64] = &[1.01, 0.99, 1.03];
         check(
-            &[("1", same), ("16", &[10.1, 9.8, 10.2]), ("256", &[50.5, 49.5, 50.2])],
+            &[
+                ("1", same),
+                ("16", &[10.1, 9.8, 10.2]),
+                ("256", &[50.5, 49.5, 50.2]),
+            ],
             "no difference",
         );
         check(
-            &[("1", &[0.8, 0.82, 0.79]), ("16", &[8.1, 8.0, 7.9]), ("256", &[40.0, 41.0, 39.0])],
+            &[
+                ("1", &[0.8, 0.82, 0.79]),
+                ("16", &[8.1, 8.0, 7.9]),
+                ("256", &[40.0, 41.0, 39.0]),
+            ],
             "worse",
         );
         check(
-            &[("1", &[0.95, 0.95, 0.96]), ("16", &[9.5, 9.6, 9.4]), ("256", &[47.0, 48.0, 47.5])],
+            &[
+                ("1", &[0.95, 0.95, 0.96]),
+                ("16", &[9.5, 9.6, 9.4]),
+                ("256", &[47.0, 48.0, 47.5]),
+            ],
             "worse, within the tolerance",
         );
         check(
-            &[("1", &[1.5, 1.6, 1.4]), ("16", &[15.0, 16.0, 14.0]), ("256", &[70.0, 75.0, 72.0])],
+            &[
+                ("1", &[1.5, 1.6, 1.4]),
+                ("16", &[15.0, 16.0, 14.0]),
+                ("256", &[70.0, 75.0, 72.0]),
+            ],
             "better",
         );
         check(&[("1", &[0.5])], "no difference");

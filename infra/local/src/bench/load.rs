@@ -22,8 +22,9 @@ use crate::stopwatch::{Stopwatch, pause_for};
 
 /// The longest latency that is told apart, ten minutes.
 const LATENCY_US_MAX: u64 = 600_000_000;
-/// Of the events, the first of so many are not counted: the worker warms up.
-const WARM_UP: usize = 10;
+/// What is done in the first of so many parts of the time is not counted: the worker warms up.
+const WARM_UP: f64 = 0.1;
+const WARM_UP_SECONDS_MAX: f64 = 0.3;
 /// Texts written at once.
 const WRITE_MAX: usize = 1_024;
 /// The longest sleep of the sender, so that it sees that nobody reads any more.
@@ -97,18 +98,19 @@ pub(crate) fn measure(
         let mut child = worker(receiver.restarts)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(if plan.crashes > 0 { Stdio::null() } else { Stdio::inherit() })
+            .stderr(if plan.crashes > 0 {
+                Stdio::null()
+            } else {
+                Stdio::inherit()
+            })
             .spawn()
             .map_err(|source| failed("start a worker", source))?;
         let ended = receiver.life(&mut child, &mut clock, &shared);
-        if ended.is_err() {
-            drop(child.kill());
-        }
         let status = child
             .wait()
             .map_err(|source| failed("wait for a worker", source))?;
-        if ended? {
-            return receiver.end(&shared.lock());
+        if ended {
+            return Ok(receiver.end(&shared.lock()));
         }
         receiver.restarts += 1;
         if receiver.restarts > DEATHS_MAX + u64::from(plan.crashes) {
@@ -236,19 +238,14 @@ impl<'a> Receiver<'a> {
     }
 
     /// A worker's life; whether all was done at its end.
-    fn life(
-        &mut self,
-        child: &mut Child,
-        clock: &mut Option<Stopwatch>,
-        shared: &Shared,
-    ) -> Result<bool, Failure> {
+    fn life(&mut self, child: &mut Child, clock: &mut Option<Stopwatch>, shared: &Shared) -> bool {
         let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
-            return Ok(false);
+            return false;
         };
         let mut lines = BufReader::new(from).lines();
         let mut hear = || -> Option<Said> { serde_json::from_str(&lines.next()?.ok()?).ok() };
         let Some(Said::Ready) = hear() else {
-            return Ok(false);
+            return false;
         };
         let clock = *clock.get_or_insert_with(Stopwatch::start);
         {
@@ -285,7 +282,7 @@ impl<'a> Receiver<'a> {
         if let Some(used) = used {
             self.usage.add(used);
         }
-        Ok(used.is_some())
+        used.is_some()
     }
 
     /// Whether the worker is to be killed now that so many texts are done.
@@ -314,15 +311,13 @@ impl<'a> Receiver<'a> {
             *count += 1;
         }
         self.last = now;
-        let warm_up = match self.plan.mode {
+        let first = match self.plan.mode {
             // The first that were let in together come through together.
             Mode::InFlight(most) => usize::try_from(most).unwrap_or(usize::MAX),
             Mode::Rate(_) => 0,
         };
-        let warm_up = warm_up
-            .max(self.plan.lines.len().min(2_000) / WARM_UP)
-            .min(self.plan.lines.len() / 2);
-        if at < warm_up {
+        let warm_up = (self.plan.seconds_max * WARM_UP).min(WARM_UP_SECONDS_MAX);
+        if at < first.min(self.plan.lines.len() / 2) || now.as_secs_f64() < warm_up {
             return;
         }
         // Those that are done at the same moment were done before the time began.
@@ -336,7 +331,7 @@ impl<'a> Receiver<'a> {
         self.latency_us.saturating_record(us);
     }
 
-    fn end(self, flow: &Flow) -> Result<Measured, Failure> {
+    fn end(self, flow: &Flow) -> Measured {
         let (warm, at) = self.warm.unwrap_or_default();
         let seconds = self.last.saturating_sub(warm).as_secs_f64();
         let throughput = if seconds > 0.0 {
@@ -351,7 +346,7 @@ impl<'a> Receiver<'a> {
             share: float(*sum) / float(all.max(1)),
             latency: Latency::of(histogram),
         });
-        Ok(Measured {
+        Measured {
             done: flow.acked,
             throughput,
             latency: Latency::of(&self.latency_us),
@@ -363,7 +358,7 @@ impl<'a> Receiver<'a> {
             restarts: self.restarts,
             sums: self.sums,
             usage: self.usage,
-        })
+        }
     }
 }
 

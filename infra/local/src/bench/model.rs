@@ -1,6 +1,6 @@
 //! What a scenario's points say about loads that were not measured.
 
-use super::fit::{Bounds, Pair, Queue, Usl, bounds, errors};
+use super::fit::{Bounds, Pair, Queue, Usl, Value, bounds, errors};
 use super::number::median;
 use super::outcome::{Latency, Outcome};
 
@@ -50,7 +50,9 @@ impl Model {
         let [capacity, knee] = <[Bounds; 2]>::try_from(found).ok()?;
         let open = |of: fn(&Latency) -> f64| -> Vec<Pair> {
             let open = outcome.open();
-            open.iter().map(|(rate, latency)| (*rate, of(latency))).collect()
+            open.iter()
+                .map(|(rate, latency)| (*rate, of(latency)))
+                .collect()
         };
         let (p50, p99) = (open(|latency| latency.p50), open(|latency| latency.p99));
         Some(Self {
@@ -67,14 +69,9 @@ impl Model {
 
     /// Throughput with so many in flight, and its bounds.
     pub(crate) fn throughput(&self, in_flight: &[f64]) -> Vec<Bounds> {
-        let values: Vec<Box<dyn Fn(&Usl) -> f64>> = in_flight
-            .iter()
-            .map(|n| -> Box<dyn Fn(&Usl) -> f64> {
-                let n = *n;
-                Box::new(move |usl| usl.at(n))
-            })
-            .collect();
-        let values: Vec<&dyn Fn(&Usl) -> f64> = values.iter().map(AsRef::as_ref).collect();
+        let of = |n: f64| move |usl: &Usl| usl.at(n);
+        let values: Vec<_> = in_flight.iter().map(|n| of(*n)).collect();
+        let values: Vec<Value<'_, Usl>> = values.iter().map(|of| of as Value<'_, Usl>).collect();
         bounds(&self.closed, 3, Usl::fit, |usl, n| usl.at(n), &values).unwrap_or_default()
     }
 
@@ -102,18 +99,17 @@ impl Model {
         let mut all = Vec::new();
         let (below, above) = split(&self.closed, half);
         if let Some(usl) = Usl::fit(&below) {
-            all.push(held(
-                ("throughput", "in flight"),
-                &below,
-                &above,
-                |n| usl.at(n),
-            ));
+            all.push(held(("throughput", "in flight"), &below, &above, |n| {
+                usl.at(n)
+            }));
         }
         let half_rate = self.usl.at(self.usl.knee()) / 2.0;
         for (what, points) in [("latency p50", &self.p50), ("latency p99", &self.p99)] {
             let (below, above) = split(points, half_rate);
             if let Some(queue) = Queue::fit(&below, Some(self.usl.capacity())) {
-                all.push(held((what, "events/s"), &below, &above, |rate| queue.at(rate)));
+                all.push(held((what, "events/s"), &below, &above, |rate| {
+                    queue.at(rate)
+                }));
             }
         }
         all.retain(|held| !held.rest.is_empty());

@@ -45,7 +45,10 @@ pub(crate) fn report(results: &Results) -> String {
 
 fn scenario(content: &mut String, outcome: &Outcome) {
     let model = Model::of(outcome);
-    let (name, about) = (escape(&outcome.scenario.name), escape(&outcome.scenario.about));
+    let (name, about) = (
+        escape(&outcome.scenario.name),
+        escape(&outcome.scenario.about),
+    );
     push(content, format_args!("<h2>{name}</h2>\n<p>{about}</p>\n"));
     facts(content, outcome, model.as_ref());
     figures(content, outcome);
@@ -76,25 +79,54 @@ fn facts(content: &mut String, outcome: &Outcome, model: Option<&Model>) {
     content.push_str("<ul class=\"facts\">");
     let texts = thousands(float(outcome.texts));
     let mean = float(outcome.bytes) / float(outcome.texts.max(1));
-    fact(content, &texts, &format!("texts of {} bytes to send", short(mean)), "");
-    fact(content, &short(outcome.best()), "events/s at best, closed loop", "");
+    fact(
+        content,
+        &texts,
+        &format!("texts of {} bytes to send", short(mean)),
+        "",
+    );
+    fact(
+        content,
+        &short(outcome.best()),
+        "events/s at best, closed loop",
+        "",
+    );
     if let Some(model) = model {
         let capacity = &model.capacity;
-        let between = format!("events/s capacity ({} to {})", short(capacity.low), short(capacity.high));
+        let between = format!(
+            "events/s capacity ({} to {})",
+            short(capacity.low),
+            short(capacity.high)
+        );
         fact(content, &short(capacity.value), &between, "");
         let knee = &model.knee;
-        let between = format!("in flight at the knee ({} to {})", short(knee.low), short(knee.high));
+        let between = format!(
+            "in flight at the knee ({} to {})",
+            short(knee.low),
+            short(knee.high)
+        );
         fact(content, &short(knee.value), &between, "");
     }
     let sum = |of: fn(&Point) -> u64| -> u64 { outcome.points.iter().map(of).sum() };
     let wrong = sum(|point| point.reliability.findings + point.reliability.missing);
     let class = if wrong > 0 { "bad" } else { "" };
-    fact(content, &thousands(float(wrong)), "rows wrong or events missing", class);
+    fact(
+        content,
+        &thousands(float(wrong)),
+        "rows wrong or events missing",
+        class,
+    );
     for (count, what) in [
         (sum(|point| point.reliability.faults), "faults of stores"),
-        (sum(|point| point.reliability.restarts), "restarts after a death"),
+        (
+            sum(|point| point.reliability.restarts),
+            "restarts after a death",
+        ),
         (sum(|point| point.sums.late), "late events"),
-        (sum(|point| point.sums.refolded), "rows corrected by a refold"),
+        (
+            sum(|point| point.sums.refolded),
+            "rows corrected by a refold",
+        ),
     ] {
         if count > 0 {
             fact(content, &thousands(float(count)), what, "");
@@ -105,14 +137,34 @@ fn facts(content: &mut String, outcome: &Outcome, model: Option<&Model>) {
 
 /// The columns of a scenario's figures.
 pub(crate) const COLUMNS: [&str; 16] = [
-    "load", "events/s", "× loop", "p50 ms", "p90", "p99", "p99.9", "max", "CPU s/M", "MiB",
-    "kB/event", "late", "corrected", "retries", "restarts", "wrong",
+    "load",
+    "events/s",
+    "× loop",
+    "p50 ms",
+    "p90",
+    "p99",
+    "p99.9",
+    "max",
+    "CPU s/M",
+    "MiB",
+    "kB/event",
+    "late",
+    "corrected",
+    "retries",
+    "restarts",
+    "wrong",
 ];
 
 /// A load level's figures, medians and sums of its runs.
 pub(crate) fn cells(level: &Level<'_>) -> Vec<String> {
     let of = |figure: &dyn Fn(&Point) -> f64| {
-        short(median(&level.points.iter().map(|point| figure(point)).collect::<Vec<_>>()))
+        short(median(
+            &level
+                .points
+                .iter()
+                .map(|point| figure(point))
+                .collect::<Vec<_>>(),
+        ))
     };
     let per_event = |point: &Point, number: u64| float(number) / float(point.done.max(1));
     let sum = |figure: &dyn Fn(&Point) -> u64| -> String {
@@ -120,7 +172,11 @@ pub(crate) fn cells(level: &Level<'_>) -> Vec<String> {
     };
     let latency = &level.latency;
     vec![
-        level.points.first().map(|point| point.key()).unwrap_or_default(),
+        level
+            .points
+            .first()
+            .map(|point| point.key())
+            .unwrap_or_default(),
         short(level.throughput),
         of(&|point| point.throughput / point.calibration),
         short(latency.p50),
@@ -194,15 +250,24 @@ fn scalability(outcome: &Outcome, model: Option<&Model>) -> Chart {
         let (most, _) = model.measured();
         let at = places(1.0, most * 4.0);
         let bounds = model.throughput(&at);
-        let band = at.iter().zip(&bounds).map(|(x, one)| (*x, one.low, one.high));
+        let band = at
+            .iter()
+            .zip(&bounds)
+            .map(|(x, one)| (*x, one.low, one.high));
         let name = "95 % of fits";
-        chart.series.push(series(name, 0, Shape::Band(band.collect())));
+        chart
+            .series
+            .push(series(name, 0, Shape::Band(band.collect())));
         let line = at.iter().map(|x| (*x, model.usl.at(*x))).collect();
-        chart.series.push(series("Universal Scalability Law", 0, Shape::Line(line)));
+        chart
+            .series
+            .push(series("Universal Scalability Law", 0, Shape::Line(line)));
         chart.marks.push((model.knee.value, "knee".to_owned()));
         chart.marks.push((most, "measured to here".to_owned()));
     }
-    chart.series.push(series("measured", 1, Shape::Dots(closed)));
+    chart
+        .series
+        .push(series("measured", 1, Shape::Dots(closed)));
     chart
 }
 
@@ -228,15 +293,29 @@ pub(crate) fn latency(outcome: &Outcome, model: Option<&Model>, at: Option<f64>)
             .collect()
     };
     if let Some(model) = model {
-        chart.series.push(series("p50, fitted", 0, Shape::Line(of(model.median))));
-        chart.series.push(series("p99, fitted", 1, Shape::Line(of(model.tail))));
+        chart
+            .series
+            .push(series("p50, fitted", 0, Shape::Line(of(model.median))));
+        chart
+            .series
+            .push(series("p99, fitted", 1, Shape::Line(of(model.tail))));
     }
     let dots = |figure: fn(&super::outcome::Latency) -> f64| {
-        open.iter().map(|(rate, latency)| (*rate, figure(latency))).collect()
+        open.iter()
+            .map(|(rate, latency)| (*rate, figure(latency)))
+            .collect()
     };
-    chart.series.push(series("p50", 0, Shape::Dots(dots(|latency| latency.p50))));
-    chart.series.push(series("p99", 1, Shape::Dots(dots(|latency| latency.p99))));
-    chart.series.push(series("p99.9", 2, Shape::Dots(dots(|latency| latency.p999))));
+    chart
+        .series
+        .push(series("p50", 0, Shape::Dots(dots(|latency| latency.p50))));
+    chart
+        .series
+        .push(series("p99", 1, Shape::Dots(dots(|latency| latency.p99))));
+    chart.series.push(series(
+        "p99.9",
+        2,
+        Shape::Dots(dots(|latency| latency.p999)),
+    ));
     if let Some(at) = at {
         chart.marks.push((at, "asked for".to_owned()));
     }
@@ -270,7 +349,11 @@ fn percentiles(outcome: &Outcome) -> Chart {
             (1_000.0, latency.p999),
         ];
         let name = level.points.first().map(|point| point.key());
-        chart.series.push(series(&name.unwrap_or_default(), colour, Shape::Line(points)));
+        chart.series.push(series(
+            &name.unwrap_or_default(),
+            colour,
+            Shape::Line(points),
+        ));
     }
     chart
 }
@@ -288,7 +371,9 @@ fn over_time(outcome: &Outcome) -> Chart {
         };
         let at = |(tenth, count): (usize, &u64)| (float(tenth as u64) / 10.0, float(*count) * 10.0);
         let points = point.over_time.iter().enumerate().map(at).collect();
-        chart.series.push(series(&point.key(), colour, Shape::Line(points)));
+        chart
+            .series
+            .push(series(&point.key(), colour, Shape::Line(points)));
     }
     chart
 }
@@ -299,7 +384,10 @@ fn steps(content: &mut String, outcome: &Outcome) {
         let Some(point) = level.points.first() else {
             continue;
         };
-        push(content, format_args!("<span>{}</span><div class=\"bar\">", escape(&point.key())));
+        push(
+            content,
+            format_args!("<span>{}</span><div class=\"bar\">", escape(&point.key())),
+        );
         for (colour, step) in point.steps.iter().enumerate() {
             let (name, share) = (escape(&step.name), step.share * 100.0);
             push(
@@ -307,7 +395,7 @@ fn steps(content: &mut String, outcome: &Outcome) {
                 format_args!(
                     "<i class=\"c{}\" style=\"width:{share:.2}%\" title=\"{name}: {share:.1} %, p50 {} ms, \
                      p99 {} ms a unit of work\"></i>",
-                    colour % 7,
+                    colour % 9,
                     short(step.latency.p50),
                     short(step.latency.p99)
                 ),
@@ -319,7 +407,10 @@ fn steps(content: &mut String, outcome: &Outcome) {
     let names = outcome.points.first().map(|point| point.steps.as_slice());
     for (colour, step) in names.unwrap_or_default().iter().enumerate() {
         let name = escape(&step.name);
-        push(content, format_args!("<span class=\"key c{}\">{name}</span>", colour % 7));
+        push(
+            content,
+            format_args!("<span class=\"key c{}\">{name}</span>", colour % 9),
+        );
     }
     content.push_str("</div>\n");
 }
@@ -344,7 +435,13 @@ fn foretold(content: &mut String, model: &Model) {
             format!("{:.0} %", most * 100.0),
         ]);
     }
-    let header = ["", "known up to", "loads foretold", "median error", "greatest error"];
+    let header = [
+        "",
+        "known up to",
+        "loads foretold",
+        "median error",
+        "greatest error",
+    ];
     table(content, &header, &rows);
 }
 

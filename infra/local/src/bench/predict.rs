@@ -61,53 +61,86 @@ pub(crate) fn run(args: &PredictArgs) -> Result<Status, Failure> {
     let cloud = args
         .terms
         .cloud(args.rate, args.tenants, WorkShape::of(outcome));
-    let here = here(outcome, &model, args.rate);
-    let there: Vec<Row> = cloud.needs.iter().map(need).collect();
-    let price = price(&cloud, args.rate);
-    let notes = notes(&cloud, &model, args.rate);
-    let mut out = anstream::stdout().lock();
-    let asked = format!(
-        "{} events/s of {} tenants, as in scenario {}",
-        short(args.rate),
-        thousands(args.tenants),
-        outcome.scenario.name
-    );
-    writeln!(out, "{asked}\n")?;
-    for (header, rows) in [
-        (["on a machine like this", "", "95 % of fits"].as_slice(), &here),
-        (NEEDS.as_slice(), &there),
-        (["USD", "a million events", "a month"].as_slice(), &price),
-    ] {
-        let mut listed = cli::table(header);
-        for row in rows {
-            listed.add_row(row);
-        }
-        writeln!(out, "{listed}\n")?;
-    }
-    for note in &notes {
-        writeln!(out, "! {note}")?;
-    }
+    let answer = Answer {
+        asked: format!(
+            "{} events/s of {} tenants, as in scenario {}",
+            short(args.rate),
+            thousands(args.tenants),
+            outcome.scenario.name
+        ),
+        here: here(outcome, &model, args.rate),
+        there: cloud.needs.iter().map(need).collect(),
+        price: price(&cloud, args.rate),
+        notes: notes(&cloud, &model, args.rate),
+    };
+    answer.print()?;
     if let Some(path) = &args.html {
-        let mut content = format!("<p>{}</p>\n", escape(&asked));
-        content.push_str("<h2>On a machine like this</h2>\n");
-        page::table(&mut content, &["", "", "95 % of fits"], &here);
-        content.push_str("<div class=\"plots\">\n");
-        content.push_str(&page::latency(outcome, Some(&model), Some(args.rate)).html());
-        content.push_str(&limits(args, outcome).html());
-        content.push_str("</div>\n<h2>On AWS</h2>\n");
-        page::table(&mut content, &NEEDS, &there);
-        page::table(&mut content, &["USD", "a million events", "a month"], &price);
-        content.push_str("<h2>What this goes beyond</h2>\n<ul>");
-        for note in &notes {
-            push(&mut content, format_args!("<li>{}</li>", escape(note)));
-        }
-        content.push_str("</ul>\n");
-        write(path, &page::page("What events will need and cost", &content))?;
+        let latency = page::latency(outcome, Some(&model), Some(args.rate));
+        let plots = [latency.html(), limits(args, outcome).html()];
+        write(path, &answer.page(&plots.concat()))?;
     }
     Ok(Status::Clean)
 }
 
-const NEEDS: [&str; 5] = ["on AWS, what breaks first first", "needs", "limit", "used", "reached at events/s"];
+/// What is answered.
+struct Answer {
+    asked: String,
+    here: Vec<Row>,
+    there: Vec<Row>,
+    price: Vec<Row>,
+    notes: Vec<String>,
+}
+
+impl Answer {
+    fn print(&self) -> Result<(), Failure> {
+        let mut out = anstream::stdout().lock();
+        writeln!(out, "{}\n", self.asked)?;
+        for (header, rows) in [
+            (HERE.as_slice(), &self.here),
+            (NEEDS.as_slice(), &self.there),
+            (PRICE.as_slice(), &self.price),
+        ] {
+            let mut listed = cli::table(header);
+            for row in rows {
+                listed.add_row(row);
+            }
+            writeln!(out, "{listed}\n")?;
+        }
+        for note in &self.notes {
+            writeln!(out, "! {note}")?;
+        }
+        Ok(())
+    }
+
+    fn page(&self, plots: &str) -> String {
+        let mut content = format!("<p>{}</p>\n", escape(&self.asked));
+        content.push_str("<h2>On a machine like this</h2>\n");
+        page::table(&mut content, &HERE, &self.here);
+        push(
+            &mut content,
+            format_args!("<div class=\"plots\">\n{plots}</div>\n<h2>On AWS</h2>\n"),
+        );
+        page::table(&mut content, &NEEDS, &self.there);
+        content.push_str("<h3>What it costs</h3>\n");
+        page::table(&mut content, &PRICE, &self.price);
+        content.push_str("<h2>How sure this is</h2>\n<ul>");
+        for note in &self.notes {
+            push(&mut content, format_args!("<li>{}</li>", escape(note)));
+        }
+        content.push_str("</ul>\n");
+        page::page("What events will need and cost", &content)
+    }
+}
+
+const HERE: [&str; 3] = ["on a machine like this", "", "95 % of fits"];
+const PRICE: [&str; 3] = ["USD", "a million events", "a month"];
+const NEEDS: [&str; 5] = [
+    "on AWS, what breaks first on top",
+    "needs",
+    "limit",
+    "used",
+    "reached at events/s",
+];
 
 fn need(need: &Need) -> Row {
     let Need {
@@ -131,14 +164,13 @@ fn need(need: &Need) -> Row {
 
 fn price(cloud: &Cloud, rate: f64) -> Vec<Row> {
     let millions = rate * MONTH_SECONDS / 1e6;
-    let row = |name: &str, usd: f64| {
-        vec![
-            name.to_owned(),
-            format!("{usd:.3}"),
-            short(usd * millions),
-        ]
-    };
-    let mut rows: Vec<Row> = cloud.prices.iter().map(|(name, usd)| row(name, *usd)).collect();
+    let row =
+        |name: &str, usd: f64| vec![name.to_owned(), format!("{usd:.3}"), short(usd * millions)];
+    let mut rows: Vec<Row> = cloud
+        .prices
+        .iter()
+        .map(|(name, usd)| row(name, *usd))
+        .collect();
     rows.push(row("all, without MongoDB", cloud.price()));
     rows
 }
@@ -169,19 +201,20 @@ fn here(outcome: &Outcome, model: &Model, rate: f64) -> Vec<Row> {
     );
     let needed = model.usl.needed(rate);
     let of_levels = |figure: &dyn Fn(&super::outcome::Point) -> f64| {
-        let near = outcome.points.iter().filter(|point| point.throughput >= rate * 0.5);
+        let near = outcome
+            .points
+            .iter()
+            .filter(|point| point.throughput >= rate * 0.5);
         let mut values: Vec<f64> = near.map(figure).collect();
         if values.is_empty() {
             values = outcome.points.iter().map(figure).collect();
         }
         median(&values)
     };
-    let cores = of_levels(&|point| {
-        float(point.usage.cpu_ms) / 1_000.0 / float(point.done.max(1)) * rate
-    });
-    let written = of_levels(&|point| {
-        float(point.usage.written) / 1e6 / float(point.done.max(1)) * rate
-    });
+    let cores =
+        of_levels(&|point| float(point.usage.cpu_ms) / 1_000.0 / float(point.done.max(1)) * rate);
+    let written =
+        of_levels(&|point| float(point.usage.written) / 1e6 / float(point.done.max(1)) * rate);
     let memory = of_levels(&|point| float(point.usage.peak_kib) / 1_024.0);
     let needed = needed.map_or_else(
         || "never: more than it can do".to_owned(),
@@ -195,8 +228,14 @@ fn here(outcome: &Outcome, model: &Model, rate: f64) -> Vec<Row> {
         row("latency, p50", within(p50, "ms")),
         row("latency, p99", within(p99, "ms")),
         row("processor cores", (short(cores), String::new())),
-        row("written to the disk", (format!("{} MB/s", short(written)), String::new())),
-        row("memory at its peak", (format!("{} MiB", short(memory)), String::new())),
+        row(
+            "written to the disk",
+            (format!("{} MB/s", short(written)), String::new()),
+        ),
+        row(
+            "memory at its peak",
+            (format!("{} MiB", short(memory)), String::new()),
+        ),
     ]
 }
 
@@ -264,7 +303,10 @@ fn limits(args: &PredictArgs, outcome: &Outcome) -> Chart {
             let same = all.iter().find(|one| one.what == need.what)?;
             Some((rate, same.needed / same.limit? * 100.0))
         };
-        let points: Vec<(f64, f64)> = [low, args.rate, high].into_iter().filter_map(used).collect();
+        let points: Vec<(f64, f64)> = [low, args.rate, high]
+            .into_iter()
+            .filter_map(used)
+            .collect();
         if !points.is_empty() {
             chart.series.push(Series {
                 name: need.what.to_owned(),

@@ -47,7 +47,9 @@ fn exact(one: usize, other: usize, most: f64) -> f64 {
         let before = ways.clone();
         for (chosen, counts) in ways.iter_mut().enumerate().skip(1) {
             // This place is the first sample's: it is greater than those of the other before it.
-            let Some(below) = (place + 1).checked_sub(chosen).filter(|below| *below <= other)
+            let Some(below) = (place + 1)
+                .checked_sub(chosen)
+                .filter(|below| *below <= other)
             else {
                 continue;
             };
@@ -92,7 +94,13 @@ fn normal(one: &[f64], other: &[f64], most: f64) -> f64 {
 /// The share of the normal distribution above z ≥ 0 (Abramowitz and Stegun, 26.2.17).
 fn upper_tail(z: f64) -> f64 {
     let t = 1.0 / (1.0 + 0.231_641_9 * z);
-    let terms = [0.319_381_53, -0.356_563_782, 1.781_477_937, -1.821_255_978, 1.330_274_429];
+    let terms = [
+        0.319_381_53,
+        -0.356_563_782,
+        1.781_477_937,
+        -1.821_255_978,
+        1.330_274_429,
+    ];
     let sum = terms.iter().rev().fold(0.0, |sum, term| (sum + term) * t);
     (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt() * sum
 }
@@ -103,15 +111,26 @@ mod tests {
 
     fn check(one: &[f64], other: &[f64], expect: f64) {
         let got = mann_whitney(one, other);
-        assert!((got - expect).abs() < 2e-3, "{one:?} {other:?}: {got}, not {expect}");
+        assert!(
+            (got - expect).abs() < 2e-3,
+            "{one:?} {other:?}: {got}, not {expect}"
+        );
     }
 
     /// The expected numbers are those of `scipy.stats.mannwhitneyu`.
     #[test]
     fn known_samples_have_known_chances() {
-        check(&[19.0, 22.0, 16.0, 29.0, 24.0], &[20.0, 11.0, 17.0, 12.0], 0.111_111);
+        check(
+            &[19.0, 22.0, 16.0, 29.0, 24.0],
+            &[20.0, 11.0, 17.0, 12.0],
+            0.111_111,
+        );
         check(&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0], 0.1);
-        check(&[1.0, 2.0, 3.0, 4.0, 5.0], &[6.0, 7.0, 8.0, 9.0, 10.0], 0.007_937);
+        check(
+            &[1.0, 2.0, 3.0, 4.0, 5.0],
+            &[6.0, 7.0, 8.0, 9.0, 10.0],
+            0.007_937,
+        );
         check(&[1.0, 3.0], &[2.0, 4.0], 0.666_667);
         check(&[], &[1.0], 1.0);
         check(&[5.0; 10], &[5.0; 10], 1.0);
@@ -133,7 +152,10 @@ mod tests {
             .iter()
             .map(|a| other.iter().filter(|b| *b > a).count() as u64)
             .sum();
-        let (exact, normal) = (exact(20, 20, float(most)), normal(&one, &other, float(most)));
+        let (exact, normal) = (
+            exact(20, 20, float(most)),
+            normal(&one, &other, float(most)),
+        );
         assert!((exact - normal).abs() < 0.01, "{exact} {normal}");
     }
 }

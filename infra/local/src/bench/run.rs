@@ -21,6 +21,7 @@ use super::workload::Workload;
 use crate::cli::{Data, table};
 use crate::error::{Failure, Status};
 use crate::stores::{Stores, Uri};
+use crate::tables::HostTables;
 use crate::{replay, settings};
 
 /// The seed of arrivals and faults.
@@ -182,24 +183,29 @@ impl<'a> Bench<'a> {
             seconds_max: load.seconds_max,
             crashes: faults.crashes,
         };
-        let measured = load::measure(&plan, &mut |life| self.worker(&data, life))?;
+        let suffix = format!("_{}", SystemClock.now().ms());
+        let mongodb = self.mongodb.map(|uri| uri.beside(&suffix));
+        let stores = Data::local(data.clone(), mongodb);
+        let measured = load::measure(&plan, &mut |life| self.worker(&stores, life))?;
         let mut reliability = Reliability {
             faults: measured.faults,
             retries: measured.retries,
             restarts: measured.restarts,
             ..Reliability::default()
         };
-        self.judge(&data, measured.done, &mut reliability)?;
+        self.judge(&stores, measured.done, &mut reliability)?;
         drop(fs::remove_dir_all(&data));
         Ok(point(mode, share, (measured, reliability), calibration))
     }
 
     /// The command that starts a worker.
-    fn worker(&self, data: &Path, life: u64) -> Command {
+    fn worker(&self, data: &Data, life: u64) -> Command {
         let store = &self.scenario.faults.store;
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("foldback"));
         let mut command = Command::new(program);
-        command.args(["bench", "worker", "--data"]).arg(data);
+        command
+            .args(["bench", "worker", "--data"])
+            .arg(&data.directory);
         command.arg("--settings").arg(&self.settings);
         let numbers = [
             ("--batch", self.scenario.load.batch_max.to_string()),
@@ -211,23 +217,32 @@ impl<'a> Bench<'a> {
         for (option, number) in numbers {
             command.args([option, &number]);
         }
-        command.env_remove("FOLDBACK_MONGODB");
+        match &data.mongodb {
+            Some(uri) => command.env("FOLDBACK_MONGODB", uri.reveal()),
+            None => command.env_remove("FOLDBACK_MONGODB"),
+        };
         command
     }
 
     /// Replays all, and looks for events that are not there.
     fn judge(
         &self,
-        data: &Path,
+        data: &Data,
         texts: usize,
         reliability: &mut Reliability,
     ) -> Result<(), Failure> {
-        let stores = Stores::open_to_read(&Data::local(data.to_path_buf(), None))?;
+        let stores = Stores::open_to_read(data)?;
         let in_force = settings::in_force(stores.events())?;
         let verdict = replay::verify(&stores, &in_force)?;
         reliability.findings = verdict.replayed.findings;
         let acting = self.workload.acting(texts);
         reliability.missing = acting.saturating_sub(verdict.replayed.events);
+        match stores.tables() {
+            HostTables::Local(_) => {}
+            HostTables::Remote(store) => {
+                stores.wait(store.run(r#"{"dropDatabase":1}"#))?;
+            }
+        }
         Ok(())
     }
 }
@@ -240,12 +255,7 @@ fn typical_best(outcome: &Outcome) -> f64 {
 }
 
 /// When texts are to be sent.
-fn arrivals(
-    count: usize,
-    rate: f64,
-    arrivals: Arrivals,
-    seed: u64,
-) -> Vec<std::time::Duration> {
+fn arrivals(count: usize, rate: f64, arrivals: Arrivals, seed: u64) -> Vec<std::time::Duration> {
     match arrivals {
         Arrivals::Even => load::schedule(count, rate, None),
         Arrivals::Poisson => {
@@ -285,7 +295,11 @@ fn print(outcome: &Outcome) -> Result<(), Failure> {
         figures.add_row(page::cells(&level));
     }
     let mut out = anstream::stdout().lock();
-    writeln!(out, "\n{}: {}", outcome.scenario.name, outcome.scenario.about)?;
+    writeln!(
+        out,
+        "\n{}: {}",
+        outcome.scenario.name, outcome.scenario.about
+    )?;
     writeln!(out, "{figures}")?;
     Ok(())
 }

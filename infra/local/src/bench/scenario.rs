@@ -12,17 +12,32 @@ use crate::probe::FaultRates;
 /// The scenarios that ship with the binary, by name.
 pub(crate) const SHIPPED: [(&str, &str); 12] = [
     ("base", include_str!("../../bench-scenarios/base.toml")),
-    ("disorder", include_str!("../../bench-scenarios/disorder.toml")),
-    ("permutation", include_str!("../../bench-scenarios/permutation.toml")),
-    ("duplicates", include_str!("../../bench-scenarios/duplicates.toml")),
+    (
+        "disorder",
+        include_str!("../../bench-scenarios/disorder.toml"),
+    ),
+    (
+        "permutation",
+        include_str!("../../bench-scenarios/permutation.toml"),
+    ),
+    (
+        "duplicates",
+        include_str!("../../bench-scenarios/duplicates.toml"),
+    ),
     ("detect", include_str!("../../bench-scenarios/detect.toml")),
     ("locks", include_str!("../../bench-scenarios/locks.toml")),
     ("daily", include_str!("../../bench-scenarios/daily.toml")),
     ("rules", include_str!("../../bench-scenarios/rules.toml")),
-    ("tenants", include_str!("../../bench-scenarios/tenants.toml")),
+    (
+        "tenants",
+        include_str!("../../bench-scenarios/tenants.toml"),
+    ),
     ("errors", include_str!("../../bench-scenarios/errors.toml")),
     ("slow", include_str!("../../bench-scenarios/slow.toml")),
-    ("crashes", include_str!("../../bench-scenarios/crashes.toml")),
+    (
+        "crashes",
+        include_str!("../../bench-scenarios/crashes.toml"),
+    ),
 ];
 
 /// A benchmark: who sends what, how fast, and what goes wrong.

@@ -17,8 +17,8 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
 pub(crate) use self::draw::Rate;
-pub(crate) use self::text::tenant;
 use self::sink::Sink;
+pub(crate) use self::text::tenant;
 use self::travel::AsWhat;
 use crate::error::{Failure, Status};
 use crate::progress::Progress;

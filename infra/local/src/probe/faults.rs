@@ -41,6 +41,7 @@ impl Faults {
     }
 
     /// Whether something that happens at this rate happens now.
+    #[expect(clippy::float_arithmetic, reason = "a share of calls, of benchmarks")]
     fn happens(&self, rate: f64) -> bool {
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
         f64::from(random.next_u32()) < rate * f64::from(u32::MAX)

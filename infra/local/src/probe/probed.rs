@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use shared::flow::{Addition, ImageHead, KeptImage, RowKey, Stored};
 use shared::handlers::Version;
-use shared::model::{
-    Depth, Entry, EventHash, Finding, Group, ReplayRun, Report, Timestamp,
-};
+use shared::model::{Depth, Entry, EventHash, Finding, Group, ReplayRun, Report, Timestamp};
 use shared::ports::{
     Added, Appended, Commit, Committed, ConversionPage, ConversionQuery, Error, HistoryVersion,
     Journal, Lease, Letter, LockKey, Locks, Message, Partition, Queue, Reading, Receipt, Received,

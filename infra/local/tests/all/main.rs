@@ -3,6 +3,7 @@
 mod adoption;
 mod aws;
 mod bad_input;
+mod bench;
 mod crash;
 mod damage;
 mod formats;

@@ -4,8 +4,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-use super::Pair;
 use super::super::number::{float, quantile};
+use super::Pair;
 
 const RESAMPLES: usize = 400;
 const SEED: u64 = 23;
@@ -20,6 +20,9 @@ pub(crate) struct Bounds {
     pub(crate) high: f64,
 }
 
+/// A number that a fit gives.
+pub(crate) type Value<'v, F> = &'v dyn Fn(&F) -> f64;
+
 /// Of each value that a fit gives, its bounds: what was measured is made anew from the fit and the ratios by
 /// which points lay off it, and fitted again. `unknowns` is how many numbers the fit has.
 pub(crate) fn bounds<F>(
@@ -27,7 +30,7 @@ pub(crate) fn bounds<F>(
     unknowns: usize,
     fit: impl Fn(&[Pair]) -> Option<F>,
     predict: impl Fn(&F, f64) -> f64,
-    values: &[&dyn Fn(&F) -> f64],
+    values: &[Value<'_, F>],
 ) -> Option<Vec<Bounds>> {
     let best = fit(points)?;
     let free = points.len().saturating_sub(unknowns).max(1);
@@ -55,7 +58,7 @@ pub(crate) fn bounds<F>(
             }
         }
     }
-    let bound = |(value, sample): (&&dyn Fn(&F) -> f64, Vec<f64>)| Bounds {
+    let bound = |(value, sample): (&Value<'_, F>, Vec<f64>)| Bounds {
         value: value(&best),
         low: quantile(&sample, TAIL),
         high: quantile(&sample, 1.0 - TAIL),

@@ -54,11 +54,7 @@ fn scale(equations: &[Equation]) -> [f64; 3] {
     sums.map(|sum| if sum > 0.0 { sum.sqrt() } else { 1.0 })
 }
 
-fn solve_chosen(
-    equations: &[Equation],
-    scale: [f64; 3],
-    chosen: [bool; 3],
-) -> Option<[f64; 3]> {
+fn solve_chosen(equations: &[Equation], scale: [f64; 3], chosen: [bool; 3]) -> Option<[f64; 3]> {
     let mut normal: Matrix = [[0.0; 3]; 3];
     let mut right = [0.0; 3];
     for (row, target, weight) in equations {
@@ -125,7 +121,10 @@ mod tests {
     #[test]
     fn exact_equations_are_solved_exactly() {
         let of = |x: f64| ([1.0, x, x * x], 2.0 + 3.0 * x + 0.5 * x * x, 1.0);
-        check(&[of(1.0), of(2.0), of(3.0), of(1_000.0)], Some([2.0, 3.0, 0.5]));
+        check(
+            &[of(1.0), of(2.0), of(3.0), of(1_000.0)],
+            Some([2.0, 3.0, 0.5]),
+        );
     }
 
     #[test]

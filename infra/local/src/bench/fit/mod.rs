@@ -5,7 +5,7 @@ mod least_squares;
 mod queue;
 mod usl;
 
-pub(crate) use bootstrap::{Bounds, bounds};
+pub(crate) use bootstrap::{Bounds, Value, bounds};
 pub(crate) use queue::Queue;
 pub(crate) use usl::Usl;
 

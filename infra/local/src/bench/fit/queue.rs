@@ -49,7 +49,11 @@ impl Queue {
         }
         let equation = |(rate, latency): &&Pair| -> Equation {
             let load = rate / capacity;
-            ([1.0, load / (1.0 - load), 0.0], *latency, 1.0 / (latency * latency))
+            (
+                [1.0, load / (1.0 - load), 0.0],
+                *latency,
+                1.0 / (latency * latency),
+            )
         };
         let equations: Vec<Equation> = below.iter().map(equation).collect();
         let [service, wait, _] = solve(&equations)?;
@@ -108,6 +112,10 @@ mod tests {
             .collect();
         let queue = Queue::fit(&points, Some(500.0)).expect("a fit");
         near(queue.wait / queue.service, 0.5, 1e-9);
-        assert_eq!(Queue::fit(&points, Some(150.0)), None, "one point is no line");
+        assert_eq!(
+            Queue::fit(&points, Some(150.0)),
+            None,
+            "one point is no line"
+        );
     }
 }
