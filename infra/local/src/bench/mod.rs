@@ -94,6 +94,15 @@ enum What {
     List,
     Predict(predict::PredictArgs),
     Compare(compare::CompareArgs),
+    /// Write the report of results that were kept, together on one page.
+    Report {
+        /// Results.
+        #[arg(required = true)]
+        results: Vec<PathBuf>,
+        /// The page.
+        #[arg(long, value_name = "FILE", default_value = "report.html")]
+        output: PathBuf,
+    },
     Baseline(compare::BaselineArgs),
     /// What is measured; started by the others.
     #[command(hide = true)]
@@ -105,6 +114,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Status, Failure> {
         None => run::run(&args.run),
         Some(What::List) => run::list(),
         Some(What::Predict(args)) => predict::run(args),
+        Some(What::Report { results, output }) => page::write_report(results, output),
         Some(What::Compare(args)) => compare::run(args),
         Some(What::Baseline(args)) => compare::baseline(args),
         Some(What::Worker(args)) => worker::run(args),

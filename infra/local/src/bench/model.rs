@@ -1,8 +1,8 @@
 //! What a scenario's points say about loads that were not measured.
 
 use super::fit::{Bounds, Pair, Queue, Usl, Value, bounds, errors};
-use super::number::median;
-use super::outcome::{Latency, Outcome};
+use super::number::{float, median, short};
+use super::outcome::{Latency, Level, Mode, Outcome};
 
 /// A fit of throughput against events in flight, and of latency against rate.
 #[derive(Debug, Clone)]
@@ -32,27 +32,67 @@ pub(crate) struct HeldOut {
 impl HeldOut {
     /// The shares by which it was off: the middle one and the greatest.
     pub(crate) fn off(&self) -> (f64, f64) {
+        let off = |(_, measured, foretold): &(f64, f64, f64)| (foretold / measured - 1.0).abs();
         let off: Vec<f64> = self
             .rest
             .iter()
-            .map(|(_, measured, foretold)| (foretold / measured - 1.0).abs())
+            .map(off)
+            .filter(|off| off.is_finite())
             .collect();
         (median(&off), off.iter().copied().fold(0.0, f64::max))
+    }
+}
+
+impl HeldOut {
+    /// In words.
+    pub(crate) fn in_words(&self) -> String {
+        let (middle, most) = self.off();
+        let beyond = self
+            .rest
+            .iter()
+            .filter(|(.., foretold)| foretold.is_infinite())
+            .count();
+        let beyond = if beyond > 0 {
+            format!(
+                "; {beyond} of {} it took for more than it can do",
+                self.rest.len()
+            )
+        } else {
+            String::new()
+        };
+        format!(
+            "{}: foretold from loads up to {} {}, it was off by {:.0} % in the median and {:.0} % at \
+             most{beyond}",
+            self.what,
+            short(self.known_to),
+            self.unit,
+            middle * 100.0,
+            most * 100.0
+        )
     }
 }
 
 impl Model {
     /// The fit of a scenario that had a closed loop of at least three levels.
     pub(crate) fn of(outcome: &Outcome) -> Option<Self> {
-        let closed = outcome.closed();
+        let levels = outcome.levels();
+        // Medians of runs: a machine that was busy for a moment is no property of the law.
+        let closed: Vec<Pair> = levels
+            .iter()
+            .filter_map(|level| match level.mode()? {
+                Mode::InFlight(count) => Some((float(count), level.throughput)),
+                Mode::Rate(_) => None,
+            })
+            .collect();
         let values: [&dyn Fn(&Usl) -> f64; 2] = [&Usl::capacity, &Usl::knee];
         let found = bounds(&closed, 3, Usl::fit, |usl, n| usl.at(n), &values)?;
         let [capacity, knee] = <[Bounds; 2]>::try_from(found).ok()?;
         let open = |of: fn(&Latency) -> f64| -> Vec<Pair> {
-            let open = outcome.open();
-            open.iter()
-                .map(|(rate, latency)| (*rate, of(latency)))
-                .collect()
+            let of = |level: &Level<'_>| match level.mode()? {
+                Mode::InFlight(_) => None,
+                Mode::Rate(rate) => Some((rate, of(&level.latency))),
+            };
+            levels.iter().filter_map(of).collect()
         };
         let (p50, p99) = (open(|latency| latency.p50), open(|latency| latency.p99));
         Some(Self {

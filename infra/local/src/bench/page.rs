@@ -1,9 +1,13 @@
 //! The report: one HTML file that needs nothing else.
 
+use std::path::{Path, PathBuf};
+
 use super::chart::{Axis, Chart, Series, Shape, escape, push};
+use super::compare;
 use super::model::Model;
 use super::number::{float, median, short, thousands};
 use super::outcome::{Level, Mode, Outcome, Point, Results};
+use crate::error::{Failure, Status};
 
 const STYLE: &str = include_str!("style.css");
 /// Points of a drawn curve.
@@ -19,6 +23,21 @@ pub(crate) fn page(title: &str, content: &str) -> String {
          content=\"width=device-width, initial-scale=1\"><title>{title}</title>\n<style>\n{STYLE}</style>\
          </head><body>\n<h1>{title}</h1>\n{content}</body></html>\n"
     )
+}
+
+/// Writes the report of results that were kept.
+pub(crate) fn write_report(paths: &[PathBuf], output: &Path) -> Result<Status, Failure> {
+    let mut all: Option<Results> = None;
+    for path in paths {
+        let results = compare::results(path)?;
+        match &mut all {
+            None => all = Some(results),
+            Some(all) => all.outcomes.extend(results.outcomes),
+        }
+    }
+    let page = report(&all.unwrap_or_default());
+    compare::write(output, &page)?;
+    Ok(Status::Clean)
 }
 
 /// The report of some results.
@@ -422,27 +441,15 @@ fn foretold(content: &mut String, model: &Model) {
     }
     content.push_str(
         "<h3>Foretold from loads up to half of the knee</h3>\n<p class=\"soft\">The fit knew the loads up to \
-         the one named; the others are held against it.</p>\n",
+         the one named; medians of the runs of the others are held against it.</p>\n<ul>",
     );
-    let mut rows = Vec::new();
     for one in &held {
-        let (middle, most) = one.off();
-        rows.push(vec![
-            one.what.to_owned(),
-            format!("{} {}", short(one.known_to), one.unit),
-            one.rest.len().to_string(),
-            format!("{:.0} %", middle * 100.0),
-            format!("{:.0} %", most * 100.0),
-        ]);
+        push(
+            content,
+            format_args!("<li>{}</li>", escape(&one.in_words())),
+        );
     }
-    let header = [
-        "",
-        "known up to",
-        "loads foretold",
-        "median error",
-        "greatest error",
-    ];
-    table(content, &header, &rows);
+    content.push_str("</ul>\n");
 }
 
 /// Whether a level is of the closed loop.

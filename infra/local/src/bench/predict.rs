@@ -9,7 +9,7 @@ use super::chart::{Axis, Chart, Series, Shape, escape, push};
 use super::cloud::{Cloud, MONTH_SECONDS, Need, Shape as WorkShape, Terms};
 use super::compare::{results, write};
 use super::fit::Bounds;
-use super::model::Model;
+use super::model::{HeldOut, Model};
 use super::number::{float, median, short, thousands};
 use super::outcome::Outcome;
 use super::page;
@@ -260,17 +260,7 @@ fn notes(cloud: &Cloud, model: &Model, rate: f64) -> Vec<String> {
     if rate > model.capacity.low {
         notes.push("this rate is beyond what one such machine may do".to_owned());
     }
-    for held in model.held_out() {
-        let (middle, most) = held.off();
-        notes.push(format!(
-            "{}: foretold from loads up to {} {}, it was off by {:.0} % in the median and {:.0} % at most",
-            held.what,
-            short(held.known_to),
-            held.unit,
-            middle * 100.0,
-            most * 100.0
-        ));
-    }
+    notes.extend(model.held_out().iter().map(HeldOut::in_words));
     notes.push(format!(
         "the fit of throughput is off by {:.0} % in the median at the points that it knows",
         model.off() * 100.0
