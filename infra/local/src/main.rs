@@ -24,6 +24,7 @@ mod replay;
 mod report;
 mod run;
 mod runs;
+mod serve;
 mod settings;
 mod show;
 mod stopwatch;

@@ -6,6 +6,7 @@ pub mod aws;
 mod codec;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+mod environment;
 #[cfg(any(feature = "embedded", feature = "mongo"))]
 mod image_record;
 mod joined;
@@ -16,6 +17,7 @@ mod remembered_secrets;
 pub mod stack;
 mod system_clock;
 
+pub use environment::Environment;
 pub use joined::Joined;
 pub use remembered_secrets::RememberedSecrets;
 pub use system_clock::SystemClock;
