@@ -19,7 +19,7 @@ pub(super) fn solve(equations: &[Equation]) -> Option<[f64; 3]> {
     ];
     let mut best: Option<([f64; 3], f64)> = None;
     for chosen in choices {
-        let Some(found) = solve_chosen(equations, scale, chosen) else {
+        let Some(found) = refined(equations, scale, chosen) else {
             continue;
         };
         if found.iter().any(|one| *one < 0.0) {
@@ -52,6 +52,20 @@ fn scale(equations: &[Equation]) -> [f64; 3] {
         }
     }
     sums.map(|sum| if sum > 0.0 { sum.sqrt() } else { 1.0 })
+}
+
+/// Solved twice: the second time what the first left over, which takes away most of what rounding did.
+fn refined(equations: &[Equation], scale: [f64; 3], chosen: [bool; 3]) -> Option<[f64; 3]> {
+    let mut found = solve_chosen(equations, scale, chosen)?;
+    let left: Vec<Equation> = equations
+        .iter()
+        .map(|(row, target, weight)| (*row, target - dot(*row, found), *weight))
+        .collect();
+    let more = solve_chosen(&left, scale, chosen)?;
+    for (one, more) in found.iter_mut().zip(more) {
+        *one += more;
+    }
+    Some(found)
 }
 
 fn solve_chosen(equations: &[Equation], scale: [f64; 3], chosen: [bool; 3]) -> Option<[f64; 3]> {
