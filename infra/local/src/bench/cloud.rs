@@ -304,6 +304,6 @@ mod tests {
             first(&at(500.0, 1.0)),
             Some("SQS FIFO, one tenant's day (hot group)")
         );
-        assert_eq!(first(&at(500.0, 1_000.0)), Some("Lambda, calls at once"));
+        assert_eq!(first(&at(500.0, 1_000.0)), Some("DynamoDB, journal table"));
     }
 }
