@@ -28,7 +28,7 @@ use crate::stores::Stores;
 /// Messages processed at once, so that what they need stays in the processor's cache.
 const PART_MESSAGES: usize = 512;
 /// The most messages of one unit of work.
-const RECEIVE_MAX: usize = 16_384;
+const RECEIVE_MAX: usize = 65_536;
 /// How often a batch is tried again when the store asks for it.
 const ATTEMPTS_MAX: u64 = 5;
 /// The longest latency that is told apart, an hour.

@@ -54,8 +54,10 @@ pub(crate) struct RunArgs {
     no_verify: bool,
 }
 
-/// The most events of one commit.
-pub(crate) const BATCH_MAX: u64 = 16_384;
+/// The most events of one commit that can be asked for.
+const BATCH_MAX: u64 = 65_536;
+/// The most events of one commit unless something else is asked for.
+pub(crate) const BATCH_DEFAULT: u64 = 16_384;
 /// Small enough that the sample's disorder shows.
 const SAMPLE_BATCH: u64 = 256;
 
@@ -82,7 +84,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
         inputs: &inputs,
         batch_max: args
             .batch
-            .unwrap_or(if sample { SAMPLE_BATCH } else { BATCH_MAX }),
+            .unwrap_or(if sample { SAMPLE_BATCH } else { BATCH_DEFAULT }),
     };
 
     let total = inputs.iter().map(Input::bytes).sum();
