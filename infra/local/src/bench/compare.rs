@@ -131,7 +131,9 @@ impl Baseline {
 }
 
 fn take(outcome: &Outcome, figures: &mut BTreeMap<String, BTreeMap<String, Vec<f64>>>) {
-    for point in &outcome.points {
+    // A share of the best is another rate each time.
+    let same = outcome.points.iter().filter(|point| point.share.is_none());
+    for point in same {
         for figure in &FIGURES {
             let levels = figures.entry(figure.name.to_owned()).or_default();
             let values = levels.entry(point.key()).or_default();

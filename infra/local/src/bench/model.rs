@@ -12,6 +12,9 @@ pub(crate) struct Model {
     pub(crate) capacity: Bounds,
     pub(crate) knee: Bounds,
     closed: Vec<Pair>,
+    /// Events a second of processor time, which other work on the machine disturbs least.
+    of_processor: Vec<Pair>,
+    pub(crate) processor: Option<Usl>,
     p50: Vec<Pair>,
     p99: Vec<Pair>,
     pub(crate) median: Option<Queue>,
@@ -87,6 +90,13 @@ impl Model {
         let values: [&dyn Fn(&Usl) -> f64; 2] = [&Usl::capacity, &Usl::knee];
         let found = bounds(&closed, 3, Usl::fit, |usl, n| usl.at(n), &values)?;
         let [capacity, knee] = <[Bounds; 2]>::try_from(found).ok()?;
+        let of_processor: Vec<Pair> = levels
+            .iter()
+            .filter_map(|level| match level.mode()? {
+                Mode::InFlight(count) => Some((float(count), level.of_processor()?)),
+                Mode::Rate(_) => None,
+            })
+            .collect();
         let open = |of: fn(&Latency) -> f64| -> Vec<Pair> {
             let of = |level: &Level<'_>| match level.mode()? {
                 Mode::InFlight(_) => None,
@@ -99,6 +109,8 @@ impl Model {
             usl: Usl::fit(&closed)?,
             capacity,
             knee,
+            processor: Usl::fit(&of_processor),
+            of_processor,
             median: Queue::fit(&p50, None),
             tail: Queue::fit(&p99, None),
             closed,
@@ -142,6 +154,13 @@ impl Model {
             all.push(held(("throughput", "in flight"), &below, &above, |n| {
                 usl.at(n)
             }));
+        }
+        if let Some(processor) = self.processor {
+            let (below, above) = split(&self.of_processor, processor.knee() / 2.0);
+            if let Some(usl) = Usl::fit(&below) {
+                let what = ("events a second of processor time", "in flight");
+                all.push(held(what, &below, &above, |n| usl.at(n)));
+            }
         }
         let half_rate = self.usl.at(self.usl.knee()) / 2.0;
         for (what, points) in [("latency p50", &self.p50), ("latency p99", &self.p99)] {

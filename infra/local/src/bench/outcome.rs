@@ -180,6 +180,16 @@ impl<'a> Level<'a> {
         }
     }
 
+    /// Events by second of processor time; `None` where the system does not tell.
+    pub(crate) fn of_processor(&self) -> Option<f64> {
+        let of = |point: &&Point| {
+            let seconds = float(point.usage.cpu_ms) / 1_000.0;
+            (seconds > 0.0).then(|| float(point.done) / seconds)
+        };
+        let all: Vec<f64> = self.points.iter().filter_map(of).collect();
+        (!all.is_empty()).then(|| median(&all))
+    }
+
     /// How the load came.
     pub(crate) fn mode(&self) -> Option<Mode> {
         self.points.first().map(|point| point.mode)

@@ -216,6 +216,10 @@ fn here(outcome: &Outcome, model: &Model, rate: f64) -> Vec<Row> {
     let written =
         of_levels(&|point| float(point.usage.written) / 1e6 / float(point.done.max(1)) * rate);
     let memory = of_levels(&|point| float(point.usage.peak_kib) / 1_024.0);
+    let processor = model.processor.map_or_else(
+        || "not measured".to_owned(),
+        |usl| format!("{} events", short(usl.capacity())),
+    );
     let needed = needed.map_or_else(
         || "never: more than it can do".to_owned(),
         |needed| format!("{} events", short(needed)),
@@ -227,6 +231,10 @@ fn here(outcome: &Outcome, model: &Model, rate: f64) -> Vec<Row> {
         row("events in flight that it takes", (needed, String::new())),
         row("latency, p50", within(p50, "ms")),
         row("latency, p99", within(p99, "ms")),
+        row(
+            "a second of processor time does at best",
+            (processor, String::new()),
+        ),
         row("processor cores", (short(cores), String::new())),
         row(
             "written to the disk",
