@@ -3,6 +3,7 @@
 mod adopt;
 mod aws;
 mod bench;
+mod check;
 mod cli;
 mod dlq;
 mod error;
@@ -32,6 +33,7 @@ mod stores;
 mod summary;
 mod tables;
 mod verdict;
+mod waits;
 
 use std::process::ExitCode;
 

@@ -1,11 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use clap::Args;
 use serde_json::json;
 use shared::flow::{self, RowKey, Stored};
 use shared::handlers::Table;
-use shared::model::{ActionHierarchy, Entry, Group, GroupKind, Timestamp};
+use shared::model::{ActionHierarchy, Entry, EventHash, Group, GroupKind, Timestamp};
 use shared::ports::{Hierarchies, HistoryVersion, Journal, Tables};
 use shared::settings::{Mapping, Settings, Tenant};
 use smol_str::SmolStr;
@@ -16,6 +16,7 @@ use crate::replay::groups_of;
 use crate::settings;
 use crate::stores::Stores;
 use crate::summary::lateness;
+use crate::waits::Waits;
 
 /// Show an entity: its events, what was late, its rows, and what was believed when.
 ///
@@ -50,7 +51,37 @@ struct Moment<'e> {
     entry: &'e Entry,
     meaning: String,
     hierarchy: Option<&'e ActionHierarchy>,
+    /// What the tellings that are known came to make of it; `None` where it is the one in force.
+    overtaken: Option<Overtaken>,
     counts: bool,
+}
+
+/// Why a telling of an event is not the one in force.
+#[derive(Clone, Copy)]
+enum Overtaken {
+    Amended,
+    Withdrawn,
+}
+
+impl Overtaken {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Amended => "amended",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    /// By the tellings of its event that are known.
+    fn of(entry: &Entry, known: &[&Entry]) -> Option<Self> {
+        let same = known
+            .iter()
+            .filter(|one| one.event.identity() == entry.event.identity());
+        let latest = same.max_by_key(|one| one.event.revision())?;
+        if latest.event.is_withdrawn() {
+            return Some(Self::Withdrawn);
+        }
+        (latest.event.revision() > entry.event.revision()).then_some(Self::Amended)
+    }
 }
 
 /// A row of the view: the table, its id and its canonical JSON.
@@ -62,6 +93,7 @@ struct View<'e> {
     moments: Vec<Moment<'e>>,
     rows: Vec<ViewRow>,
     histories: Vec<(SmolStr, Vec<HistoryVersion>)>,
+    waits: Waits,
 }
 
 pub(crate) fn run(args: &ShowArgs) -> Result<Status, Failure> {
@@ -118,10 +150,16 @@ fn view<'e>(
     let whole = group.subject() == args.id && group.kind() != GroupKind::Appointment;
     let mut entries: Vec<&Entry> = journal.iter().collect();
     entries.sort_by(|a, b| a.event.cmp_order(&b.event));
-    let counts = |entry: &Entry| {
-        args.as_of.is_none_or(|moment| entry.event.time <= moment)
-            && args.known_at.is_none_or(|moment| entry.recorded <= moment)
-    };
+    // First what was known; of that the tellings in force; of those what had happened by then.
+    let was_known = |entry: &&Entry| args.known_at.is_none_or(|moment| entry.recorded <= moment);
+    let known: Vec<&Entry> = entries.iter().copied().filter(was_known).collect();
+    let mut counted = flow::in_force(&known);
+    counted.retain(|entry| args.as_of.is_none_or(|moment| entry.event.time <= moment));
+    let counting: BTreeSet<EventHash> = counted.iter().map(|entry| entry.hash).collect();
+    let of_id = entries
+        .iter()
+        .filter(|entry| acts_on(tenant, entry, &args.id));
+    let of_id: BTreeSet<EventHash> = of_id.map(|entry| entry.event.identity()).collect();
     let by_event: BTreeMap<(&str, &str), &ActionHierarchy> = hierarchies
         .iter()
         .rev()
@@ -129,22 +167,18 @@ fn view<'e>(
         .collect();
     let moments = entries
         .iter()
-        .filter(|entry| whole || acts_on(tenant, entry, &args.id))
+        .filter(|entry| whole || of_id.contains(&entry.event.identity()))
         .map(|entry| Moment {
             entry,
             meaning: meaning(tenant, entry),
             hierarchy: by_event
                 .get(&(entry.event.source.as_str(), entry.event.id.as_str()))
                 .copied(),
-            counts: counts(entry),
+            overtaken: Overtaken::of(entry, &known),
+            counts: counting.contains(&entry.hash),
         })
         .collect();
     let rows = if args.as_of.is_some() || args.known_at.is_some() {
-        let counted: Vec<&Entry> = entries
-            .iter()
-            .copied()
-            .filter(|entry| counts(entry))
-            .collect();
         let cells = flow::fold_all(tenant, group, &counted);
         cells
             .into_iter()
@@ -155,10 +189,20 @@ fn view<'e>(
         let there = stored.iter().filter(|row| !row.is_gone());
         there.map(row).collect::<Vec<ViewRow>>()
     };
-    let rows: Vec<ViewRow> = rows
+    let mut rows: Vec<ViewRow> = rows
         .into_iter()
         .filter(|(_, id, _)| whole || *id == args.id)
         .collect();
+    let waits = if args.as_of.is_some() || args.known_at.is_some() {
+        Waits::default()
+    } else {
+        Waits::of(stores, tenant, group, (journal, stored))?
+    };
+    for (table, id) in waits.rows().filter(|(_, id)| whole || *id == args.id) {
+        if !rows.iter().any(|row| (row.0, &row.1) == (*table, id)) {
+            rows.push((*table, id.clone(), String::new()));
+        }
+    }
     let mut histories = Vec::new();
     for (table, id, _) in rows.iter().filter(|(table, _, _)| table.is_temporal()) {
         let key = RowKey {
@@ -177,6 +221,7 @@ fn view<'e>(
         moments,
         rows,
         histories,
+        waits,
     })
 }
 
@@ -212,6 +257,12 @@ fn acts_on(tenant: &Tenant, entry: &Entry, appointment: &SmolStr) -> bool {
 }
 
 fn meaning(tenant: &Tenant, entry: &Entry) -> String {
+    if entry.event.is_withdrawn() {
+        return "(withdraws it)".to_owned();
+    }
+    if let Some(key) = entry.event.meant_for() {
+        return format!("(told {key})");
+    }
     match tenant.map(&entry.event) {
         Mapping::Mapped(meaning) => match entry.event.stated_by() {
             Some(key) => format!("{meaning}, stated by {key}"),
@@ -223,6 +274,20 @@ fn meaning(tenant: &Tenant, entry: &Entry) -> String {
 }
 
 impl Moment<'_> {
+    /// Which telling of its event it is, and why it does not count.
+    fn mark(&self) -> String {
+        let revision = match self.entry.event.revision() {
+            0 => String::new(),
+            revision => format!(" revision {revision}"),
+        };
+        match (self.overtaken, self.counts) {
+            (Some(overtaken), _) => format!("{revision} ({})", overtaken.name()),
+            (None, true) => revision,
+            (None, false) if self.entry.event.meant_for().is_some() => revision,
+            (None, false) => format!("{revision} (left out)"),
+        }
+    }
+
     fn late(&self) -> String {
         match self.hierarchy.and_then(|hierarchy| hierarchy.late.as_ref()) {
             Some(late) => format!("by {}, after {}", lateness(late.ms), late.overtaken_by),
@@ -244,10 +309,9 @@ impl View<'_> {
         let mut events = table(&["event time", "event", "type", "means", "recorded", "late"]);
         for moment in &self.moments {
             let event = &moment.entry.event;
-            let mark = if moment.counts { "" } else { " (left out)" };
             events.add_row(vec![
                 event.time.to_string(),
-                format!("{}{mark}", event.id),
+                format!("{}{}", event.id, moment.mark()),
                 event.kind.to_string(),
                 moment.meaning.clone(),
                 moment.entry.recorded.to_string(),
@@ -269,7 +333,7 @@ impl View<'_> {
             )?;
         }
         for (table, id, body) in &self.rows {
-            writeln!(out, "  {} {id}", table.name())?;
+            writeln!(out, "  {} {id}{}", table.name(), self.parked(*table, id))?;
             let fields: serde_json::Map<String, serde_json::Value> =
                 serde_json::from_str(body).unwrap_or_default();
             let shown = fields
@@ -280,6 +344,16 @@ impl View<'_> {
             }
         }
         self.print_histories(out)
+    }
+
+    /// What is said of a row that waits for events in the dead-letter queue.
+    fn parked(&self, table: Table, id: &SmolStr) -> String {
+        let events = self.waits.of_row(table, id);
+        if events.is_empty() {
+            return String::new();
+        }
+        let events: Vec<&str> = events.into_iter().map(SmolStr::as_str).collect();
+        format!("  parked: waits for {}", events.join(", "))
     }
 
     fn print_histories(&self, out: &mut impl Write) -> Result<(), Failure> {
@@ -327,6 +401,8 @@ impl View<'_> {
                     "time": event.time, "source": event.source, "id": event.id,
                     "type": event.kind, "means": moment.meaning,
                     "recorded": moment.entry.recorded, "counts": moment.counts,
+                    "revision": event.revision(),
+                    "overtaken": moment.overtaken.map(Overtaken::name),
                     "late": moment.hierarchy.and_then(|hierarchy| hierarchy.late.as_ref()),
                     "actions": moment.hierarchy.map(|hierarchy| &hierarchy.actions),
                 })
@@ -337,7 +413,8 @@ impl View<'_> {
             .iter()
             .map(|(table, id, body)| {
                 let row: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
-                json!({"table": table, "id": id, "row": row})
+                let parked = self.waits.of_row(*table, id);
+                json!({"table": table, "id": id, "row": row, "parked": parked})
             })
             .collect();
         let histories: Vec<_> = self

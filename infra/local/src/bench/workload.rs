@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use shared::adapters::SystemClock;
+use shared::adapters::texts::Text;
 use shared::ports::Clock;
 use shared::service::accept;
 use shared::settings::{Format, Mapping, Settings};
@@ -13,7 +14,7 @@ use shared::settings::{Format, Mapping, Settings};
 use super::scenario::Scenario;
 use crate::error::Failure;
 use crate::generate::{self, Plan, Rate};
-use crate::input::{Counter, Input, Text};
+use crate::input::{Counter, Input};
 
 /// What is sent, and what it means.
 #[derive(Debug)]

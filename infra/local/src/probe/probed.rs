@@ -51,6 +51,11 @@ impl<P: Journal> Journal for Probed<'_, P> {
         self.probe.step(Step::ReadJournal, work).await
     }
 
+    async fn homes(&self, events: &[(SmolStr, EventHash)]) -> Result<Vec<Option<Group>>, Error> {
+        let work = self.inner.homes(events);
+        self.probe.step(Step::ReadJournal, work).await
+    }
+
     async fn groups(
         &self,
         partition: Partition,

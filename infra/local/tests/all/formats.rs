@@ -15,7 +15,7 @@ use shared::ports::{Added, LockKey, Locks, Reports, Tables};
 use crate::support::{Foldback, lock};
 
 /// The format that this version writes.
-const PRESENT: u32 = 4;
+const PRESENT: u32 = 5;
 
 fn path(format: u32) -> PathBuf {
     let name = format!("../../tests/fixtures/store-format-{format}.db.gz");
@@ -193,6 +193,22 @@ fn format_4_reads_and_goes_on() {
     goes_on(&foldback);
 }
 
+/// This one also holds an amendment of an event of that lead, and tells since when settings are the same.
+#[test]
+fn format_5_reads_and_goes_on() {
+    let foldback = kept(5);
+    assert_eq!(format(&foldback), 5);
+    check(&foldback, 117);
+    check_reports_and_additions(&foldback);
+    assert!(images(&foldback) > 0);
+    let store = Embedded::open_to_read(&foldback.data()).expect("open");
+    let settings = store.settings().expect("settings").expect("some");
+    assert_eq!(settings.since.first(), Some(&1));
+    drop(store);
+    late_for_the_long_lead(&foldback);
+    goes_on(&foldback);
+}
+
 /// How many events the long lead has.
 const LONG: i64 = 300;
 
@@ -266,15 +282,15 @@ fn check_reports_and_additions(foldback: &Foldback) {
 #[test]
 fn a_format_that_is_yet_to_come_is_refused() {
     let foldback = kept(PRESENT);
-    let newer = foldback.database().execute_batch("PRAGMA user_version = 5");
+    let newer = foldback.database().execute_batch("PRAGMA user_version = 6");
     newer.expect("written");
     for command in ["replay", "run", "report"] {
         let ended = foldback.ends(&[command]);
         assert_eq!(ended.status, 2, "{command}");
-        let told = "it is format 5; this version reads formats 1 to 4";
+        let told = "it is format 6; this version reads formats 1 to 5";
         assert!(ended.stderr.contains(told), "{command}: {}", ended.stderr);
     }
-    assert_eq!(format(&foldback), 5);
+    assert_eq!(format(&foldback), 6);
 }
 
 /// Acquires two locks for a moment long past, and releases the second. Fences are those of leases that were
@@ -366,6 +382,8 @@ fn make() {
     for part in long_lead(LONG) {
         take_in(&foldback, &part);
     }
+    let first = line(60, "1").replace("\"source\"", "\"revision\":1,\"source\"");
+    take_in(&foldback, &[first.replace("won", "amended")]);
     assert!(images(&foldback) > 0);
     let database = fs::read(foldback.data().join("foldback.db")).expect("the store");
     let file = fs::File::create(path(format(&foldback))).expect("a file");

@@ -34,6 +34,7 @@ impl SettingsVersions for Fake {
             version,
             format,
             text,
+            since: Vec::new(),
         });
         Ok(version)
     }
