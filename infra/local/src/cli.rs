@@ -48,6 +48,7 @@ enum Command {
     Settings(crate::settings::SettingsArgs),
     Report(crate::report::ReportArgs),
     Generate(crate::generate::GenerateArgs),
+    Bench(Box<crate::bench::BenchArgs>),
 }
 
 /// Which kind of place the data is in.
@@ -83,6 +84,16 @@ pub(crate) struct Data {
 }
 
 impl Data {
+    /// A data directory of this machine.
+    pub(crate) fn local(directory: PathBuf, mongodb: Option<Uri>) -> Self {
+        Self {
+            target: Target::Local,
+            aws: AwsArgs::default(),
+            directory,
+            mongodb,
+        }
+    }
+
     /// Where it is.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
         match (self.target, self.aws.given()) {
@@ -144,6 +155,7 @@ impl Cli {
             Command::Settings(args) => crate::settings::run(args),
             Command::Report(args) => crate::report::run(args),
             Command::Generate(args) => crate::generate::run(args),
+            Command::Bench(args) => crate::bench::run(args),
         }
     }
 }

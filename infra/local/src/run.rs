@@ -10,6 +10,8 @@ use crate::error::{Failure, Status};
 use crate::input::Input;
 use crate::intake::Intake;
 use crate::log::Log;
+use crate::pipeline::Watch;
+use crate::probe::Probe;
 use crate::progress::Progress;
 use crate::settings::{self, InForce, Source};
 use crate::stopwatch::Stopwatch;
@@ -52,8 +54,10 @@ pub(crate) struct RunArgs {
     no_verify: bool,
 }
 
-/// The most events of one commit.
-pub(crate) const BATCH_MAX: u64 = 16_384;
+/// The most events of one commit that can be asked for.
+const BATCH_MAX: u64 = 65_536;
+/// The most events of one commit unless something else is asked for.
+pub(crate) const BATCH_DEFAULT: u64 = 16_384;
 /// Small enough that the sample's disorder shows.
 const SAMPLE_BATCH: u64 = 256;
 
@@ -80,14 +84,21 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
         inputs: &inputs,
         batch_max: args
             .batch
-            .unwrap_or(if sample { SAMPLE_BATCH } else { BATCH_MAX }),
+            .unwrap_or(if sample { SAMPLE_BATCH } else { BATCH_DEFAULT }),
     };
 
     let total = inputs.iter().map(Input::bytes).sum();
     let mut progress = Progress::new("processing", "events", total);
     let started = Stopwatch::start();
     let log = Log::open(args.log.as_deref())?;
-    let done = pipeline::run(&stores, intake, log, &mut progress);
+    let watch = Watch {
+        probe: &Probe::default(),
+        told: &mut |told| {
+            progress.set(told.consumed, total, told.totals.read);
+            Ok(())
+        },
+    };
+    let done = pipeline::run(&stores, intake, log, watch);
     progress.finish();
     let totals = done?;
     let elapsed = started.elapsed();

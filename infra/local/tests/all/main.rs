@@ -4,6 +4,7 @@ mod adoption;
 mod amended;
 mod aws;
 mod bad_input;
+mod bench;
 mod checks;
 mod crash;
 mod damage;
