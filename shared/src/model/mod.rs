@@ -4,6 +4,7 @@
 
 mod action;
 mod amount;
+mod audit;
 pub mod cloud_event;
 mod copy;
 mod event;
@@ -22,6 +23,7 @@ mod trail;
 
 pub use action::{ActionHierarchy, ActionId, ActionNode, Late, Outcome};
 pub use amount::{Amount, AmountError};
+pub use audit::AuditRecord;
 pub use event::{BASELINE, Entry, Event, OWN_ATTRIBUTES, OWN_SOURCES, OWN_TYPES, Payload};
 pub use finding::{Class, EventRef, FieldChange, Finding};
 pub use fingerprint::{EventHash, Fingerprint};

@@ -4,6 +4,7 @@
 mod adopt;
 mod apart;
 mod atomic;
+mod entity;
 mod ingest;
 mod lateness;
 mod locked;
@@ -16,6 +17,7 @@ mod webhook;
 
 pub use adopt::{Adopt, Adopted, Refused};
 pub use apart::{Apart, process_apart};
+pub use entity::{EntityQuery, EntityView, Moment, Point, ViewRow, entity, meaning};
 pub use ingest::{Duplicates, Ingested, accept, ingest};
 pub use lateness::{LateLine, keep_run};
 pub use process::{Processed, process, process_imaging};

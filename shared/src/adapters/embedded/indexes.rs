@@ -72,7 +72,7 @@ impl Indexes for Embedded {
 }
 
 /// The queries of each file of this module, with the format of the store that first has their tables.
-const QUERIES_SINCE: [(i32, &[&Query]); 18] = [
+const QUERIES_SINCE: [(i32, &[&Query]); 20] = [
     (1, super::conversions::QUERIES),
     (1, super::dead_letters::QUERIES),
     (1, super::export::QUERIES),
@@ -81,6 +81,7 @@ const QUERIES_SINCE: [(i32, &[&Query]); 18] = [
     (1, QUERIES),
     (1, super::inspect::QUERIES),
     (1, super::journal::QUERIES),
+    (1, super::look::QUERIES),
     (1, super::queue::QUERIES),
     (1, super::rejects::QUERIES),
     (1, super::settings::QUERIES),
@@ -91,6 +92,7 @@ const QUERIES_SINCE: [(i32, &[&Query]); 18] = [
     (3, super::locks::QUERIES),
     (4, super::images::QUERIES),
     (4, super::suffix::QUERIES),
+    (5, super::audit::QUERIES),
 ];
 
 /// Every query that this store runs over a file of that format.

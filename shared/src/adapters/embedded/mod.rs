@@ -6,6 +6,7 @@
 //! `synchronous = FULL`: what a commit wrote survives a killed process and a power cut.
 
 mod additions;
+mod audit;
 mod codec;
 mod conversions;
 mod dead_letters;
@@ -18,6 +19,7 @@ mod indexes;
 mod inspect;
 mod journal;
 mod locks;
+mod look;
 mod query;
 mod queue;
 mod rejects;

@@ -8,7 +8,7 @@ use crate::ports::{Error, ErrorKind};
 use super::{failed, indexes};
 
 /// The format of the file. A later version reads older ones; an older one refuses later ones.
-pub(super) const FORMAT: i32 = 4;
+pub(super) const FORMAT: i32 = 5;
 /// Marks the file as ours for `file(1)` and for us: "Fold".
 const APPLICATION_ID: i32 = 0x466f_6c64;
 
@@ -102,8 +102,19 @@ const TABLES_4: &str = "
         events INTEGER NOT NULL, touched INTEGER NOT NULL, body BLOB NOT NULL
     ) STRICT;
 ";
+/// What format 5 adds.
+const TABLES_5: &str = "
+    -- What people did.
+    CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL) STRICT;
+";
 /// The tables, by the format that first had them.
-const TABLES: [(i32, &str); 4] = [(1, TABLES_1), (2, TABLES_2), (3, TABLES_3), (4, TABLES_4)];
+const TABLES: [(i32, &str); 5] = [
+    (1, TABLES_1),
+    (2, TABLES_2),
+    (3, TABLES_3),
+    (4, TABLES_4),
+    (5, TABLES_5),
+];
 
 /// What every connection has in common.
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
