@@ -204,7 +204,12 @@ mod tests {
             let told = |name: &str| (name == "FOLDBACK_CONSOLE_ACT").then(|| act.to_owned());
             ConsoleConfig::read(told).ok().map(|config| config.may_act)
         };
-        for (act, expect) in [("", Some(false)), ("false", Some(false)), ("true", Some(true)), ("yes", None)] {
+        for (act, expect) in [
+            ("", Some(false)),
+            ("false", Some(false)),
+            ("true", Some(true)),
+            ("yes", None),
+        ] {
             assert_eq!(read(act), expect, "{act}");
         }
     }

@@ -91,8 +91,15 @@ struct Known {
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = self.tokens.iter().map(|one| one.token.name.as_str()).collect();
-        f.debug_struct("Access").field("tokens", &names).field("door", &self.door).finish_non_exhaustive()
+        let names: Vec<&str> = self
+            .tokens
+            .iter()
+            .map(|one| one.token.name.as_str())
+            .collect();
+        f.debug_struct("Access")
+            .field("tokens", &names)
+            .field("door", &self.door)
+            .finish_non_exhaustive()
     }
 }
 
@@ -203,9 +210,9 @@ impl Access {
         let id = digest("id", token);
         // By a hash, so that how long it takes says nothing of the token.
         let id = hex(&id);
-        self.tokens.iter().find(|one| {
-            id.starts_with(&one.id) && digest("session", token) == one.key
-        })
+        self.tokens
+            .iter()
+            .find(|one| id.starts_with(&one.id) && digest("session", token) == one.key)
     }
 
     fn known_who(&self, known: &Known, by: By, session: &str) -> Who {
@@ -245,7 +252,11 @@ impl Who {
             return true;
         }
         let same = csrf.len() == self.csrf.len()
-            && csrf.bytes().zip(self.csrf.bytes()).fold(0, |all, (a, b)| all | (a ^ b)) == 0;
+            && csrf
+                .bytes()
+                .zip(self.csrf.bytes())
+                .fold(0, |all, (a, b)| all | (a ^ b))
+                == 0;
         same && is_same_origin(headers)
     }
 }
@@ -276,7 +287,9 @@ fn is_own(host: &str) -> bool {
     };
     let address = name.trim_start_matches('[').trim_end_matches(']');
     name.eq_ignore_ascii_case("localhost")
-        || address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        || address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -286,7 +299,9 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {
     let all = headers.get_all(COOKIE).iter();
-    let pairs = all.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
+    let pairs = all
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(';'));
     pairs
         .filter_map(|pair| pair.trim().split_once('='))
         .find_map(|(name, value)| (name == COOKIE_NAME).then_some(value))
@@ -348,7 +363,10 @@ mod tests {
 
     fn headers(all: &[(&'static str, &str)]) -> HeaderMap {
         let pair = |(name, value): &(&'static str, &str)| {
-            (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"))
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_str(value).expect("a value"),
+            )
         };
         all.iter().map(pair).collect()
     }
@@ -357,21 +375,43 @@ mod tests {
     fn who_is_let_in() {
         let check = |door, all: &[(&'static str, &str)], expect: Option<(&str, Option<&str>)>| {
             let who = access(door).who(&headers(all), Timestamp::from_ms(NOW));
-            let who = who.as_ref().map(|who| (who.name.as_str(), who.tenant.as_deref()));
+            let who = who
+                .as_ref()
+                .map(|who| (who.name.as_str(), who.tenant.as_deref()));
             assert_eq!(who, expect, "{all:?}");
         };
         let bearer = format!("Bearer {TOKEN}");
-        check(Door::Tokens, &[("authorization", &bearer)], Some(("ops", None)));
+        check(
+            Door::Tokens,
+            &[("authorization", &bearer)],
+            Some(("ops", None)),
+        );
         check(
             Door::Tokens,
             &[("authorization", "bearer another token, long enough too")],
             Some(("acme", Some("acme"))),
         );
-        check(Door::Loopback, &[("authorization", "Bearer wrong"), ("host", "localhost")], None);
+        check(
+            Door::Loopback,
+            &[("authorization", "Bearer wrong"), ("host", "localhost")],
+            None,
+        );
         check(Door::Tokens, &[("host", "localhost")], None);
-        check(Door::Loopback, &[("host", "localhost:8080")], Some(("local", None)));
-        check(Door::Loopback, &[("host", "127.0.0.1:8080")], Some(("local", None)));
-        check(Door::Loopback, &[("host", "[::1]:8080")], Some(("local", None)));
+        check(
+            Door::Loopback,
+            &[("host", "localhost:8080")],
+            Some(("local", None)),
+        );
+        check(
+            Door::Loopback,
+            &[("host", "127.0.0.1:8080")],
+            Some(("local", None)),
+        );
+        check(
+            Door::Loopback,
+            &[("host", "[::1]:8080")],
+            Some(("local", None)),
+        );
         // Somebody else's name, resolved to this machine.
         check(Door::Loopback, &[("host", "evil.example:8080")], None);
         check(Door::Loopback, &[("host", "localhost.evil.example")], None);
@@ -396,7 +436,13 @@ mod tests {
         assert!(who(&cookie, SESSION_SECONDS * 1_000).is_none());
         let longer = cookie.replacen(".17", ".18", 1);
         assert_ne!(longer, cookie);
-        for forged in [longer.as_str(), "foldback=", "foldback=x.y.z", "foldback=....", "foldback"] {
+        for forged in [
+            longer.as_str(),
+            "foldback=",
+            "foldback=x.y.z",
+            "foldback=....",
+            "foldback",
+        ] {
             assert!(who(forged, 0).is_none(), "{forged}");
         }
     }
@@ -413,7 +459,11 @@ mod tests {
         let host = ("host", "localhost:1");
         check(&[host], &csrf, true);
         check(&[host], "", false);
-        check(&[host], &csrf.replace(|c: char| c.is_ascii_digit(), "0"), false);
+        check(
+            &[host],
+            &csrf.replace(|c: char| c.is_ascii_digit(), "0"),
+            false,
+        );
         check(&[host, ("origin", "http://localhost:1")], &csrf, true);
         check(&[host, ("origin", "http://evil.example")], &csrf, false);
         check(&[host, ("origin", "null")], &csrf, false);
@@ -430,7 +480,11 @@ mod tests {
             tenant: None,
             read_only: false,
         };
-        let new = |tokens| Access::new(tokens, Door::Tokens, [0; 32]).err().unwrap_or_default();
+        let new = |tokens| {
+            Access::new(tokens, Door::Tokens, [0; 32])
+                .err()
+                .unwrap_or_default()
+        };
         assert!(new(vec![token("a", "short")]).contains("fewer than 24"));
         let same = new(vec![token("a", TOKEN), token("b", TOKEN)]);
         assert_eq!(same, "\"a\" and \"b\" have the same token");

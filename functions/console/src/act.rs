@@ -47,7 +47,9 @@ impl Asked {
             "replay" => Ok(Deed::Replay(Mending::Report, self.within(who)?)),
             "repair" => Ok(Deed::Replay(Mending::Update, self.within(who)?)),
             "settings" => self.settings(who),
-            other => Err(Refused::wrong(format!("{other:?} is nothing that can be done here"))),
+            other => Err(Refused::wrong(format!(
+                "{other:?} is nothing that can be done here"
+            ))),
         }
     }
 
@@ -55,12 +57,19 @@ impl Asked {
         if self.letters == "all" {
             return Ok(Chosen::All);
         }
-        let numbers: Result<Vec<u128>, _> =
-            self.letters.split(',').map(|number| number.trim().parse()).collect();
+        let numbers: Result<Vec<u128>, _> = self
+            .letters
+            .split(',')
+            .map(|number| number.trim().parse())
+            .collect();
         match numbers {
             Ok(numbers) if numbers.len() <= LETTERS_MAX => Ok(Chosen::These(numbers)),
-            Ok(_) => Err(Refused::wrong(format!("at most {LETTERS_MAX} letters are named at once"))),
-            Err(_) => Err(Refused::wrong("letters are numbers, apart by commas, or `all`")),
+            Ok(_) => Err(Refused::wrong(format!(
+                "at most {LETTERS_MAX} letters are named at once"
+            ))),
+            Err(_) => Err(Refused::wrong(
+                "letters are numbers, apart by commas, or `all`",
+            )),
         }
     }
 
@@ -87,8 +96,9 @@ impl Asked {
         let format = format(&self.format)?;
         // Browsers send lines as mail does.
         let text = self.text.replace("\r\n", "\n");
-        Settings::compile(&text, format, 0)
-            .map_err(|error| Refused::wrong(format!("these settings cannot be put in force: {error}")))?;
+        Settings::compile(&text, format, 0).map_err(|error| {
+            Refused::wrong(format!("these settings cannot be put in force: {error}"))
+        })?;
         Ok(Deed::PutSettings(text, format))
     }
 
@@ -96,7 +106,10 @@ impl Asked {
     pub(crate) fn ours(&self) -> Option<&str> {
         let is_ours = self.back.starts_with('/')
             && !self.back.starts_with("//")
-            && self.back.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+            && self
+                .back
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
         is_ours.then_some(self.back.as_str())
     }
 
@@ -124,7 +137,9 @@ impl Asked {
             ("format", &self.format),
             ("back", &self.back),
         ];
-        all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+        all.into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .collect()
     }
 }
 
@@ -133,7 +148,9 @@ pub(crate) fn format(name: &str) -> Result<Format, Refused> {
     match name {
         "toml" | "" => Ok(Format::Toml),
         "json" => Ok(Format::Json),
-        other => Err(Refused::wrong(format!("{other:?} is neither toml nor json"))),
+        other => Err(Refused::wrong(format!(
+            "{other:?} is neither toml nor json"
+        ))),
     }
 }
 
@@ -148,7 +165,11 @@ pub(crate) struct Words {
 
 impl Words {
     /// The question, whose form sends these fields.
-    pub(crate) fn question<'a>(&'a self, fields: &'a [(&'a str, &'a str)], tab: Tab) -> Question<'a> {
+    pub(crate) fn question<'a>(
+        &'a self,
+        fields: &'a [(&'a str, &'a str)],
+        tab: Tab,
+    ) -> Question<'a> {
         Question {
             what: &self.what,
             note: self.note,
@@ -195,7 +216,12 @@ pub(crate) fn words(deed: &Deed, back: String) -> Words {
             "Repair",
         ),
     };
-    Words { what, note, word, back }
+    Words {
+        what,
+        note,
+        word,
+        back,
+    }
 }
 
 pub(crate) fn tab(deed: &Deed) -> Tab {

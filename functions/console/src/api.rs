@@ -50,21 +50,39 @@ const ROUTES: [Route; 9] = [
         path: "/api/v1/overview",
         summary: "How things stand: jobs by state, the oldest message, late events, the last replay",
         parameters: &[],
-        answer: &[("at", "string"), ("counts", "object"), ("recent", "object"), ("liveFindings", "integer"), ("settings", "integer")],
+        answer: &[
+            ("at", "string"),
+            ("counts", "object"),
+            ("recent", "object"),
+            ("liveFindings", "integer"),
+            ("settings", "integer"),
+        ],
     },
     Route {
         call: Call::Jobs,
         path: "/api/v1/jobs",
         summary: "Events on their way and what became of them",
         parameters: &[
-            ("state", false, "waiting, active, delayed, stalled, completed or failed"),
+            (
+                "state",
+                false,
+                "waiting, active, delayed, stalled, completed or failed",
+            ),
             TENANT,
             ("action", false, "only with an action on this table"),
             ("id", false, "only of this event, lead, appointment or row"),
-            ("text", false, "only with this text in the payload; how many events were looked at is told"),
+            (
+                "text",
+                false,
+                "only with this text in the payload; how many events were looked at is told",
+            ),
             ("from", false, "where the last page stopped: its `next`"),
         ],
-        answer: &[("jobs", "array"), ("known", "boolean"), ("examined", "integer")],
+        answer: &[
+            ("jobs", "array"),
+            ("known", "boolean"),
+            ("examined", "integer"),
+        ],
     },
     Route {
         call: Call::Job,
@@ -76,7 +94,12 @@ const ROUTES: [Route; 9] = [
             ("source", true, "its source"),
             ("event", true, "its id"),
         ],
-        answer: &[("job", "object"), ("meaning", "string"), ("payload", "string"), ("steps", "array")],
+        answer: &[
+            ("job", "object"),
+            ("meaning", "string"),
+            ("payload", "string"),
+            ("steps", "array"),
+        ],
     },
     Route {
         call: Call::Entity,
@@ -87,8 +110,16 @@ const ROUTES: [Route; 9] = [
             TENANT,
             ("as_of", false, "as it was at this event time"),
             ("known_at", false, "as it was known at this recorded time"),
-            ("from_as_of", false, "and what changed since it was so at this event time"),
-            ("from_known_at", false, "and what changed since it was known so at this recorded time"),
+            (
+                "from_as_of",
+                false,
+                "and what changed since it was so at this event time",
+            ),
+            (
+                "from_known_at",
+                false,
+                "and what changed since it was known so at this recorded time",
+            ),
         ],
         answer: &[("found", "array")],
     },
@@ -131,10 +162,26 @@ const ROUTES: [Route; 9] = [
 
 /// What a deed may be told with.
 const ACT_FIELDS: [Parameter; 7] = [
-    ("deed", true, "redrive, discard, retry, replay, repair or settings"),
-    ("letters", false, "numbers of dead letters, apart by commas, or `all`"),
-    ("receipt", false, "the handle of a message that is to be tried again"),
-    ("tenant", false, "of which tenant rows are compared or repaired"),
+    (
+        "deed",
+        true,
+        "redrive, discard, retry, replay, repair or settings",
+    ),
+    (
+        "letters",
+        false,
+        "numbers of dead letters, apart by commas, or `all`",
+    ),
+    (
+        "receipt",
+        false,
+        "the handle of a message that is to be tried again",
+    ),
+    (
+        "tenant",
+        false,
+        "of which tenant rows are compared or repaired",
+    ),
     ("id", false, "of which lead, appointment or day"),
     ("text", false, "the settings"),
     ("format", false, "their format: toml or json"),
@@ -205,7 +252,8 @@ async fn job<W: World>(
     let settings = console.world.settings().await.map_err(problem)?;
     let view = job::view(&source, &settings, &who, &which, console.world.now()).await;
     let view = view.map_err(problem)?;
-    view.map(told).ok_or_else(|| problem(Refused::not_found("no such event is known")))
+    view.map(told)
+        .ok_or_else(|| problem(Refused::not_found("no such event is known")))
 }
 
 async fn entity<W: World>(
@@ -215,7 +263,9 @@ async fn entity<W: World>(
 ) -> Answer {
     let source = console.world.source().await.map_err(problem)?;
     let settings = console.world.settings().await.map_err(problem)?;
-    let seen = entity::see(&source, &settings, &who, &asked).await.map_err(problem)?;
+    let seen = entity::see(&source, &settings, &who, &asked)
+        .await
+        .map_err(problem)?;
     Ok(Json(entity::told(&seen)))
 }
 
@@ -237,7 +287,9 @@ async fn runs<W: World>(
         }
         line
     };
-    Ok(Json(json!({"runs": runs.iter().map(line).collect::<Vec<_>>()})))
+    Ok(Json(
+        json!({"runs": runs.iter().map(line).collect::<Vec<_>>()}),
+    ))
 }
 
 #[derive(serde::Deserialize)]
@@ -253,7 +305,10 @@ async fn findings<W: World>(
     Query(From { from }): Query<From>,
 ) -> Answer {
     let source = console.world.source().await.map_err(problem)?;
-    let found = source.findings(run, from, FINDINGS_PAGE).await.map_err(problem)?;
+    let found = source
+        .findings(run, from, FINDINGS_PAGE)
+        .await
+        .map_err(problem)?;
     let next = (found.len() == FINDINGS_PAGE).then(|| found.last().map(|(place, _)| *place));
     let own = found.iter().filter(|(_, one)| who.sees(&one.group.tenant));
     let own: Vec<_> = own.map(|(_, finding)| finding).collect();
@@ -269,15 +324,16 @@ async fn settings<W: World>(
         return Err(problem(Refused::not_found("settings are of all tenants")));
     }
     let source = console.world.source().await.map_err(problem)?;
-    let versions = source.settings_versions(LISTED_MAX).await.map_err(problem)?;
+    let versions = source
+        .settings_versions(LISTED_MAX)
+        .await
+        .map_err(problem)?;
     let version = asked.version.or(versions.first().map(|one| one.version));
     let one = match version {
         None => None,
         Some(version) => source.settings_version(version).await.map_err(problem)?,
     };
-    let line = |one: &shared::settings::SettingsVersion| {
-        json!({"version": one.version, "at": one.at, "format": crate::pages::settings::format_name(one.format), "bytes": one.bytes})
-    };
+    let line = |one: &shared::settings::SettingsVersion| json!({"version": one.version, "at": one.at, "format": crate::pages::settings::format_name(one.format), "bytes": one.bytes});
     Ok(Json(json!({
         "versions": versions.iter().map(line).collect::<Vec<_>>(),
         "version": one.as_ref().map(|one| one.version),
@@ -305,13 +361,18 @@ async fn do_act<W: World>(
     headers: HeaderMap,
     Json(asked): Json<act::Asked>,
 ) -> Answer {
-    let csrf = headers.get("x-csrf-token").and_then(|value| value.to_str().ok());
+    let csrf = headers
+        .get("x-csrf-token")
+        .and_then(|value| value.to_str().ok());
     let is_program = who.by == By::Reach && headers.get(header::ORIGIN).is_none() && csrf.is_none();
     // Without a token whoever reaches this machine's own address is let in; JSON that comes from another
     // site's page is not sent before the browser has asked whether it may, which nothing here allows.
     if !is_program && !who.trusts(&headers, csrf.unwrap_or_default()) {
         let detail = "this request does not come from a page of this console";
-        return Err(problem(Refused::new(axum::http::StatusCode::FORBIDDEN, detail)));
+        return Err(problem(Refused::new(
+            axum::http::StatusCode::FORBIDDEN,
+            detail,
+        )));
     }
     let deed = asked.deed(&who).map_err(problem)?;
     let act = Act {
@@ -381,15 +442,25 @@ fn parameters(route: &Route) -> Vec<Value> {
             "schema": {"type": "string"},
         })
     };
-    let in_path = route.path.contains("{run}").then_some(("run", true, "its number"));
+    let in_path = route
+        .path
+        .contains("{run}")
+        .then_some(("run", true, "its number"));
     let in_path = in_path.iter().map(|one| described("path", one));
-    in_path.chain(route.parameters.iter().map(|one| described("query", one))).collect()
+    in_path
+        .chain(route.parameters.iter().map(|one| described("query", one)))
+        .collect()
 }
 
 fn act_body() -> Value {
     let properties: Map<String, Value> = ACT_FIELDS
         .into_iter()
-        .map(|(name, _, about)| (name.to_owned(), json!({"type": "string", "description": about})))
+        .map(|(name, _, about)| {
+            (
+                name.to_owned(),
+                json!({"type": "string", "description": about}),
+            )
+        })
         .collect();
     let schema = json!({"type": "object", "required": ["deed"], "properties": properties});
     json!({"required": true, "content": {"application/json": {"schema": schema}}})
@@ -397,8 +468,9 @@ fn act_body() -> Value {
 
 fn responses(route: &Route) -> Value {
     let fields = route.answer.iter();
-    let properties: Map<String, Value> =
-        fields.map(|(name, kind)| ((*name).to_owned(), json!({"type": kind}))).collect();
+    let properties: Map<String, Value> = fields
+        .map(|(name, kind)| ((*name).to_owned(), json!({"type": kind})))
+        .collect();
     let required: Vec<&str> = route.answer.iter().map(|(name, _)| *name).collect();
     let schema = json!({"type": "object", "required": required, "properties": properties});
     let problem = |about: &str| {

@@ -62,7 +62,11 @@ fn moment(text: Option<&str>) -> Result<Option<Timestamp>, Refused> {
         _other => spaced,
     };
     let parsed = Timestamp::parse(&whole);
-    let wrong = |error| Refused::wrong(format!("{text:?} is no moment: {error}; write 2026-03-01 or 2026-03-01 09:30:00"));
+    let wrong = |error| {
+        Refused::wrong(format!(
+            "{text:?} is no moment: {error}; write 2026-03-01 or 2026-03-01 09:30:00"
+        ))
+    };
     parsed.map(Some).map_err(wrong)
 }
 
@@ -75,7 +79,11 @@ pub(crate) async fn see(
 ) -> Result<Seen, Refused> {
     let (at, since) = asked.points()?;
     let Some(id) = asked.id.clone().filter(|id| !id.is_empty()) else {
-        return Ok(Seen { at, since, views: Vec::new() });
+        return Ok(Seen {
+            at,
+            since,
+            views: Vec::new(),
+        });
     };
     let given = asked.tenant.clone().filter(|tenant| !tenant.is_empty());
     let tenant = who.tenant.clone().or(given);
@@ -83,7 +91,11 @@ pub(crate) async fn see(
     groups.retain(|group| who.sees(&group.tenant));
     let query = EntityQuery { id, at, since };
     let views: Result<_, Error> = source.entity(settings, &groups, &query).await;
-    Ok(Seen { at, since, views: views? })
+    Ok(Seen {
+        at,
+        since,
+        views: views?,
+    })
 }
 
 #[derive(Serialize)]
@@ -112,9 +124,10 @@ pub(crate) fn told(seen: &Seen) -> Value {
             row: serde_json::from_str(&row.body).unwrap_or_default(),
             fields: &row.fields,
         });
-        let changes = view.changes.iter().map(|one| {
-            json!({"table": one.table.name(), "id": one.id, "changes": one.changes})
-        });
+        let changes = view
+            .changes
+            .iter()
+            .map(|one| json!({"table": one.table.name(), "id": one.id, "changes": one.changes}));
         let history = view.histories.iter().flat_map(|(id, versions)| {
             versions.iter().map(move |one| {
                 let version = &one.version;

@@ -81,7 +81,9 @@ pub(crate) async fn view(
     let standing = Standing::look(source, &asked, now).await?;
     let mut job = standing.of(&entry, hierarchies.iter());
     job.time = Some(entry.event.time);
-    let meaning = settings.tenant(&group.tenant).map(|tenant| service::meaning(tenant, &entry));
+    let meaning = settings
+        .tenant(&group.tenant)
+        .map(|tenant| service::meaning(tenant, &entry));
     Ok(Some(JobView {
         meaning: meaning.unwrap_or_else(|| "(the settings know no such tenant)".to_owned()),
         subject: group.subject().into(),

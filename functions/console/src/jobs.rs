@@ -183,15 +183,22 @@ impl Asked {
         let event = &entry.event;
         let id = self.id.as_deref();
         let payload = || event.data.json().unwrap_or_default().to_lowercase();
-        self.tenant.as_ref().is_none_or(|tenant| entry.group.tenant == *tenant)
+        self.tenant
+            .as_ref()
+            .is_none_or(|tenant| entry.group.tenant == *tenant)
             && id.is_none_or(|id| event.id == id || entry.group.subject() == id)
-            && self.text.as_ref().is_none_or(|text| payload().contains(&text.to_lowercase()))
+            && self
+                .text
+                .as_ref()
+                .is_none_or(|text| payload().contains(&text.to_lowercase()))
     }
 
     /// Whether finished work is asked for.
     fn wants_done(&self, done: &ActionHierarchy) -> bool {
         let id = self.id.as_deref();
-        self.action.as_deref().is_none_or(|table| any(&done.actions, &|node| node.table.name() == table))
+        self.action
+            .as_deref()
+            .is_none_or(|table| any(&done.actions, &|node| node.table.name() == table))
             && id.is_none_or(|id| {
                 done.event_id == id
                     || done.group.subject() == id
@@ -201,7 +208,9 @@ impl Asked {
 }
 
 fn any(nodes: &[ActionNode], wanted: &impl Fn(&ActionNode) -> bool) -> bool {
-    nodes.iter().any(|node| wanted(node) || any(&node.children, wanted))
+    nodes
+        .iter()
+        .any(|node| wanted(node) || any(&node.children, wanted))
 }
 
 async fn failed(source: &impl Source, asked: &Asked) -> Result<Page, Error> {
@@ -274,9 +283,12 @@ async fn queued(source: &impl Source, asked: &Asked, now: Timestamp) -> Result<P
         if asked.state.is_some_and(|wanted| wanted != state) {
             continue;
         }
-        page.jobs.extend(of_queued(queued, state).into_iter().zip(&queued.message.entries).filter_map(
-            |(job, entry)| asked.wants(entry).then_some(job),
-        ));
+        page.jobs.extend(
+            of_queued(queued, state)
+                .into_iter()
+                .zip(&queued.message.entries)
+                .filter_map(|(job, entry)| asked.wants(entry).then_some(job)),
+        );
     }
     Ok(page)
 }
@@ -399,7 +411,12 @@ async fn searched(
     };
     let standing = Standing::look(source, asked, now).await?;
     let mut done: BTreeMap<Group, Vec<ActionHierarchy>> = BTreeMap::new();
-    for entry in found.items.iter().filter(|entry| wanted(entry)).take(PAGE_JOBS * 2) {
+    for entry in found
+        .items
+        .iter()
+        .filter(|entry| wanted(entry))
+        .take(PAGE_JOBS * 2)
+    {
         if !done.contains_key(&entry.group) {
             done.insert(entry.group.clone(), source.hierarchies(&entry.group).await?);
         }
@@ -407,7 +424,9 @@ async fn searched(
         let job = standing.of(entry, of_group);
         if asked.state.is_none_or(|state| state == job.state)
             && asked.action.as_ref().is_none_or(|table| {
-                job.actions.iter().any(|name| name.starts_with(table.as_str()))
+                job.actions
+                    .iter()
+                    .any(|name| name.starts_with(table.as_str()))
             })
         {
             page.jobs.push(job);
@@ -454,7 +473,11 @@ impl Standing {
         mut done: impl Iterator<Item = &'h ActionHierarchy>,
     ) -> Job {
         let event = &entry.event;
-        let identity = (entry.group.tenant.clone(), event.source.clone(), event.id.clone());
+        let identity = (
+            entry.group.tenant.clone(),
+            event.source.clone(),
+            event.id.clone(),
+        );
         if let Some(job) = self.jobs.get(&identity) {
             return job.clone();
         }

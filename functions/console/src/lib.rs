@@ -30,6 +30,4 @@ mod source;
 
 pub use access::{Access, By, Door, TOKEN_CHARS_MIN, Token, Who};
 pub use routes::router;
-pub use source::{
-    Act, Acted, Activity, Chosen, Deed, Mending, Slot, Source, Within, World,
-};
+pub use source::{Act, Acted, Activity, Chosen, Deed, Mending, Slot, Source, Within, World};

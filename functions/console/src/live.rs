@@ -39,7 +39,9 @@ pub(crate) fn live(
         let event = Event::default().event("changed").data(number.to_string());
         Some((Ok::<_, Infallible>(event), telling))
     });
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+    Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+        .into_response()
 }
 
 impl Telling {

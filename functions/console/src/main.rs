@@ -24,7 +24,9 @@ async fn main() -> Result<(), lambda_http::Error> {
 async fn access(stack: &Stack, config: &ConsoleConfig) -> Result<Access, Error> {
     let Some(id) = &config.token_secret else {
         let access = Access::new(Vec::new(), Door::Guarded, [0; 32]);
-        return access.map(|access| access.secure(true).read_only(true)).map_err(refused);
+        return access
+            .map(|access| access.secure(true).read_only(true))
+            .map_err(refused);
     };
     let token = Token {
         name: "console".into(),

@@ -96,7 +96,9 @@ pub(crate) async fn overview<W: World>(
     };
     let last_replay = last_replay(source, who).await?;
     let live = source.findings(LIVE_RUN, 0, LIVE_MAX).await?;
-    let live = live.iter().filter(|(_, finding)| who.sees(&finding.group.tenant));
+    let live = live
+        .iter()
+        .filter(|(_, finding)| who.sees(&finding.group.tenant));
     Ok(Overview {
         at: now,
         counts,
@@ -126,7 +128,10 @@ async fn counts(
         None => depth.dead,
         Some(tenant) => {
             let letters = source.dead_letters(0, LETTERS_MAX).await?;
-            letters.iter().filter(|one| one.message.group.tenant == *tenant).count() as u64
+            letters
+                .iter()
+                .filter(|one| one.message.group.tenant == *tenant)
+                .count() as u64
         }
     };
     let Some(found) = source.queued(&look).await? else {
@@ -192,7 +197,9 @@ async fn last_replay(source: &impl Source, who: &Who) -> Result<Option<LastRepla
         None => told(number, &run),
         Some(tenant) => {
             let found = source.findings(number, 0, LETTERS_MAX).await?;
-            let own = found.iter().filter(|(_, finding)| finding.group.tenant == *tenant);
+            let own = found
+                .iter()
+                .filter(|(_, finding)| finding.group.tenant == *tenant);
             LastReplay {
                 // How many rows of others were looked at is theirs to know.
                 rows: 0,

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, LOCATION, SET_COOKIE, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
@@ -75,7 +77,9 @@ async fn enter<W: World>(
     if uri.path().starts_with("/api/") {
         let detail = "sign in, or send a token: Authorization: Bearer TOKEN";
         let mut refused = Refused::new(StatusCode::UNAUTHORIZED, detail).problem();
-        refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        refused
+            .headers_mut()
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return refused;
     }
     if !console.access.has_tokens() {
@@ -90,10 +94,22 @@ async fn enter<W: World>(
 async fn harden(request: Request, next: Next) -> Response {
     const HEADERS: [(HeaderName, HeaderValue); 5] = [
         (CONTENT_SECURITY_POLICY, POLICY),
-        (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
-        (HeaderName::from_static("referrer-policy"), HeaderValue::from_static("same-origin")),
-        (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
-        (HeaderName::from_static("x-frame-options"), HeaderValue::from_static("DENY")),
+        (
+            HeaderName::from_static("x-content-type-options"),
+            HeaderValue::from_static("nosniff"),
+        ),
+        (
+            HeaderName::from_static("referrer-policy"),
+            HeaderValue::from_static("same-origin"),
+        ),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            HeaderValue::from_static("same-origin"),
+        ),
+        (
+            HeaderName::from_static("x-frame-options"),
+            HeaderValue::from_static("DENY"),
+        ),
     ];
     let mut answer = next.run(request).await;
     let headers = answer.headers_mut();
@@ -207,7 +223,10 @@ async fn findings<W: World>(
     let Some(number) = asked.run else {
         return Ok(shown(pages::findings::list(&who, &runs)));
     };
-    let run = runs.iter().find(|(one, _)| *one == number).map(|(_, run)| run);
+    let run = runs
+        .iter()
+        .find(|(one, _)| *one == number)
+        .map(|(_, run)| run);
     if run.is_none() && number != LIVE_RUN {
         return Err(Refused::not_found(format!("No run {number} is kept.")));
     }
@@ -215,7 +234,12 @@ async fn findings<W: World>(
     let full = findings.len() == FINDINGS_PAGE;
     let next = findings.last().filter(|_| full).map(|(place, _)| *place);
     findings.retain(|(_, finding)| who.sees(&finding.group.tenant));
-    let run = pages::findings::Run { number, run, findings: &findings, next };
+    let run = pages::findings::Run {
+        number,
+        run,
+        findings: &findings,
+        next,
+    };
     Ok(shown(pages::findings::run(&who, &run)))
 }
 
@@ -246,18 +270,24 @@ async fn settings<W: World>(
     for version in [version, asked.against] {
         texts.push(match version {
             None => None,
-            Some(version) => Some(source.settings_version(version).await?.ok_or_else(|| {
-                Refused::not_found(format!("There is no version {version}."))
-            })?),
+            Some(version) => Some(
+                source
+                    .settings_version(version)
+                    .await?
+                    .ok_or_else(|| Refused::not_found(format!("There is no version {version}.")))?,
+            ),
         });
     }
     let against = texts.pop().flatten();
     let one = texts.pop().flatten();
-    Ok(shown(pages::settings::page(&who, &pages::settings::Shown {
-        versions: &versions,
-        one: one.as_ref(),
-        against: against.as_ref(),
-    })))
+    Ok(shown(pages::settings::page(
+        &who,
+        &pages::settings::Shown {
+            versions: &versions,
+            one: one.as_ref(),
+            against: against.as_ref(),
+        },
+    )))
 }
 
 #[derive(Deserialize)]
@@ -280,17 +310,24 @@ async fn check_settings<W: World>(
         .map(|settings| settings.summary().collect())
         .map_err(|error| error.to_string());
     let source = console.world.source().await?;
-    let latest = source.settings_versions(1).await?.first().map(|one| one.version);
+    let latest = source
+        .settings_versions(1)
+        .await?
+        .first()
+        .map(|one| one.version);
     let in_force = match latest {
         None => None,
         Some(version) => source.settings_version(version).await?,
     };
-    Ok(shown(pages::settings::checked(&who, &pages::settings::Checked {
-        text: &text,
-        format,
-        in_force: in_force.as_ref(),
-        outcome,
-    })))
+    Ok(shown(pages::settings::checked(
+        &who,
+        &pages::settings::Checked {
+            text: &text,
+            format,
+            in_force: in_force.as_ref(),
+            outcome,
+        },
+    )))
 }
 
 async fn audit<W: World>(
@@ -331,7 +368,15 @@ async fn do_act<W: World>(
     let acted = console.world.act(act).await?;
     let run = acted.run.map(|run| run.to_string()).unwrap_or_default();
     let count = acted.count.to_string();
-    Ok(see(&link("/done", &[("deed", word), ("count", &count), ("run", &run), ("back", &back)])))
+    Ok(see(&link(
+        "/done",
+        &[
+            ("deed", word),
+            ("count", &count),
+            ("run", &run),
+            ("back", &back),
+        ],
+    )))
 }
 
 #[derive(Deserialize)]
@@ -351,7 +396,10 @@ async fn done(Extension(who): Extension<Who>, Query(asked): Query<Done>) -> Answ
     };
     let words = act::done(&asked.deed, acted);
     let words = words.ok_or_else(|| Refused::wrong("Nothing like that is done here."))?;
-    let back = act::Asked { back: asked.back, ..act::Asked::default() };
+    let back = act::Asked {
+        back: asked.back,
+        ..act::Asked::default()
+    };
     let back = back.ours().unwrap_or("/");
     let body = html! {
         h1 { "Done" }
@@ -366,7 +414,16 @@ async fn done(Extension(who): Extension<Who>, Query(asked): Query<Done>) -> Answ
         "replay" | "repair" => Tab::Findings,
         _others => Tab::Jobs,
     };
-    Ok(shown(Page { title: "Done", tab, who: &who, live: false, body }.markup()))
+    Ok(shown(
+        Page {
+            title: "Done",
+            tab,
+            who: &who,
+            live: false,
+            body,
+        }
+        .markup(),
+    ))
 }
 
 async fn tell<W: World>(State(console): State<Console<W>>) -> Response {
@@ -389,11 +446,17 @@ async fn sign_in<W: World>(
     State(console): State<Console<W>>,
     Form(asked): Form<SignIn>,
 ) -> Response {
-    let Some(cookie) = console.access.sign_in(asked.token.trim(), console.world.now()) else {
+    let Some(cookie) = console
+        .access
+        .sign_in(asked.token.trim(), console.world.now())
+    else {
         let page = shown(pages::sign_in::page(&asked.to, true));
         return (StatusCode::UNAUTHORIZED, page).into_response();
     };
-    let to = act::Asked { back: asked.to, ..act::Asked::default() };
+    let to = act::Asked {
+        back: asked.to,
+        ..act::Asked::default()
+    };
     with_cookie(see(to.ours().unwrap_or("/")), &cookie)
 }
 
@@ -404,7 +467,10 @@ async fn sign_out<W: World>(
     Form(asked): Form<act::Asked>,
 ) -> Result<Response, Refused> {
     if !who.trusts(&headers, &asked.csrf) {
-        return Err(Refused::new(StatusCode::FORBIDDEN, "That form does not come from here."));
+        return Err(Refused::new(
+            StatusCode::FORBIDDEN,
+            "That form does not come from here.",
+        ));
     }
     Ok(with_cookie(see("/sign-in"), &console.access.sign_out()))
 }

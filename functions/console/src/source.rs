@@ -233,9 +233,17 @@ impl Deed {
         let chosen = |chosen: &Chosen| match chosen {
             Chosen::All => "all dead letters".to_owned(),
             Chosen::These(letters) => {
-                let shown: Vec<String> = letters.iter().take(SHOWN_MAX).map(u128::to_string).collect();
+                let shown: Vec<String> = letters
+                    .iter()
+                    .take(SHOWN_MAX)
+                    .map(u128::to_string)
+                    .collect();
                 let more = letters.len().saturating_sub(SHOWN_MAX);
-                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let more = if more > 0 {
+                    format!(" and {more} more")
+                } else {
+                    String::new()
+                };
                 format!("dead letters {}{more}", shown.join(" "))
             }
         };

@@ -95,7 +95,9 @@ impl foldback_console::World for World {
 
 fn slot(traffic: &[Traffic], at: Timestamp) -> Slot {
     let begins = at.to_string();
-    let hour = traffic.iter().find(|one| begins.starts_with(one.hour.as_str()));
+    let hour = traffic
+        .iter()
+        .find(|one| begins.starts_with(one.hour.as_str()));
     Slot {
         at,
         events: hour.map_or(0, |hour| hour.events),
@@ -111,7 +113,10 @@ impl World {
     async fn each(&self, act: &Act, chosen: &Chosen, back: bool) -> Result<u64, Error> {
         let aws = &self.0.aws;
         let is_chosen = |letter: &Letter| {
-            let own = act.tenant.as_ref().is_none_or(|own| letter.message.group.tenant == *own);
+            let own = act
+                .tenant
+                .as_ref()
+                .is_none_or(|own| letter.message.group.tenant == *own);
             own && match chosen {
                 Chosen::All => true,
                 Chosen::These(letters) => letters.contains(&letter.id),
@@ -156,12 +161,13 @@ impl Source for World {
         Ok(None)
     }
 
-    async fn groups_of(
-        &self,
-        tenant: Option<&SmolStr>,
-        id: &SmolStr,
-    ) -> Result<Vec<Group>, Error> {
-        let keys = self.0.tables().await?.find(tenant.map(SmolStr::as_str), id).await?;
+    async fn groups_of(&self, tenant: Option<&SmolStr>, id: &SmolStr) -> Result<Vec<Group>, Error> {
+        let keys = self
+            .0
+            .tables()
+            .await?
+            .find(tenant.map(SmolStr::as_str), id)
+            .await?;
         let mut groups: Vec<Group> = keys.into_iter().map(|key| key.group).collect();
         if let Some(tenant) = tenant {
             // One whose rows are gone is still in the journal.

@@ -344,7 +344,10 @@ pub(crate) async fn known_groups_of(
     tenant: Option<&SmolStr>,
     id: &SmolStr,
 ) -> Result<Vec<Group>, Error> {
-    let keys = stores.tables().find(tenant.map(SmolStr::as_str), id).await?;
+    let keys = stores
+        .tables()
+        .find(tenant.map(SmolStr::as_str), id)
+        .await?;
     let mut groups: Vec<Group> = keys.into_iter().map(|key| key.group).collect();
     if let Some(tenant) = tenant {
         // One whose rows are gone is still in the journal.

@@ -63,7 +63,11 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Status, Failure> {
         },
         since: None,
     };
-    for (group, _) in groups.iter().zip(&journals).filter(|(_, journal)| !journal.is_empty()) {
+    for (group, _) in groups
+        .iter()
+        .zip(&journals)
+        .filter(|(_, journal)| !journal.is_empty())
+    {
         if settings.tenant(&group.tenant).is_none() {
             return Err(Failure::Input(format!(
                 "the settings know no tenant {:?}",
@@ -106,7 +110,9 @@ fn print(out: &mut impl Write, view: &EntityView, args: &ShowArgs) -> Result<(),
             event.kind.to_string(),
             moment.meaning.clone(),
             moment.entry.recorded.to_string(),
-            late(moment).map_or_else(String::new, |late| format!("by {}, after {}", lateness(late.ms), late.overtaken_by)),
+            late(moment).map_or_else(String::new, |late| {
+                format!("by {}, after {}", lateness(late.ms), late.overtaken_by)
+            }),
         ]);
     }
     writeln!(out, "{events}")?;
@@ -123,7 +129,10 @@ fn print(out: &mut impl Write, view: &EntityView, args: &ShowArgs) -> Result<(),
             "  none: no event counts by then; the column recorded says what was known when"
         )?;
     }
-    for ViewRow { table, id, body, .. } in &view.rows {
+    for ViewRow {
+        table, id, body, ..
+    } in &view.rows
+    {
         writeln!(out, "  {} {id}", table.name())?;
         let fields: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(body).unwrap_or_default();
@@ -190,10 +199,14 @@ fn json(view: &EntityView) -> serde_json::Value {
     let rows: Vec<_> = view
         .rows
         .iter()
-        .map(|ViewRow { table, id, body, .. }| {
-            let row: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
-            json!({"table": table, "id": id, "row": row})
-        })
+        .map(
+            |ViewRow {
+                 table, id, body, ..
+             }| {
+                let row: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+                json!({"table": table, "id": id, "row": row})
+            },
+        )
         .collect();
     let histories: Vec<_> = view
         .histories

@@ -9,8 +9,8 @@ use crate::model::{
 };
 use crate::ports::{
     Added, Appended, Commit, Committed, ConversionPage, ConversionQuery, Depth, Error, Found,
-    Hierarchies, HistoryVersion, Journal, Lease, LegacyRow, LegacyTables, Letter, LockKey, Locks, Look, Message,
-    Partition, Queue, Reading, Receipt, Received, Reports, Since, Tables, Waiting,
+    Hierarchies, HistoryVersion, Journal, Lease, LegacyRow, LegacyTables, Letter, LockKey, Locks,
+    Look, Message, Partition, Queue, Reading, Receipt, Received, Reports, Since, Tables, Waiting,
 };
 
 /// All ports over two stores: events and messages in one, rows and hierarchies in the other.

@@ -31,8 +31,7 @@ pub(super) fn fill(findings: &mut [Finding], group: &Group, events: &[(usize, &E
             match (&mut change.caused_by, known) {
                 (Some(cause), _) => name_source(cause, events),
                 (None, known) => {
-                    change.caused_by =
-                        known.and_then(|known| known.get(&change.field).cloned());
+                    change.caused_by = known.and_then(|known| known.get(&change.field).cloned());
                 }
             }
         }

@@ -91,7 +91,9 @@ impl Point {
             return None;
         }
         let (known_at, as_of) = (self.known_at, self.as_of);
-        one.recorded_to = one.recorded_to.filter(|end| known_at.is_none_or(|now| *end <= now));
+        one.recorded_to = one
+            .recorded_to
+            .filter(|end| known_at.is_none_or(|now| *end <= now));
         let valid_to = one.version.valid_to;
         one.version.valid_to = valid_to.filter(|end| as_of.is_none_or(|moment| *end <= moment));
         Some(one)
@@ -133,7 +135,9 @@ pub async fn entity<P: Journal + Tables + Hierarchies>(
                 id: row.id.clone(),
             };
             let versions = ports.history(&key).await?.into_iter();
-            let seen = versions.filter_map(|version| query.at.sees(version)).collect();
+            let seen = versions
+                .filter_map(|version| query.at.sees(version))
+                .collect();
             histories.push((row.id.clone(), seen));
         }
         views.push(EntityView {
@@ -162,7 +166,10 @@ impl Known<'_> {
     }
 
     fn counted(&self, point: &Point) -> Vec<&Entry> {
-        self.journal.iter().filter(|entry| point.counts(entry)).collect()
+        self.journal
+            .iter()
+            .filter(|entry| point.counts(entry))
+            .collect()
     }
 
     fn rows(&self, stored: &[Stored]) -> Vec<ViewRow> {
@@ -170,7 +177,9 @@ impl Known<'_> {
         let folded = flow::explain(self.tenant, self.group, &[], &counted);
         let is_shown = |id: &SmolStr| self.is_whole() || *id == self.query.id;
         if self.query.at.is_present() {
-            let there = stored.iter().filter(|row| !row.is_gone() && is_shown(&row.key.id));
+            let there = stored
+                .iter()
+                .filter(|row| !row.is_gone() && is_shown(&row.key.id));
             return there.map(|row| stands(row, &folded)).collect();
         }
         let rows = folded.into_iter().filter(|row| is_shown(&row.id));
@@ -191,9 +200,8 @@ impl Known<'_> {
         };
         let (before, after) = (self.counted(since), self.counted(&self.query.at));
         let mut changes = flow::explain(self.tenant, self.group, &before, &after);
-        changes.retain(|one| {
-            !one.changes.is_empty() && (self.is_whole() || one.id == self.query.id)
-        });
+        changes
+            .retain(|one| !one.changes.is_empty() && (self.is_whole() || one.id == self.query.id));
         changes
     }
 

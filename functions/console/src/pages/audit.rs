@@ -23,5 +23,12 @@ pub(crate) fn page(who: &Who, records: Option<&[AuditRecord]>) -> Markup {
             } }
         }
     };
-    Page { title: "Audit", tab: Tab::Audit, who, live: true, body }.markup()
+    Page {
+        title: "Audit",
+        tab: Tab::Audit,
+        who,
+        live: true,
+        body,
+    }
+    .markup()
 }

@@ -12,12 +12,20 @@ const BASE: u64 = 16;
 
 /// Events by time as bars, late ones in another shade.
 pub(crate) fn throughput(activity: &Activity) -> Markup {
-    let most = activity.slots.iter().map(|slot| slot.events).max().unwrap_or(0);
+    let most = activity
+        .slots
+        .iter()
+        .map(|slot| slot.events)
+        .max()
+        .unwrap_or(0);
     let total: u64 = activity.slots.iter().map(|slot| slot.events).sum();
     let late: u64 = activity.slots.iter().map(|slot| slot.late).sum();
     let label = format!(
         "Events processed: {} in all, {} of them late; at most {} in {}",
-        count(total), count(late), count(most), slot_name(activity)
+        count(total),
+        count(late),
+        count(most),
+        slot_name(activity)
     );
     let bar = |place: usize, slot: &Slot| {
         let (x, width) = column(activity, place);
@@ -30,15 +38,28 @@ pub(crate) fn throughput(activity: &Activity) -> Markup {
             @if late > 0 { rect.bar.late x=(x) y=(HEIGHT - late) width=(width) height=(late) {} }
         }
     };
-    frame(&label, most, activity, &html! {
-        @for (place, slot) in activity.slots.iter().enumerate() { (bar(place, slot)) }
-    })
+    frame(
+        &label,
+        most,
+        activity,
+        &html! {
+            @for (place, slot) in activity.slots.iter().enumerate() { (bar(place, slot)) }
+        },
+    )
 }
 
 /// How long events took by time: the median, and what one in a hundred took longer than.
 pub(crate) fn latency(activity: &Activity) -> Markup {
-    let most = activity.slots.iter().filter_map(|slot| slot.p99_ms).max().unwrap_or(0);
-    let label = format!("From the queue to durable rows: at most {} ms for 99 of 100", count(most));
+    let most = activity
+        .slots
+        .iter()
+        .filter_map(|slot| slot.p99_ms)
+        .max()
+        .unwrap_or(0);
+    let label = format!(
+        "From the queue to durable rows: at most {} ms for 99 of 100",
+        count(most)
+    );
     let points = |of: fn(&Slot) -> Option<u64>| {
         let slots = activity.slots.iter().enumerate();
         let points = slots.filter_map(|(place, slot)| {
@@ -54,10 +75,15 @@ pub(crate) fn latency(activity: &Activity) -> Markup {
             @for (x, y) in points { circle.dot.(class) cx=(x) cy=(y) r="2.5" {} }
         }
     };
-    frame(&label, most, activity, &html! {
-        (line("p99", &points(|slot| slot.p99_ms)))
-        (line("p50", &points(|slot| slot.p50_ms)))
-    })
+    frame(
+        &label,
+        most,
+        activity,
+        &html! {
+            (line("p99", &points(|slot| slot.p99_ms)))
+            (line("p50", &points(|slot| slot.p50_ms)))
+        },
+    )
 }
 
 fn frame(label: &str, most: u64, activity: &Activity, inside: &Markup) -> Markup {

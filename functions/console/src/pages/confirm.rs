@@ -36,5 +36,12 @@ pub(crate) fn page(who: &Who, question: &Question<'_>) -> Markup {
             p.quiet { "It is noted who did it, and when." }
         }
     };
-    Page { title: "Sure?", tab: question.tab, who, live: false, body }.markup()
+    Page {
+        title: "Sure?",
+        tab: question.tab,
+        who,
+        live: false,
+        body,
+    }
+    .markup()
 }

@@ -17,7 +17,11 @@ const MOMENTS_MAX: usize = 500;
 
 pub(crate) fn page(who: &Who, asked: &Asked, seen: &Seen) -> Markup {
     let id = asked.id.as_deref().unwrap_or_default();
-    let title = if id.is_empty() { "Entity".to_owned() } else { format!("Entity {id}") };
+    let title = if id.is_empty() {
+        "Entity".to_owned()
+    } else {
+        format!("Entity {id}")
+    };
     let body = html! {
         h1 { "Entity " (id) }
         (controls(who, asked))
@@ -27,13 +31,22 @@ pub(crate) fn page(who: &Who, asked: &Asked, seen: &Seen) -> Markup {
     };
     // Whoever looks at a point in the past looks at something that stays.
     let live = seen.at.is_present() && seen.since.is_none() && !id.is_empty();
-    Page { title: &title, tab: Tab::Entity, who, live, body }.markup()
+    Page {
+        title: &title,
+        tab: Tab::Entity,
+        who,
+        live,
+        body,
+    }
+    .markup()
 }
 
 fn controls(who: &Who, asked: &Asked) -> Markup {
     let text = |of: &Option<String>| of.clone().unwrap_or_default();
-    let field = |id: &str, label: &str, value: String, hint: &str| html! {
-        div { label for=(id) { (label) } input id=(id) name=(id) value=(value) maxlength="40" placeholder=(hint); }
+    let field = |id: &str, label: &str, value: String, hint: &str| {
+        html! {
+            div { label for=(id) { (label) } input id=(id) name=(id) value=(value) maxlength="40" placeholder=(hint); }
+        }
     };
     let hint = "2026-03-01 09:30";
     html! {
@@ -149,7 +162,8 @@ fn cause(group: &Group, view: &EntityView, event: Option<&EventRef>) -> Markup {
         return html! { span.quiet { "–" } };
     };
     let known = view.moments.iter().find(|one| {
-        one.entry.event.id == event.id && (event.source.is_empty() || one.entry.event.source == event.source)
+        one.entry.event.id == event.id
+            && (event.source.is_empty() || one.entry.event.source == event.source)
     });
     html! {
         @match known {
@@ -161,7 +175,15 @@ fn cause(group: &Group, view: &EntityView, event: Option<&EventRef>) -> Markup {
 
 fn job_of(group: &Group, one: &Moment) -> String {
     let event = &one.entry.event;
-    link("/job", &[("tenant", &group.tenant), ("group", &group.key), ("source", &event.source), ("event", &event.id)])
+    link(
+        "/job",
+        &[
+            ("tenant", &group.tenant),
+            ("group", &group.key),
+            ("source", &event.source),
+            ("event", &event.id),
+        ],
+    )
 }
 
 fn history(id: &SmolStr, versions: &[HistoryVersion]) -> Markup {
@@ -201,7 +223,10 @@ fn timeline(view: &EntityView) -> Markup {
 
 fn event(group: &Group, one: &Moment) -> Markup {
     let event = &one.entry.event;
-    let late = one.hierarchy.as_ref().and_then(|hierarchy| hierarchy.late.as_ref());
+    let late = one
+        .hierarchy
+        .as_ref()
+        .and_then(|hierarchy| hierarchy.late.as_ref());
     html! {
         li.out[!one.counts] .is-late[late.is_some()] {
             (moment(event.time)) " "

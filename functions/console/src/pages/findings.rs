@@ -42,16 +42,25 @@ pub(crate) fn list(who: &Who, runs: &[(u64, ReplayRun)]) -> Markup {
             } } }
         } } }
     };
-    Page { title: "Findings", tab: Tab::Findings, who, live: true, body }.markup()
+    Page {
+        title: "Findings",
+        tab: Tab::Findings,
+        who,
+        live: true,
+        body,
+    }
+    .markup()
 }
 
 fn replay(who: &Who) -> Markup {
-    let form = |deed: &str, name: &str| html! {
-        form method="post" action="/act" {
-            input type="hidden" name="csrf" value=(who.csrf);
-            input type="hidden" name="deed" value=(deed);
-            @if let Some(tenant) = &who.tenant { input type="hidden" name="tenant" value=(tenant); }
-            button.(deed) type="submit" { (name) "…" }
+    let form = |deed: &str, name: &str| {
+        html! {
+            form method="post" action="/act" {
+                input type="hidden" name="csrf" value=(who.csrf);
+                input type="hidden" name="deed" value=(deed);
+                @if let Some(tenant) = &who.tenant { input type="hidden" name="tenant" value=(tenant); }
+                button.(deed) type="submit" { (name) "…" }
+            }
         }
     };
     html! { div.row { (form("replay", "Replay now")) (form("repair", "Repair everything")) } }
@@ -81,7 +90,14 @@ pub(crate) fn run(who: &Who, shown: &Run<'_>) -> Markup {
         }
     };
     let live = shown.number == LIVE_RUN;
-    Page { title: &title, tab: Tab::Findings, who, live, body }.markup()
+    Page {
+        title: &title,
+        tab: Tab::Findings,
+        who,
+        live,
+        body,
+    }
+    .markup()
 }
 
 fn explained(class: Class) -> Markup {

@@ -37,7 +37,14 @@ pub(crate) fn page(who: &Who, view: &JobView) -> Markup {
             pre tabindex="0" { (view.payload) }
         }
     };
-    Page { title: &title, tab: Tab::Jobs, who, live: true, body }.markup()
+    Page {
+        title: &title,
+        tab: Tab::Jobs,
+        who,
+        live: true,
+        body,
+    }
+    .markup()
 }
 
 fn state_words(job: &Job) -> Markup {
@@ -53,13 +60,15 @@ fn state_words(job: &Job) -> Markup {
 }
 
 fn deeds(who: &Who, view: &JobView) -> Markup {
-    let form = |deed: &str, name: &str, field: &str, value: &str| html! {
-        form method="post" action="/act" {
-            input type="hidden" name="csrf" value=(who.csrf);
-            input type="hidden" name="deed" value=(deed);
-            input type="hidden" name=(field) value=(value);
-            input type="hidden" name="back" value=(super::jobs::of(&view.job));
-            button.(deed) type="submit" { (name) "…" }
+    let form = |deed: &str, name: &str, field: &str, value: &str| {
+        html! {
+            form method="post" action="/act" {
+                input type="hidden" name="csrf" value=(who.csrf);
+                input type="hidden" name="deed" value=(deed);
+                input type="hidden" name=(field) value=(value);
+                input type="hidden" name="back" value=(super::jobs::of(&view.job));
+                button.(deed) type="submit" { (name) "…" }
+            }
         }
     };
     html! {

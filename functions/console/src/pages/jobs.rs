@@ -32,7 +32,14 @@ pub(crate) fn page(who: &Who, asked: &Asked, found: &jobs::Page) -> Markup {
         }
     };
     let live = asked.from.is_none();
-    Page { title: "Jobs", tab: Tab::Jobs, who, live, body }.markup()
+    Page {
+        title: "Jobs",
+        tab: Tab::Jobs,
+        who,
+        live,
+        body,
+    }
+    .markup()
 }
 
 fn text(of: Option<&smol_str::SmolStr>) -> &str {
@@ -41,14 +48,17 @@ fn text(of: Option<&smol_str::SmolStr>) -> &str {
 
 fn address(asked: &Asked, state: Option<State>, from: Option<u64>) -> String {
     let from = from.map(|from| from.to_string()).unwrap_or_default();
-    link("/jobs", &[
-        ("state", state.map_or("", State::name)),
-        ("tenant", text(asked.tenant.as_ref())),
-        ("action", text(asked.action.as_ref())),
-        ("id", text(asked.id.as_ref())),
-        ("text", text(asked.text.as_ref())),
-        ("from", &from),
-    ])
+    link(
+        "/jobs",
+        &[
+            ("state", state.map_or("", State::name)),
+            ("tenant", text(asked.tenant.as_ref())),
+            ("action", text(asked.action.as_ref())),
+            ("id", text(asked.id.as_ref())),
+            ("text", text(asked.text.as_ref())),
+            ("from", &from),
+        ],
+    )
 }
 
 fn filter(who: &Who, asked: &Asked) -> Markup {
@@ -104,12 +114,15 @@ fn list(found: &[Job]) -> Markup {
 
 /// The page of a job.
 pub(crate) fn of(job: &Job) -> String {
-    link("/job", &[
-        ("tenant", &job.tenant),
-        ("group", &job.group),
-        ("source", &job.source),
-        ("event", &job.event),
-    ])
+    link(
+        "/job",
+        &[
+            ("tenant", &job.tenant),
+            ("group", &job.group),
+            ("source", &job.source),
+            ("event", &job.event),
+        ],
+    )
 }
 
 fn line(job: &Job) -> Markup {

@@ -33,17 +33,26 @@ pub(crate) fn page(who: &Who, overview: &Overview) -> Markup {
         }
         @if let Some(activity) = &overview.activity { (charts(activity)) }
     };
-    Page { title: "Overview", tab: Tab::Overview, who, live: true, body }.markup()
+    Page {
+        title: "Overview",
+        tab: Tab::Overview,
+        who,
+        live: true,
+        body,
+    }
+    .markup()
 }
 
 fn tiles(counts: &Counts) -> Markup {
     let more = if counts.more { "+" } else { "" };
     let known = |number: Option<u64>| number.map_or("–".to_owned(), count);
-    let tile = |state: &str, number: String, note: &str| html! {
-        li { a.tile.(state) href=(link("/jobs", &[("state", state)])) {
-            span.number { (number) } " " span.name { (state) }
-            span.quiet { (note) }
-        } }
+    let tile = |state: &str, number: String, note: &str| {
+        html! {
+            li { a.tile.(state) href=(link("/jobs", &[("state", state)])) {
+                span.number { (number) } " " span.name { (state) }
+                span.quiet { (note) }
+            } }
+        }
     };
     html! {
         ul.tiles aria-label="Jobs by state" {

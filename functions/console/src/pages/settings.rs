@@ -41,7 +41,14 @@ pub(crate) fn page(who: &Who, shown: &Shown<'_>) -> Markup {
         h2 { "Versions" }
         (versions(shown))
     };
-    Page { title: "Settings", tab: Tab::Settings, who, live: false, body }.markup()
+    Page {
+        title: "Settings",
+        tab: Tab::Settings,
+        who,
+        live: false,
+        body,
+    }
+    .markup()
 }
 
 fn versions(shown: &Shown<'_>) -> Markup {
@@ -95,7 +102,10 @@ pub(crate) struct Checked<'a> {
 }
 
 pub(crate) fn checked(who: &Who, checked: &Checked<'_>) -> Markup {
-    let before = checked.in_force.map(|stored| stored.text.as_str()).unwrap_or_default();
+    let before = checked
+        .in_force
+        .map(|stored| stored.text.as_str())
+        .unwrap_or_default();
     let body = html! {
         h1 { "Settings, checked" }
         @match &checked.outcome {
@@ -120,7 +130,14 @@ pub(crate) fn checked(who: &Who, checked: &Checked<'_>) -> Markup {
         @if before == checked.text { p.note { "Nothing: they are in force." } } @else { (diff(before, checked.text)) }
         (editor(who, checked.text, checked.format))
     };
-    Page { title: "Settings, checked", tab: Tab::Settings, who, live: false, body }.markup()
+    Page {
+        title: "Settings, checked",
+        tab: Tab::Settings,
+        who,
+        live: false,
+        body,
+    }
+    .markup()
 }
 
 /// What differs between two texts, line by line.
@@ -129,7 +146,9 @@ fn diff(before: &str, after: &str) -> Markup {
     let groups = diff.grouped_ops(AROUND);
     let changes = groups.iter().enumerate().flat_map(|(place, ops)| {
         let lines = ops.iter().flat_map(|op| diff.iter_changes(op));
-        lines.enumerate().map(move |(line, change)| (place > 0 && line == 0, change))
+        lines
+            .enumerate()
+            .map(move |(line, change)| (place > 0 && line == 0, change))
     });
     html! {
         @if groups.is_empty() { p.note { "Nothing differs." } }
@@ -153,5 +172,7 @@ fn diff(before: &str, after: &str) -> Markup {
 }
 
 fn number(index: Option<usize>) -> String {
-    index.map(|index| (index + 1).to_string()).unwrap_or_default()
+    index
+        .map(|index| (index + 1).to_string())
+        .unwrap_or_default()
 }

@@ -26,7 +26,12 @@ pub(crate) fn moment(at: Timestamp) -> Markup {
 
 /// A length of time in its two largest units.
 pub(crate) fn lasting(ms: i64) -> String {
-    const UNITS: [(i64, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    const UNITS: [(i64, &str); 4] = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "min"),
+        (1_000, "s"),
+    ];
     if ms.abs() < 1_000 {
         return format!("{ms} ms");
     }
@@ -63,7 +68,12 @@ mod tests {
 
     #[test]
     fn words_for_numbers() {
-        for (number, expect) in [(0, "0"), (999, "999"), (1_000, "1,000"), (26_220_012, "26,220,012")] {
+        for (number, expect) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (26_220_012, "26,220,012"),
+        ] {
             assert_eq!(count(number), expect);
         }
         for (ms, expect) in [
@@ -77,7 +87,10 @@ mod tests {
         ] {
             assert_eq!(lasting(ms), expect);
         }
-        let hostile = link("/job", &[("event", "a&b=\"<c>"), ("tenant", ""), ("group", "é")]);
+        let hostile = link(
+            "/job",
+            &[("event", "a&b=\"<c>"), ("tenant", ""), ("group", "é")],
+        );
         assert_eq!(hostile, "/job?event=a%26b%3D%22%3Cc%3E&group=%C3%A9");
     }
 }

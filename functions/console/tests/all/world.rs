@@ -70,7 +70,9 @@ impl Here {
     pub(crate) fn new() -> Self {
         let scratch = tempfile::tempdir().expect("a scratch directory");
         let store = Embedded::open(scratch.path(), QueueLimits::default()).expect("a store");
-        store.put_settings(SETTINGS, Format::Toml, Still.now()).expect("put");
+        store
+            .put_settings(SETTINGS, Format::Toml, Still.now())
+            .expect("put");
         Self {
             store: Arc::new(store),
             acts: Arc::default(),
@@ -92,14 +94,26 @@ impl Here {
         };
         let entries: Vec<_> = events.iter().map(accept).collect();
         let store = &*self.store;
-        block_on(service::ingest(store, &entries, Duplicates::Skip, Still.now())).expect("taken in");
+        block_on(service::ingest(
+            store,
+            &entries,
+            Duplicates::Skip,
+            Still.now(),
+        ))
+        .expect("taken in");
     }
 
     /// Processes what waits.
     pub(crate) fn process(&self) {
         let store = &*self.store;
         let received = block_on(store.receive(1_000, Still.now())).expect("received");
-        block_on(service::process(store, &Still, &Self::compiled(), &received)).expect("processed");
+        block_on(service::process(
+            store,
+            &Still,
+            &Self::compiled(),
+            &received,
+        ))
+        .expect("processed");
     }
 
     pub(crate) fn keep_run(&self, run: &ReplayRun, findings: &[Finding]) -> u64 {
@@ -138,7 +152,9 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> &str {
         let value = self.head.headers().get(name);
-        value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     pub(crate) fn json(&self) -> serde_json::Value {
@@ -147,7 +163,9 @@ impl Answer {
 }
 
 pub(crate) fn send(console: &Router, request: Request<Body>) -> Answer {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.expect("a runtime").block_on(async {
         let answer = console.clone().oneshot(request).await.expect("it answers");
         let (head, body) = answer.into_parts();
@@ -187,7 +205,9 @@ impl World for Here {
 
     async fn act(&self, act: Act) -> Result<Acted, Error> {
         let count = match &act.deed {
-            Deed::Redrive(Chosen::These(letters)) => self.store.redrive(letters, self.now()).await?,
+            Deed::Redrive(Chosen::These(letters)) => {
+                self.store.redrive(letters, self.now()).await?
+            }
             Deed::Redrive(Chosen::All)
             | Deed::Discard(_)
             | Deed::Retry(_)
@@ -229,11 +249,7 @@ impl Source for Reading {
         self.0.search(text, look).map(Some)
     }
 
-    async fn groups_of(
-        &self,
-        tenant: Option<&SmolStr>,
-        id: &SmolStr,
-    ) -> Result<Vec<Group>, Error> {
+    async fn groups_of(&self, tenant: Option<&SmolStr>, id: &SmolStr) -> Result<Vec<Group>, Error> {
         let keys = self.0.find(tenant.map(SmolStr::as_str), id).await?;
         let mut groups: Vec<Group> = keys.into_iter().map(|key| key.group).collect();
         groups.sort();

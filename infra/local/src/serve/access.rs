@@ -23,7 +23,12 @@ pub(crate) struct AccessArgs {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// A token that sees all tenants and may do all, besides those of the file.
-    #[arg(long, value_name = "TOKEN", env = "FOLDBACK_CONSOLE_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "FOLDBACK_CONSOLE_TOKEN",
+        hide_env_values = true
+    )]
     token: Option<Hidden>,
 }
 

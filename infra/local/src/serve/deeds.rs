@@ -30,7 +30,13 @@ pub(super) async fn act(stores: &Stores, act: &Act) -> Result<Acted, Error> {
 /// Keeps the record of a deed with the events, wherever the rows are.
 pub(super) fn note(stores: &Stores, record: &AuditRecord) -> Result<(), Error> {
     let local = stores.local();
-    let elsewhere = |_| Error::new(ErrorKind::Reject, "keep an audit record", "not on this machine");
+    let elsewhere = |_| {
+        Error::new(
+            ErrorKind::Reject,
+            "keep an audit record",
+            "not on this machine",
+        )
+    };
     local.map_err(elsewhere)?.note(record)
 }
 
@@ -44,7 +50,10 @@ enum Fate {
 async fn each(stores: &Stores, act: &Act, chosen: &Chosen, fate: Fate) -> Result<u64, Error> {
     let events = stores.events();
     let is_chosen = |letter: &Letter| {
-        let own = act.tenant.as_ref().is_none_or(|own| letter.message.group.tenant == *own);
+        let own = act
+            .tenant
+            .as_ref()
+            .is_none_or(|own| letter.message.group.tenant == *own);
         own && match chosen {
             Chosen::All => true,
             Chosen::These(letters) => letters.contains(&letter.id),
@@ -57,7 +66,11 @@ async fn each(stores: &Stores, act: &Act, chosen: &Chosen, fate: Fate) -> Result
             return Ok(count);
         };
         after = last.id;
-        let chosen: Vec<u128> = page.iter().filter(|one| is_chosen(one)).map(|one| one.id).collect();
+        let chosen: Vec<u128> = page
+            .iter()
+            .filter(|one| is_chosen(one))
+            .map(|one| one.id)
+            .collect();
         count += match fate {
             Fate::SentBack => events.redrive(&chosen, SystemClock.now()).await?,
             Fate::ThrownAway => events.discard(&chosen).await?,
@@ -67,16 +80,32 @@ async fn each(stores: &Stores, act: &Act, chosen: &Chosen, fate: Fate) -> Result
 
 /// Makes messages visible, as far as they may be touched.
 async fn retry(stores: &Stores, act: &Act, receipts: &[Receipt]) -> Result<u64, Error> {
-    let elsewhere = |_| Error::new(ErrorKind::Reject, "look into the queue", "not on this machine");
+    let elsewhere = |_| {
+        Error::new(
+            ErrorKind::Reject,
+            "look into the queue",
+            "not on this machine",
+        )
+    };
     let look = Look {
         tenant: act.tenant.clone(),
         from: None,
         limit: MESSAGES_MAX,
         examine: MESSAGES_MAX,
     };
-    let queued = stores.local().map_err(elsewhere)?.queued(&look)?.items.into_iter();
-    let found: Vec<Receipt> =
-        queued.map(|one| one.receipt).filter(|one| receipts.contains(one)).collect();
-    stores.events().hide_until(&found, SystemClock.now()).await?;
+    let queued = stores
+        .local()
+        .map_err(elsewhere)?
+        .queued(&look)?
+        .items
+        .into_iter();
+    let found: Vec<Receipt> = queued
+        .map(|one| one.receipt)
+        .filter(|one| receipts.contains(one))
+        .collect();
+    stores
+        .events()
+        .hide_until(&found, SystemClock.now())
+        .await?;
     Ok(found.len() as u64)
 }

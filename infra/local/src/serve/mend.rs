@@ -4,7 +4,9 @@ use foldback_console::{Act, Acted, Within};
 use shared::adapters::SystemClock;
 use shared::model::Finding;
 use shared::ports::{Clock, Error, ErrorKind};
-use shared::service::{Mode, Pages, Parked, Place, Replay, Replayed, Scope, keep_run, parked_events};
+use shared::service::{
+    Mode, Pages, Parked, Place, Replay, Replayed, Scope, keep_run, parked_events,
+};
 use shared::settings::Settings;
 
 use super::writer::Told;
@@ -124,7 +126,9 @@ impl Mend {
             grace_ms: 0,
         };
         let mut pages = Pages::from(&self.scope, self.place.clone());
-        let page = replay.page(&mut pages, Mode::Update, |finding| findings.push(finding)).await?;
+        let page = replay
+            .page(&mut pages, Mode::Update, |finding| findings.push(finding))
+            .await?;
         if let Some(replayed) = page {
             return Ok(Done::Page(pages.place().clone(), replayed));
         }

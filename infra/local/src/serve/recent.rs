@@ -71,7 +71,13 @@ impl Recent {
         let all = (0..back).map(|place| {
             let at = first.plus_ms(SLOT_MS * place);
             let known = slots.iter().find(|minute| minute.slot.at == at);
-            known.map_or_else(|| Slot { at, ..Slot::default() }, Minute::told)
+            known.map_or_else(
+                || Slot {
+                    at,
+                    ..Slot::default()
+                },
+                Minute::told,
+            )
         });
         Activity {
             slot_seconds: SLOT_SECONDS,

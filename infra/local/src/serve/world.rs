@@ -59,10 +59,18 @@ impl Readers {
     }
 
     fn take(self: &Arc<Self>) -> Result<Reader, Failure> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let stores = match idle {
             Some(stores) => stores,
-            None => self.first.lock().unwrap_or_else(PoisonError::into_inner).again()?,
+            None => self
+                .first
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .again()?,
         };
         Ok(Reader {
             stores: Some(stores),
@@ -73,7 +81,11 @@ impl Readers {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let mut idle = self.readers.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self
+            .readers
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_MAX {
             idle.extend(self.stores.take());
         }
@@ -83,14 +95,22 @@ impl Drop for Reader {
 impl Reader {
     fn stores(&self) -> Result<&Stores, Error> {
         self.stores.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::Retry, "read the stores", "the connection was given back")
+            Error::new(
+                ErrorKind::Retry,
+                "read the stores",
+                "the connection was given back",
+            )
         })
     }
 }
 
 /// What a command's failure is to the console.
 fn failed(failure: &Failure) -> Error {
-    let kind = if failure.is_busy() { ErrorKind::Retry } else { ErrorKind::Reject };
+    let kind = if failure.is_busy() {
+        ErrorKind::Retry
+    } else {
+        ErrorKind::Reject
+    };
     Error::new(kind, "use the stores", failure.to_string())
 }
 
@@ -117,11 +137,7 @@ impl Source for Reader {
         local.search(text, look).map(Some)
     }
 
-    async fn groups_of(
-        &self,
-        tenant: Option<&SmolStr>,
-        id: &SmolStr,
-    ) -> Result<Vec<Group>, Error> {
+    async fn groups_of(&self, tenant: Option<&SmolStr>, id: &SmolStr) -> Result<Vec<Group>, Error> {
         replay::known_groups_of(self.stores()?, tenant, id).await
     }
 
@@ -244,6 +260,8 @@ pub(super) async fn scope_of(stores: &Stores, within: &Within) -> Result<Scope, 
     Ok(match within {
         Within::All => Scope::Partition(Partition::WHOLE, None),
         Within::Tenant(tenant) => Scope::Partition(Partition::WHOLE, Some(tenant.clone())),
-        Within::Id(tenant, id) => Scope::Groups(replay::known_groups_of(stores, Some(tenant), id).await?),
+        Within::Id(tenant, id) => {
+            Scope::Groups(replay::known_groups_of(stores, Some(tenant), id).await?)
+        }
     })
 }

@@ -423,7 +423,8 @@ impl Order {
     fn failed(self, error: &Error) {
         match self {
             Self::TakeIn(_, to) => {
-                to.send(shared::webhook::Problem::from(error).response()).ok();
+                to.send(shared::webhook::Problem::from(error).response())
+                    .ok();
             }
             Self::Act(_, to) | Self::KeepRun(_, _, Some((_, to))) => {
                 let why = error.chain();

@@ -3,6 +3,8 @@
 mod adoption;
 mod aws;
 mod bad_input;
+mod browser;
+mod console;
 mod crash;
 mod damage;
 mod formats;

@@ -63,7 +63,9 @@ impl SettingsVersions for Aws {
                 let stored = read(item)?;
                 versions.push(SettingsVersion {
                     version: stored.version,
-                    at: text_of(item, AT).ok().and_then(|at| Timestamp::parse(at).ok()),
+                    at: text_of(item, AT)
+                        .ok()
+                        .and_then(|at| Timestamp::parse(at).ok()),
                     format: stored.format,
                     bytes: stored.text.len() as u64,
                 });

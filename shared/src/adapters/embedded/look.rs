@@ -105,7 +105,10 @@ impl Inner {
         while let Some(row) = rows.next()? {
             let (place, gid): (i64, i64) = (row.get(0)?, row.get(1)?);
             let group = groups.get(self, gid)?;
-            let is_wanted = look.tenant.as_ref().is_none_or(|tenant| group.tenant == *tenant);
+            let is_wanted = look
+                .tenant
+                .as_ref()
+                .is_none_or(|tenant| group.tenant == *tenant);
             let mut looked_at = 1;
             if is_wanted {
                 let body = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
@@ -132,7 +135,11 @@ impl Inner {
             let (sequence, gid): (i64, i64) = (row.get(0)?, row.get(1)?);
             found.examined += 1;
             let group = groups.get(self, gid)?;
-            if look.tenant.as_ref().is_none_or(|tenant| group.tenant == *tenant) {
+            if look
+                .tenant
+                .as_ref()
+                .is_none_or(|tenant| group.tenant == *tenant)
+            {
                 let (deduplication, body): (Vec<u8>, Vec<u8>) = (row.get(3)?, row.get(2)?);
                 let receives: u32 = row.get(5)?;
                 found.items.push(Queued {

@@ -85,7 +85,9 @@ impl Hierarchies for Mongo {
     }
 
     async fn finished(&self, look: &Look) -> Result<Found<ActionHierarchy>, Error> {
-        let from = look.from.map_or(i64::MAX, |ms| i64::try_from(ms).unwrap_or(i64::MAX));
+        let from = look
+            .from
+            .map_or(i64::MAX, |ms| i64::try_from(ms).unwrap_or(i64::MAX));
         let from = Timestamp::from_ms(from.min(Timestamp::MAX.ms()));
         let mut filter = doc! { "expireAt": { "$lt": date(from) } };
         if let Some(tenant) = &look.tenant {
@@ -102,7 +104,11 @@ impl Hierarchies for Mongo {
         let mut last = None;
         while let Some(document) = cursor.try_next().await.map_err(failed(DOING))? {
             let (one, saved) = finished(&document).ok_or_else(|| {
-                Error::new(ErrorKind::Corrupt, DOING, format!("{HIERARCHIES} has what is none"))
+                Error::new(
+                    ErrorKind::Corrupt,
+                    DOING,
+                    format!("{HIERARCHIES} has what is none"),
+                )
             })?;
             // What was saved at one moment stays together: the next look goes on before it.
             if found.items.len() >= look.limit && last != Some(saved) {
