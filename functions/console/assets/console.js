@@ -5,12 +5,16 @@
   if (!main || !("EventSource" in window)) return;
   let due = false;
   let busy = false;
+  let pressed = false;
+  for (const [kind, is] of [["pointerdown", true], ["pointerup", false], ["pointercancel", false]]) {
+    window.addEventListener(kind, () => { pressed = is; }, { capture: true, passive: true });
+  }
 
-  // Whoever types, chooses or reads what is folded out is not disturbed.
+  // Whoever types, chooses, presses or reads what is folded out is not disturbed.
   const inUse = () => {
     const at = document.activeElement;
     const typing = at && main.contains(at) && /^(INPUT|SELECT|TEXTAREA)$/.test(at.tagName);
-    return document.hidden || typing || main.querySelector("details[open]") !== null
+    return document.hidden || pressed || typing || main.querySelector("details[open]") !== null
       || String(window.getSelection()) !== "";
   };
 
@@ -24,11 +28,12 @@
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.querySelector("main[data-live]");
       if (!fresh || inUse()) return;
+      main.dataset.renewed = String(Number(main.dataset.renewed || 0) + 1);
+      if (fresh.innerHTML === main.innerHTML) return;
       const focused = document.activeElement && main.contains(document.activeElement)
         ? [...main.querySelectorAll("a, button")].indexOf(document.activeElement) : -1;
       main.replaceChildren(...fresh.childNodes);
       if (focused >= 0) [...main.querySelectorAll("a, button")][focused]?.focus({ preventScroll: true });
-      main.dataset.renewed = String(Number(main.dataset.renewed || 0) + 1);
     } finally {
       busy = false;
     }

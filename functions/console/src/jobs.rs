@@ -14,6 +14,8 @@ use crate::source::Source;
 const PAGE_JOBS: usize = 50;
 /// How many records are looked at for one page.
 const EXAMINE_MAX: usize = 20_000;
+/// How many events are searched for one page: each is unpacked.
+const SEARCHED_MAX: usize = 10_000;
 /// How many dead letters are looked at for one page.
 const LETTERS_MAX: usize = 5_000;
 /// Who has waited for so long, and was tried, is stalled.
@@ -94,6 +96,8 @@ pub(crate) struct Job {
     pub(crate) state: State,
     pub(crate) tenant: SmolStr,
     pub(crate) group: SmolStr,
+    /// The lead, appointment or day that the group is of.
+    pub(crate) subject: SmolStr,
     pub(crate) source: SmolStr,
     pub(crate) event: SmolStr,
     /// The event's type; not known where the event is not at hand.
@@ -154,7 +158,7 @@ pub(crate) async fn page(
 
 impl Asked {
     /// The same, of one tenant where only that may be seen; empty fields of a form ask for nothing.
-    fn within(&self, who: &Who) -> Self {
+    pub(crate) fn within(&self, who: &Who) -> Self {
         let given = |text: &Option<SmolStr>| text.clone().filter(|text| !text.is_empty());
         Self {
             tenant: who.tenant.clone().or_else(|| given(&self.tenant)),
@@ -254,6 +258,7 @@ fn of_entry(entry: &Entry, state: State) -> Job {
         state,
         tenant: entry.group.tenant.clone(),
         group: entry.group.key.clone(),
+        subject: entry.group.subject().into(),
         source: entry.event.source.clone(),
         event: entry.event.id.clone(),
         kind: Some(entry.event.kind.clone()),
@@ -365,6 +370,7 @@ pub(crate) fn of_done(done: &ActionHierarchy, entry: Option<&Entry>) -> Job {
         state: State::Completed,
         tenant: done.group.tenant.clone(),
         group: done.group.key.clone(),
+        subject: done.group.subject().into(),
         source: done.source.clone(),
         event: done.event_id.clone(),
         kind: entry.map(|entry| entry.event.kind.clone()),
@@ -393,7 +399,11 @@ async fn searched(
     text: &str,
     now: Timestamp,
 ) -> Result<Page, Error> {
-    let Some(found) = source.search(text, &asked.look()).await? else {
+    let look = Look {
+        examine: SEARCHED_MAX,
+        ..asked.look()
+    };
+    let Some(found) = source.search(text, &look).await? else {
         return Ok(Page::default());
     };
     let mut page = Page {

@@ -14,7 +14,7 @@ const COUNTED_MAX: usize = 10_000;
 /// The most dead letters that are counted for one tenant.
 const LETTERS_MAX: usize = 10_000;
 /// How much finished work tells the late rate.
-const FINISHED: usize = 2_000;
+pub(crate) const FINISHED: usize = 2_000;
 /// How many findings of live handling are counted.
 const LIVE_MAX: usize = 1_000;
 
@@ -46,7 +46,7 @@ pub(crate) struct Counts {
     pub(crate) delayed: Option<u64>,
     pub(crate) stalled: Option<u64>,
     pub(crate) failed: u64,
-    /// Of the newest, within the last hour.
+    /// Of the newest that are looked at.
     pub(crate) completed: u64,
     /// Whether there are more than are counted.
     pub(crate) more: bool,
@@ -165,8 +165,7 @@ async fn counts(
     Ok((counts, found.items.first().map(|oldest| oldest.sent)))
 }
 
-/// What the newest finished work tells, and how much of it was finished within the last hour before the
-/// newest.
+/// What the newest finished work tells, and how much of it that is.
 async fn recent(source: &impl Source, who: &Who) -> Result<(Recent, u64), Error> {
     let look = Look {
         tenant: who.tenant.clone(),

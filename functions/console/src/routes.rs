@@ -178,6 +178,7 @@ async fn jobs<W: World>(
     Query(asked): Query<jobs::Asked>,
 ) -> Answer {
     let source = console.world.source().await?;
+    let asked = asked.within(&who);
     let page = jobs::page(&source, &who, &asked, console.world.now()).await?;
     Ok(shown(pages::jobs::page(&who, &asked, &page)))
 }

@@ -92,6 +92,7 @@ fn frame(label: &str, most: u64, activity: &Activity, inside: &Markup) -> Markup
         svg.chart role="img" aria-label=(label) viewBox={ "0 0 " (WIDTH) " " (HEIGHT + BASE) } {
             line.axis x1="0" y1=(HEIGHT) x2=(WIDTH) y2=(HEIGHT) {}
             (inside)
+            @if most == 0 { text.tick x="8" y=(HEIGHT / 2) { "nothing in this time" } }
             text.tick x="0" y="10" { (count(most)) }
             @if let Some(first) = first { text.tick x="0" y=(HEIGHT + BASE - 3) { (first) } }
             text.tick.end x=(WIDTH) y=(HEIGHT + BASE - 3) { "now" }

@@ -73,13 +73,18 @@ fn one(who: &Who, view: &EntityView, seen: &Seen) -> Markup {
     html! {
         section aria-label={ (group.kind()) " " (group.subject()) } {
             h2 { (group.kind()) " " (group.subject()) " of " (group.tenant) }
-            p { (view.moments.len()) " events" (when(&seen.at)) "." @if !who.read_only { (repair(who, group)) } }
+            div.row {
+                span { (view.moments.len()) " events" (when(&seen.at)) }
+                @if !who.read_only { (repair(who, group)) }
+                @for (id, versions) in &view.histories { @if !versions.is_empty() { a href={ "#h-" (id) } { "History of " (id) } } }
+                a href={ "#t-" (group.subject()) } { "Timeline" }
+            }
             @if let Some(since) = &seen.since { (changed(group, view, since, &seen.at)) }
             h3 { "Rows" }
             @if view.rows.is_empty() { p.note { "None: no event counts by then." } }
             div.cards { @for row in &view.rows { (row_card(group, view, row)) } }
             @for (id, versions) in &view.histories { (history(id, versions)) }
-            h3 { "Timeline" }
+            h3 id={ "t-" (group.subject()) } { "Timeline" }
             (timeline(view))
         }
     }
@@ -190,7 +195,7 @@ fn history(id: &SmolStr, versions: &[HistoryVersion]) -> Markup {
     let mut sorted: Vec<&HistoryVersion> = versions.iter().collect();
     sorted.sort_by_key(|one| (one.version.valid_from, one.recorded_from));
     html! {
-        h3 { "What was believed of " (id) }
+        h3 id={ "h-" (id) } { "What was believed of " (id) }
         div.scroll { table {
             thead { tr { th scope="col" { "No." } th scope="col" { "Valid from" } th scope="col" { "to" } th scope="col" { "Was" } th scope="col" { "By event" } th scope="col" { "Believed from" } th scope="col" { "to" } } }
             tbody { @for one in sorted { tr.superseded[one.recorded_to.is_some()] {

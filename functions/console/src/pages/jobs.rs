@@ -131,13 +131,13 @@ fn line(job: &Job) -> Markup {
             th scope="row" { a href=(of(job)) { (job.event) } }
             td { span.state.(job.state.name()) { (job.state.name()) } }
             td { (job.kind.as_deref().unwrap_or("–")) }
-            td { (job.tenant) " " a href=(link("/entity", &[("tenant", &job.tenant), ("id", &job.group)])) { (job.group) } }
+            td { (job.tenant) " " a href=(link("/entity", &[("tenant", &job.tenant), ("id", &job.subject)])) { (job.subject) } }
             td { (moment(job.since)) }
             td.n { (job.attempts) }
             td {
                 @if let Some(reason) = &job.reason { span.bad { (reason) } }
                 @if let Some(ms) = job.late_ms { span.late { "late by " (lasting(ms)) } " " }
-                @if !job.actions.is_empty() { (job.actions.len()) " actions" }
+                @if !job.actions.is_empty() { (job.actions.len()) @if job.actions.len() == 1 { " action" } @else { " actions" } }
             }
         }
     }

@@ -2,7 +2,7 @@ use maud::{Markup, html};
 
 use super::{Page, Tab, chart, count, lasting, link, moment};
 use crate::access::Who;
-use crate::overview::{Counts, LastReplay, Overview, Recent};
+use crate::overview::{Counts, FINISHED, LastReplay, Overview, Recent};
 use crate::source::Activity;
 
 pub(crate) fn page(who: &Who, overview: &Overview) -> Markup {
@@ -45,6 +45,11 @@ pub(crate) fn page(who: &Who, overview: &Overview) -> Markup {
 
 fn tiles(counts: &Counts) -> Markup {
     let more = if counts.more { "+" } else { "" };
+    let full = if counts.completed >= FINISHED as u64 {
+        "+"
+    } else {
+        ""
+    };
     let known = |number: Option<u64>| number.map_or("–".to_owned(), count);
     let tile = |state: &str, number: String, note: &str| {
         html! {
@@ -60,7 +65,7 @@ fn tiles(counts: &Counts) -> Markup {
             (tile("active", count(counts.active), "being worked on"))
             (tile("delayed", known(counts.delayed), "tried again later"))
             (tile("stalled", known(counts.stalled), "stuck, or waiting for long"))
-            (tile("completed", count(counts.completed), "of the newest looked at"))
+            (tile("completed", format!("{}{full}", count(counts.completed)), "the newest"))
             (tile("failed", count(counts.failed), "in the dead-letter queue"))
         }
     }

@@ -162,9 +162,23 @@ impl Browser {
     /// Follows a link, or presses a button, by what it says.
     pub(crate) async fn press(&self, words: &str) {
         let path = format!("//main//*[self::a or self::button][normalize-space(.)='{words}']");
-        let found = self.web.query(By::XPath(path)).first().await;
-        let found = found.unwrap_or_else(|error| panic!("{words:?}: {error}"));
-        found.click().await.expect("it can be pressed");
+        self.press_at(By::XPath(path), words).await;
+    }
+
+    /// The same, wherever it is.
+    pub(crate) async fn press_at(&self, place: By, words: &str) {
+        const TRIES_MAX: u32 = 20;
+        let mut why = None;
+        for _ in 0..TRIES_MAX {
+            let found = self.web.query(place.clone()).first().await;
+            let found = found.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+            // A page that was renewed just then has another one in its place.
+            match found.click().await {
+                Ok(()) => return,
+                Err(error) => why = Some(error),
+            }
+        }
+        panic!("{words:?} cannot be pressed: {why:?}");
     }
 
     pub(crate) async fn end(mut self) {

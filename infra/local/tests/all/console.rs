@@ -187,12 +187,7 @@ async fn renewed(browser: &Browser) {
 
 /// From the overview to the failed job, and why it failed.
 async fn a_failed_job(browser: &Browser) {
-    let tile = browser
-        .web
-        .find(By::Css("a.tile.failed"))
-        .await
-        .expect("a tile");
-    tile.click().await.expect("it can be pressed");
+    browser.press_at(By::Css("a.tile.failed"), "failed").await;
     browser.wait_for("the-failed-one").await;
     assert!(
         browser.text().await.contains("amount"),
@@ -268,16 +263,8 @@ async fn a_late_event(browser: &Browser, open: &impl AsyncFn(&str)) {
     let field = browser.web.find(By::Id("find")).await.expect("a field");
     field.send_keys("lead-7" + Key::Enter).await.expect("typed");
     browser.wait_for("Entity lead-7").await;
-    let late = browser
-        .web
-        .query(By::Css("li.is-late a"))
-        .with_text("the-late-one")
-        .first()
-        .await;
-    late.expect("it is marked")
-        .click()
-        .await
-        .expect("it can be pressed");
+    let late = "//li[contains(@class, 'is-late')]//a[.='the-late-one']";
+    browser.press_at(By::XPath(late), "the late event").await;
     browser.wait_for("Job the-late-one").await;
     assert!(
         browser.text().await.contains("Late by"),
@@ -303,15 +290,8 @@ async fn a_finding_is_repaired(foldback: &Foldback, browser: &Browser, open: &im
     browser.press("Replay now…").await;
     browser.press("Compare").await;
     browser.wait_for("findings.").await;
-    let run = browser
-        .web
-        .query(By::XPath("//a[starts-with(normalize-space(.), 'See run')]"))
-        .first()
-        .await;
-    run.expect("a run")
-        .click()
-        .await
-        .expect("it can be pressed");
+    let run = By::XPath("//a[starts-with(normalize-space(.), 'See run')]");
+    browser.press_at(run, "the run").await;
     browser.wait_for("Mallory").await;
     let shown = browser.text().await;
     for part in [
@@ -323,13 +303,7 @@ async fn a_finding_is_repaired(foldback: &Foldback, browser: &Browser, open: &im
         assert!(shown.contains(part), "{part}: {shown}");
     }
     let repair = "//article[contains(., 'Mallory')]//button";
-    let repair = browser
-        .web
-        .query(By::XPath(repair))
-        .first()
-        .await
-        .expect("a button");
-    repair.click().await.expect("it can be pressed");
+    browser.press_at(By::XPath(repair), "repair").await;
     browser.wait_for("Repair the rows of lead-7").await;
     browser.press("Repair").await;
     browser.wait_for("rows are repaired.").await;
