@@ -11,6 +11,7 @@
 
 pub mod contract;
 pub mod fixtures;
+pub mod fuzz;
 pub mod mortal;
 pub mod servers;
 pub mod worker;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::model::{FieldChange, Timestamp};
 use shared::ports::Error;
-use shared::service::{EntityQuery, EntityView, Point};
+use shared::service::{EntityQuery, EntityView, Overtaken, Point};
 use shared::settings::Settings;
 use smol_str::SmolStr;
 
@@ -104,6 +104,8 @@ struct Row<'a> {
     id: &'a str,
     row: Value,
     fields: &'a [FieldChange],
+    /// The events in the dead-letter queue that it waits for.
+    parked: Vec<&'a SmolStr>,
 }
 
 /// What the query API says of it.
@@ -114,6 +116,7 @@ pub(crate) fn told(seen: &Seen) -> Value {
             json!({
                 "time": event.time, "source": event.source, "id": event.id, "type": event.kind,
                 "means": one.meaning, "recorded": one.entry.recorded, "counts": one.counts,
+                "revision": event.revision(), "overtaken": one.overtaken.map(Overtaken::name),
                 "late": one.hierarchy.as_ref().and_then(|h| h.late.as_ref()),
                 "actions": one.hierarchy.as_ref().map(|h| &h.actions),
             })
@@ -123,6 +126,7 @@ pub(crate) fn told(seen: &Seen) -> Value {
             id: &row.id,
             row: serde_json::from_str(&row.body).unwrap_or_default(),
             fields: &row.fields,
+            parked: view.waits.of_row(row.table, &row.id),
         });
         let changes = view
             .changes

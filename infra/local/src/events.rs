@@ -155,6 +155,13 @@ impl Journal for HostEvents {
         }
     }
 
+    async fn homes(&self, events: &[(SmolStr, EventHash)]) -> Result<Vec<Option<Group>>, Error> {
+        match self {
+            Self::Local(store) => store.homes(events).await,
+            Self::Aws(stack) => stack.aws.homes(events).await,
+        }
+    }
+
     async fn groups(
         &self,
         partition: Partition,

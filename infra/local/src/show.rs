@@ -2,9 +2,10 @@ use std::io::Write;
 
 use clap::Args;
 use serde_json::json;
+use shared::handlers::Table;
 use shared::model::{Late, Timestamp};
 use shared::ports::{HistoryVersion, Journal};
-use shared::service::{self, EntityQuery, EntityView, Moment, Point, ViewRow};
+use shared::service::{self, EntityQuery, EntityView, Moment, Overtaken, Point, ViewRow};
 use smol_str::SmolStr;
 
 use crate::cli::{Data, OneTenant, moment, table};
@@ -103,10 +104,9 @@ fn print(out: &mut impl Write, view: &EntityView, args: &ShowArgs) -> Result<(),
     let mut events = table(&["event time", "event", "type", "means", "recorded", "late"]);
     for moment in &view.moments {
         let event = &moment.entry.event;
-        let mark = if moment.counts { "" } else { " (left out)" };
         events.add_row(vec![
             event.time.to_string(),
-            format!("{}{mark}", event.id),
+            format!("{}{}", event.id, moment.mark()),
             event.kind.to_string(),
             moment.meaning.clone(),
             moment.entry.recorded.to_string(),
@@ -133,7 +133,7 @@ fn print(out: &mut impl Write, view: &EntityView, args: &ShowArgs) -> Result<(),
         table, id, body, ..
     } in &view.rows
     {
-        writeln!(out, "  {} {id}", table.name())?;
+        writeln!(out, "  {} {id}{}", table.name(), parked(view, *table, id))?;
         let fields: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(body).unwrap_or_default();
         let shown = fields
@@ -144,6 +144,16 @@ fn print(out: &mut impl Write, view: &EntityView, args: &ShowArgs) -> Result<(),
         }
     }
     print_histories(out, view)
+}
+
+/// What is said of a row that waits for events in the dead-letter queue.
+fn parked(view: &EntityView, table: Table, id: &SmolStr) -> String {
+    let events = view.waits.of_row(table, id);
+    if events.is_empty() {
+        return String::new();
+    }
+    let events: Vec<&str> = events.into_iter().map(SmolStr::as_str).collect();
+    format!("  parked: waits for {}", events.join(", "))
 }
 
 fn print_histories(out: &mut impl Write, view: &EntityView) -> Result<(), Failure> {
@@ -191,6 +201,8 @@ fn json(view: &EntityView) -> serde_json::Value {
                 "time": event.time, "source": event.source, "id": event.id,
                 "type": event.kind, "means": moment.meaning,
                 "recorded": moment.entry.recorded, "counts": moment.counts,
+                "revision": event.revision(),
+                "overtaken": moment.overtaken.map(Overtaken::name),
                 "late": late(moment),
                 "actions": moment.hierarchy.as_ref().map(|hierarchy| &hierarchy.actions),
             })
@@ -204,7 +216,8 @@ fn json(view: &EntityView) -> serde_json::Value {
                  table, id, body, ..
              }| {
                 let row: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
-                json!({"table": table, "id": id, "row": row})
+                let parked = view.waits.of_row(*table, id);
+                json!({"table": table, "id": id, "row": row, "parked": parked})
             },
         )
         .collect();

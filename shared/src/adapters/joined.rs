@@ -45,6 +45,10 @@ impl<E: Journal, T: Send + Sync> Journal for Joined<'_, E, T> {
         self.events.whereabouts(events).await
     }
 
+    async fn homes(&self, events: &[(SmolStr, EventHash)]) -> Result<Vec<Option<Group>>, Error> {
+        self.events.homes(events).await
+    }
+
     async fn groups(
         &self,
         partition: Partition,

@@ -10,12 +10,17 @@ mod environment;
 #[cfg(any(feature = "embedded", feature = "mongo"))]
 mod image_record;
 mod joined;
+#[cfg(any(feature = "aws", feature = "fuzz"))]
+mod message_body;
 #[cfg(feature = "mongo")]
 pub mod mongo;
+#[cfg(feature = "fuzz")]
+pub mod records;
 mod remembered_secrets;
 #[cfg(feature = "aws")]
 pub mod stack;
 mod system_clock;
+pub mod texts;
 
 pub use environment::Environment;
 pub use joined::Joined;

@@ -22,6 +22,7 @@ mod fold;
 mod guesses;
 mod image;
 mod linked;
+mod moved;
 mod recorder;
 mod row;
 mod standing;

@@ -34,7 +34,7 @@ pub use reports::{LIVE_RUN, REPORTS_KEPT_MAX, RUNS_KEPT_MAX, Reports};
 pub use secrets::Secrets;
 pub use settings_versions::SettingsVersions;
 pub use tables::{
-    Added, Commit, Committed, ConversionPage, ConversionQuery, Cursor, HistoryVersion, Reading,
-    Tables,
+    Added, Commit, Committed, ConversionPage, ConversionQuery, Cursor, CursorError, HistoryVersion,
+    Reading, Tables,
 };
 pub use waiting::Waiting;

@@ -1,12 +1,14 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use smol_str::SmolStr;
 
 use crate::flow::{self, Explained, RowKey, Stored};
 use crate::handlers::Table;
-use crate::model::{ActionHierarchy, Entry, FieldChange, Group, GroupKind, Timestamp};
-use crate::ports::{Error, Hierarchies, HistoryVersion, Journal, Tables};
+use crate::model::{ActionHierarchy, Entry, EventHash, FieldChange, Group, GroupKind, Timestamp};
+use crate::ports::{Error, Hierarchies, HistoryVersion, Journal, Queue, Tables};
 use crate::settings::{Mapping, Settings, Tenant};
+
+use super::Waits;
 
 /// What is asked of an entity: a lead, an appointment, a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct EntityView {
     pub rows: Vec<ViewRow>,
     /// What was believed of its temporal rows, and when.
     pub histories: Vec<(SmolStr, Vec<HistoryVersion>)>,
+    /// Which rows wait for events in the dead-letter queue; of the present alone.
+    pub waits: Waits,
     /// What is different from the other point, where one was asked about.
     pub changes: Vec<Explained>,
 }
@@ -52,8 +56,59 @@ pub struct Moment {
     pub meaning: String,
     /// What it led to; `None` where that is not known (any more).
     pub hierarchy: Option<ActionHierarchy>,
+    /// Why it is not the telling of its event in force, as far as was known then; `None` where it is.
+    pub overtaken: Option<Overtaken>,
     /// Whether it counts at the point that was asked about.
     pub counts: bool,
+}
+
+/// Why a telling of an event is not the one in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overtaken {
+    /// Another one took its place.
+    Amended,
+    /// The event was taken back.
+    Withdrawn,
+}
+
+impl Overtaken {
+    /// In a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amended => "amended",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    /// By the tellings of its event that are known.
+    fn of(entry: &Entry, known: &[&Entry]) -> Option<Self> {
+        let same = known
+            .iter()
+            .filter(|one| one.event.identity() == entry.event.identity());
+        let latest = same.max_by_key(|one| one.event.revision())?;
+        if latest.event.is_withdrawn() {
+            return Some(Self::Withdrawn);
+        }
+        (latest.event.revision() > entry.event.revision()).then_some(Self::Amended)
+    }
+}
+
+impl Moment {
+    /// Which telling of its event it is, and why it does not count.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        let revision = match self.entry.event.revision() {
+            0 => String::new(),
+            revision => format!(" revision {revision}"),
+        };
+        match (self.overtaken, self.counts) {
+            (Some(overtaken), _) => format!("{revision} ({})", overtaken.name()),
+            (None, true) => revision,
+            (None, false) if self.entry.event.meant_for().is_some() => revision,
+            (None, false) => format!("{revision} (left out)"),
+        }
+    }
 }
 
 /// A row of a view.
@@ -76,11 +131,9 @@ impl Point {
         *self == Self::default()
     }
 
-    /// Whether an event counts there.
-    #[must_use]
-    pub fn counts(&self, entry: &Entry) -> bool {
-        self.as_of.is_none_or(|moment| entry.event.time <= moment)
-            && self.known_at.is_none_or(|moment| entry.recorded <= moment)
+    /// Whether it was known there.
+    fn knows(&self, entry: &Entry) -> bool {
+        self.known_at.is_none_or(|moment| entry.recorded <= moment)
     }
 
     /// A version as it was to be seen there, if it was.
@@ -104,7 +157,7 @@ impl Point {
 ///
 /// # Errors
 /// A port failed, or the settings know no such tenant.
-pub async fn entity<P: Journal + Tables + Hierarchies>(
+pub async fn entity<P: Journal + Queue + Tables + Hierarchies>(
     ports: &P,
     settings: &Settings,
     groups: &[Group],
@@ -126,7 +179,12 @@ pub async fn entity<P: Journal + Tables + Hierarchies>(
             journal,
             query,
         };
-        let rows = known.rows(&stored);
+        let waits = if query.at.is_present() {
+            Waits::of(ports, tenant, group, (&known.journal, &stored)).await?
+        } else {
+            Waits::default()
+        };
+        let rows = known.rows(&stored, &waits);
         let mut histories = Vec::new();
         for row in rows.iter().filter(|row| row.table.is_temporal()) {
             let key = RowKey {
@@ -146,6 +204,7 @@ pub async fn entity<P: Journal + Tables + Hierarchies>(
             moments: known.moments(hierarchies),
             rows,
             histories,
+            waits,
         });
     }
     Ok(views)
@@ -165,14 +224,16 @@ impl Known<'_> {
         self.group.subject() == self.query.id && self.group.kind() != GroupKind::Appointment
     }
 
+    /// First what was known; of that the tellings in force; of those what had happened by then.
     fn counted(&self, point: &Point) -> Vec<&Entry> {
-        self.journal
-            .iter()
-            .filter(|entry| point.counts(entry))
-            .collect()
+        let known = self.journal.iter().filter(|entry| point.knows(entry));
+        let known: Vec<&Entry> = known.collect();
+        let mut counted = flow::in_force(&known);
+        counted.retain(|entry| point.as_of.is_none_or(|moment| entry.event.time <= moment));
+        counted
     }
 
-    fn rows(&self, stored: &[Stored]) -> Vec<ViewRow> {
+    fn rows(&self, stored: &[Stored], waits: &Waits) -> Vec<ViewRow> {
         let counted = self.counted(&self.query.at);
         let folded = flow::explain(self.tenant, self.group, &[], &counted);
         let is_shown = |id: &SmolStr| self.is_whole() || *id == self.query.id;
@@ -180,7 +241,13 @@ impl Known<'_> {
             let there = stored
                 .iter()
                 .filter(|row| !row.is_gone() && is_shown(&row.key.id));
-            return there.map(|row| stands(row, &folded)).collect();
+            let mut rows: Vec<ViewRow> = there.map(|row| stands(row, &folded)).collect();
+            for (table, id) in waits.rows().filter(|(_, id)| is_shown(id)) {
+                if !rows.iter().any(|row| (row.table, &row.id) == (*table, id)) {
+                    rows.push(not_there(*table, id));
+                }
+            }
+            return rows;
         }
         let rows = folded.into_iter().filter(|row| is_shown(&row.id));
         let row = |one: Explained| {
@@ -212,26 +279,40 @@ impl Known<'_> {
             by_event.insert((one.source.clone(), one.event_id.clone()), one);
         }
         let is_whole = self.is_whole();
-        let Self {
-            tenant,
-            mut journal,
-            query,
-            ..
-        } = self;
-        journal.sort_by(|a, b| a.event.cmp_order(&b.event));
-        let moments = journal.into_iter().filter_map(|entry| {
-            if !is_whole && !acts_on(tenant, &entry, &query.id) {
-                return None;
-            }
+        let counted = self.counted(&self.query.at);
+        let counting: BTreeSet<EventHash> = counted.iter().map(|entry| entry.hash).collect();
+        let known = self
+            .journal
+            .iter()
+            .filter(|entry| self.query.at.knows(entry));
+        let known: Vec<&Entry> = known.collect();
+        let of_id = self.journal.iter();
+        let of_id = of_id.filter(|entry| acts_on(self.tenant, entry, &self.query.id));
+        let of_id: BTreeSet<EventHash> = of_id.map(|entry| entry.event.identity()).collect();
+        let mut ordered: Vec<&Entry> = self.journal.iter().collect();
+        ordered.sort_by(|a, b| a.event.cmp_order(&b.event));
+        ordered.retain(|entry| is_whole || of_id.contains(&entry.event.identity()));
+        let moment = |entry: &Entry| {
             let identity = (entry.event.source.clone(), entry.event.id.clone());
-            Some(Moment {
-                meaning: meaning(tenant, &entry),
+            Moment {
+                meaning: meaning(self.tenant, entry),
                 hierarchy: by_event.get(&identity).cloned(),
-                counts: query.at.counts(&entry),
-                entry,
-            })
-        });
-        moments.collect()
+                overtaken: Overtaken::of(entry, &known),
+                counts: counting.contains(&entry.hash),
+                entry: entry.clone(),
+            }
+        };
+        ordered.into_iter().map(moment).collect()
+    }
+}
+
+/// A row that waits for its first event.
+fn not_there(table: Table, id: &SmolStr) -> ViewRow {
+    ViewRow {
+        table,
+        id: id.clone(),
+        body: String::new(),
+        fields: Vec::new(),
     }
 }
 
@@ -266,6 +347,12 @@ fn acts_on(tenant: &Tenant, entry: &Entry, appointment: &SmolStr) -> bool {
 /// What an event means under a tenant's settings, in words.
 #[must_use]
 pub fn meaning(tenant: &Tenant, entry: &Entry) -> String {
+    if entry.event.is_withdrawn() {
+        return "(withdraws it)".to_owned();
+    }
+    if let Some(key) = entry.event.meant_for() {
+        return format!("(told {key})");
+    }
     match tenant.map(&entry.event) {
         Mapping::Mapped(meaning) => match entry.event.stated_by() {
             Some(key) => format!("{meaning}, stated by {key}"),

@@ -11,6 +11,6 @@ mod secantus;
 pub mod stack;
 
 pub use aws_call::{aws_call, post};
-pub use ministack::{Ministack, Policies};
+pub use ministack::{Fault, Ministack, Policies};
 pub use proxy::{Proxy, holds};
 pub use secantus::{Durability, Secantus, User, free_port, uri};

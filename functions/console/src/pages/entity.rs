@@ -150,6 +150,10 @@ fn row_card(group: &Group, view: &EntityView, row: &ViewRow) -> Markup {
     html! {
         div.card {
             h4 { (row.table.name()) " " (row.id) }
+            @let waits = view.waits.of_row(row.table, &row.id);
+            @if !waits.is_empty() {
+                p.bad { "Parked: waits for " @for (place, event) in waits.iter().enumerate() { @if place > 0 { ", " } (event) } }
+            }
             div.scroll { table {
                 thead.quiet { tr { th scope="col" { "Field" } th scope="col" { "Value" } th scope="col" { "By event" } } }
                 tbody { @for field in row.fields.iter().filter(shown) { tr {
@@ -240,7 +244,8 @@ fn event(group: &Group, one: &Moment) -> Markup {
             @if let Some(late) = late {
                 " " span.late { "late by " (lasting(late.ms)) } " " span.quiet { "after " (late.overtaken_by) }
             }
-            @if !one.counts { " " span.quiet { "(does not count by then)" } }
+            @let mark = one.mark();
+            @if !mark.is_empty() { " " span.quiet { (mark) } }
             div.quiet { "recorded " (moment(one.entry.recorded)) }
         }
     }

@@ -4,7 +4,6 @@
 //! Throttling and what passes by itself is [`Retry`](crate::ports::ErrorKind::Retry), after the SDK's own
 //! attempts and, for the rest of a partial batch, some of our own. Rows are not here but in MongoDB.
 
-mod body;
 mod dead_letters;
 mod delivery;
 mod emf;
@@ -13,6 +12,8 @@ mod groups;
 mod identities;
 mod item;
 mod journal;
+#[cfg(test)]
+mod keys_apart;
 mod locks;
 mod pause;
 mod queue;
@@ -21,6 +22,7 @@ mod secrets;
 mod settings_versions;
 mod tally;
 
+use super::message_body as body;
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::fmt;
@@ -42,7 +44,7 @@ use crate::model::Group;
 use crate::ports::{Clock, Error, ErrorKind};
 
 pub use delivery::{Delivered, Delivery};
-pub use emf::{Metric, metrics_line};
+pub use emf::{Metric, count_of, metrics_line};
 pub use runs::{Part, PartOfRun, Run, RunState};
 
 use failure::failed;

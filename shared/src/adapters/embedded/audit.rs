@@ -25,7 +25,7 @@ queries! {
 }
 
 /// The format of the file that first had this table.
-const SINCE_FORMAT: i32 = 5;
+const SINCE_FORMAT: i32 = 6;
 /// The most records that are kept; a newer one takes the place of the oldest.
 const KEPT_MAX: i64 = 10_000;
 

@@ -37,7 +37,7 @@ impl Hierarchies for Embedded {
             let mut hierarchies = Vec::new();
             while let Some(row) = rows.next()? {
                 let body = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-                hierarchies.extend(codec::decode_hierarchies(group, body)?);
+                hierarchies.extend(codec::decode_hierarchies(group, codec::verified(body)?)?);
             }
             Ok::<_, Failure>(hierarchies)
         })
@@ -59,9 +59,8 @@ impl Inner {
                 continue;
             };
             let gid = self.gid(&first.group)?;
-            self.database
-                .prepare(&SAVE)?
-                .execute(params![gid, codec::encode_hierarchies(of_group)?])?;
+            let body = codec::checked(&codec::encode_hierarchies(of_group)?);
+            self.database.prepare(&SAVE)?.execute(params![gid, body])?;
         }
         Ok(())
     }

@@ -1,12 +1,16 @@
 use rusqlite::{OptionalExtension, Row, params};
 
+use crate::adapters::codec;
 use crate::model::Timestamp;
 use crate::ports::{Error, SettingsVersions};
-use crate::settings::{Format, SettingsVersion, StoredSettings};
+use crate::settings::{Format, SettingsVersion, StoredSettings, since};
 
 use super::query::{Need, queries};
 use super::queue::bind;
 use super::{Embedded, Failure, Inner};
+
+/// The first format whose files tell since when each tenant's settings are the same.
+const SINCE_FORMAT: i32 = 5;
 
 queries! {
     LATEST_SETTINGS {
@@ -15,6 +19,17 @@ queries! {
         sql: "SELECT version, format, text FROM settings
               WHERE version > 0 ORDER BY version DESC LIMIT 1",
         trial: "SELECT 1 FROM settings LIMIT 1",
+    }
+    SINCE {
+        name: "Embedded::settings, since",
+        needs: [Need::Key("settings_since")],
+        sql: "SELECT since FROM settings_since WHERE version = ?",
+        trial: "SELECT 1 FROM settings_since LIMIT 1",
+    }
+    PUT_SINCE {
+        name: "Embedded::put_settings, since",
+        needs: [],
+        sql: "INSERT INTO settings_since (version, since) VALUES (?, ?)",
     }
     VERSIONS {
         name: "SettingsVersions::versions",
@@ -48,7 +63,8 @@ impl SettingsVersions for Embedded {
     async fn version(&self, version: u32) -> Result<Option<StoredSettings>, Error> {
         self.look(|inner| {
             let mut select = inner.database.prepare(&VERSION)?;
-            select.query_row([version], read).optional()
+            let stored = select.query_row([version], read).optional()?;
+            inner.with_since(stored)
         })
     }
 
@@ -80,22 +96,39 @@ impl Embedded {
             {
                 return Ok(latest.version);
             }
-            let version = latest.map_or(1, |latest| latest.version + 1);
+            let version = latest.as_ref().map_or(1, |latest| latest.version + 1);
             let name = match format {
                 Format::Toml => "toml",
                 Format::Json => "json",
             };
             let mut insert = inner.database.prepare(&PUT_SETTINGS)?;
             insert.execute(params![version, now.ms(), name, text])?;
+            let since = codec::encode(&since(latest.as_ref(), text, format, version))?;
+            let mut insert = inner.database.prepare(&PUT_SINCE)?;
+            insert.execute(params![version, since])?;
             Ok::<_, Failure>(version)
         })
     }
 }
 
 impl Inner {
-    fn settings(&self) -> rusqlite::Result<Option<StoredSettings>> {
+    fn settings(&self) -> Result<Option<StoredSettings>, Failure> {
         let mut select = self.database.prepare(&LATEST_SETTINGS)?;
-        select.query_row([], read).optional()
+        let latest = select.query_row([], read).optional()?;
+        self.with_since(latest)
+    }
+
+    fn with_since(
+        &self,
+        stored: Option<StoredSettings>,
+    ) -> Result<Option<StoredSettings>, Failure> {
+        let Some(stored) = stored else {
+            return Ok(None);
+        };
+        Ok(Some(StoredSettings {
+            since: self.since(stored.version)?,
+            ..stored
+        }))
     }
 
     fn versions(&self, limit: usize) -> rusqlite::Result<Vec<SettingsVersion>> {
@@ -111,6 +144,20 @@ impl Inner {
         })?;
         versions.collect()
     }
+
+    /// Since when each tenant's settings of that version are the same; empty where that was not kept.
+    fn since(&self, version: u32) -> Result<Vec<u32>, Failure> {
+        // An old file that is only read, or settings that an older version put.
+        if self.database.format()? < SINCE_FORMAT {
+            return Ok(Vec::new());
+        }
+        let mut select = self.database.prepare(&SINCE)?;
+        let kept = select.query_row([version], |row| row.get::<_, Vec<u8>>(0));
+        match kept.optional()? {
+            Some(kept) => Ok(codec::decode(&kept)?),
+            None => Ok(Vec::new()),
+        }
+    }
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<StoredSettings> {
@@ -118,6 +165,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<StoredSettings> {
         version: row.get(0)?,
         format: format_of(row.get_ref(1)?.as_str()?),
         text: row.get(2)?,
+        since: Vec::new(),
     })
 }
 

@@ -42,6 +42,7 @@ impl SettingsVersions for Fake {
             version,
             format,
             text,
+            since: Vec::new(),
         });
         Ok(version)
     }
