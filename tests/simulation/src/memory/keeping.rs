@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use shared::flow::RowKey;
 use shared::model::{ActionHierarchy, Finding, Group, ReplayRun, Report, Timestamp};
 use shared::ports::{
-    Error, Found, Hierarchies, LIVE_RUN, Look, REPORTS_KEPT_MAX, RUNS_KEPT_MAX, Reports, SettingsVersions,
+    Error, Found, Hierarchies, LIVE_RUN, Look, REPORTS_KEPT_MAX, RUNS_KEPT_MAX, Reports,
+    SettingsVersions,
 };
 use shared::settings::{Format, SettingsVersion, StoredSettings};
 
@@ -38,7 +39,8 @@ fn places(count: usize) -> impl Iterator<Item = u64> {
 
 impl<G: Gate> Hierarchies for Memory<G> {
     async fn finished(&self, look: &Look) -> Result<Found<ActionHierarchy>, Error> {
-        self.call(Call::OfGroup, |store, _| Ok(store.tables.finished(look))).await
+        self.call(Call::OfGroup, |store, _| Ok(store.tables.finished(look)))
+            .await
     }
 
     async fn of_group(&self, group: &Group) -> Result<Vec<ActionHierarchy>, Error> {

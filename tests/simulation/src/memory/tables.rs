@@ -7,8 +7,8 @@ use shared::flow::{
 use shared::handlers::{Conversion, Row, Table, Version};
 use shared::model::{ActionHierarchy, ActionId, Group, Timestamp, Trail};
 use shared::ports::{
-    Added, Commit, Committed, ConversionPage, ConversionQuery, Cursor, Error, HistoryVersion,
-    Partition, Reading, Tables,
+    Added, Commit, Committed, ConversionPage, ConversionQuery, Cursor, Error, Found,
+    HistoryVersion, Look, Partition, Reading, Tables,
 };
 use smol_str::{SmolStr, ToSmolStr};
 
@@ -118,7 +118,11 @@ impl Rows {
         let newest = newest.into_iter().rev().filter(|(place, _)| *place < from);
         for (place, one) in newest {
             found.examined += 1;
-            if look.tenant.as_ref().is_none_or(|tenant| one.group.tenant == *tenant) {
+            if look
+                .tenant
+                .as_ref()
+                .is_none_or(|tenant| one.group.tenant == *tenant)
+            {
                 found.items.push(one.clone());
             }
             if found.items.len() >= look.limit || found.examined >= look.examine as u64 {
