@@ -41,6 +41,7 @@ fn the_core_is_pure() {
         "handlers",
         "observers",
         "flow",
+        "metrics",
         "webhook",
     ] {
         sources(

@@ -11,11 +11,15 @@ mod image_record;
 mod joined;
 #[cfg(feature = "mongo")]
 pub mod mongo;
+#[cfg(feature = "prometheus")]
+pub mod prometheus;
 mod remembered_secrets;
 #[cfg(feature = "aws")]
 pub mod stack;
 mod system_clock;
+mod watched;
 
 pub use joined::Joined;
 pub use remembered_secrets::RememberedSecrets;
 pub use system_clock::SystemClock;
+pub use watched::Watched;

@@ -23,6 +23,10 @@ pub struct TakenIn {
     pub tenant: Option<SmolStr>,
     /// The failure on this side behind the answer: for the log, not for the sender.
     pub failure: Option<Error>,
+    /// The events that were looked up in the journal, with what became of each there.
+    pub events: Vec<(Arc<Entry>, Appended)>,
+    /// How many events could not be taken as they are.
+    pub refused: u64,
 }
 
 /// Why a request is not answered with 2xx.
@@ -61,6 +65,7 @@ pub async fn take_in<P: Journal + Queue, S: Secrets>(
     now: Timestamp,
 ) -> TakenIn {
     let mut tenant = None;
+    let mut events = Vec::new();
     let taken = async {
         if request.method != Method::POST {
             let method = request.method;
@@ -73,17 +78,27 @@ pub async fn take_in<P: Journal + Queue, S: Secrets>(
         verify(secrets, webhook.signing(), id, request, now).await?;
         let entries = entries(settings, webhook, id, request, now)?;
         let ingested = ingest(ports, &entries, Duplicates::SendAgain, now).await?;
-        told(&entries, &ingested.appended).map_err(Stop::from)
+        let answer = told(&entries, &ingested.appended);
+        events = entries.into_iter().zip(ingested.appended).collect();
+        answer.map_err(Stop::from)
     };
+    let mut refused = 0;
     let (response, failure) = match taken.await {
         Ok(response) => (response, None),
-        Err(Stop::Problem(problem)) => (problem.response(), None),
+        Err(Stop::Problem(problem)) => {
+            if problem.kind == ProblemKind::Refused {
+                refused = problem.errors.len() as u64;
+            }
+            (problem.response(), None)
+        }
         Err(Stop::Failure(error)) => (Problem::from(&error).response(), Some(error)),
     };
     TakenIn {
         response,
         tenant,
         failure,
+        events,
+        refused,
     }
 }
 
