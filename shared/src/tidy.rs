@@ -42,6 +42,7 @@ fn the_core_is_pure() {
         "observers",
         "flow",
         "metrics",
+        "trace",
         "webhook",
     ] {
         sources(

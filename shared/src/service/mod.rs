@@ -13,6 +13,7 @@ mod process;
 mod replay;
 mod report;
 mod settings_cache;
+pub mod traced;
 mod webhook;
 
 pub use adopt::{Adopt, Adopted, Refused};

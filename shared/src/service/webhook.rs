@@ -2,13 +2,14 @@ use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use super::ingest::{Duplicates, accept, ingest};
 use crate::model::cloud_event::Refusal;
 use crate::model::{Entry, RejectReason, Secret, SecretRef, Timestamp};
 use crate::ports::{Appended, Error, ErrorKind, Journal, Queue, Secrets};
 use crate::settings::{Settings, Signing, Webhook};
+use crate::trace::TraceContext;
 use crate::webhook::{
     Key, Mode, Problem, ProblemKind, Request, Response, SignatureError, Signatures, check_size,
     tenant_of_path,
@@ -25,6 +26,8 @@ pub struct TakenIn {
     pub failure: Option<Error>,
     /// The events that were looked up in the journal, with what became of each there.
     pub events: Vec<(Arc<Entry>, Appended)>,
+    /// The place in a trace that the request came with.
+    pub context: Option<TraceContext>,
     /// How many events could not be taken as they are.
     pub refused: u64,
 }
@@ -98,6 +101,7 @@ pub async fn take_in<P: Journal + Queue, S: Secrets>(
         tenant,
         failure,
         events,
+        context: TraceContext::of_headers(request.headers),
         refused,
     }
 }
@@ -159,11 +163,18 @@ fn entries(
 ) -> Result<Vec<Arc<Entry>>, Problem> {
     let texts = Mode::of(request.headers)?.events(request, webhook.wrap())?;
     let count = texts.len();
+    let context = TraceContext::of_headers(request.headers);
     let mut entries = Vec::with_capacity(count);
     let mut refused = Vec::new();
     for (index, text) in texts.into_iter().enumerate() {
         match text.and_then(|text| accept(settings, Some(tenant), &text, now)) {
-            Ok(entry) => entries.push(Arc::new(entry)),
+            Ok(mut entry) => {
+                // An event that names its trace knows better than the request that brought it.
+                if entry.event.traceparent.is_none() {
+                    entry.event.traceparent = context.map(|one| format_smolstr!("{one}"));
+                }
+                entries.push(Arc::new(entry));
+            }
             Err(refusal) => refused.push((index, refusal)),
         }
     }
