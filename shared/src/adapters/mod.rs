@@ -11,6 +11,8 @@ mod image_record;
 mod joined;
 #[cfg(feature = "mongo")]
 pub mod mongo;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
 mod remembered_secrets;

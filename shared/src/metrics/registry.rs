@@ -152,6 +152,9 @@ metrics! {
     SETTINGS_LOOKUPS "foldback_settings_lookups_total" "SettingsLookups" Kind::Counter, Count,
         [label("result", "Result", &["hit", "miss"])],
         "Times that settings were wanted: at hand, asked of the store";
+    SPANS "foldback_spans_total" "Spans" Kind::Counter, Count,
+        [label("result", "Result", &["exported", "failed", "dropped"])],
+        "Spans of traces: exported, not taken by the collector, dropped because too many waited";
     STORE_REQUESTS "foldback_store_requests_total" "StoreRequests" Kind::Counter, Count,
         [label("store", "Store", &["journal", "queue", "tables", "locks", "reports"]), label("result", "Result", &["ok", "error"])],
         "Requests to the stores by port: round trips, where a store is a server";

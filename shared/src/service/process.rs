@@ -580,7 +580,8 @@ impl Leavings {
         finished: &mut impl Iterator<Item = ActionHierarchy>,
     ) {
         let entries = work.entries.iter().zip(ended);
-        let entries = entries.filter_map(|(entry, ended)| ended.then(|| Arc::clone(entry)));
+        let entries = entries.filter(|(_, ended)| **ended);
+        let entries = entries.map(|(entry, _)| Arc::clone(entry));
         self.done.finished.extend(entries.zip(finished));
     }
 

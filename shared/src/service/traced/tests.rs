@@ -166,7 +166,9 @@ fn a_journey_is_one_trace_from_the_webhook_to_the_writes() {
     spans.extend(Journey::of(copy).handling(Scope::LOCAL, &hierarchy, ended()));
     let trace = TraceContext::parse(PARENT).expect("a context").trace;
     assert!(spans.iter().all(|span| span.context.trace == trace));
-    check(&spans, &expect![[r#"
+    check(
+        &spans,
+        &expect![[r#"
         [b7ad6b7169203331] > POST /events/{tenant} (1000, 1250)
         [b7ad6b7169203331] > POST /events/{tenant} > create actions (1000, 1250)
         [b7ad6b7169203331] > POST /events/{tenant} > create actions > process actions (1000, 1250)
@@ -179,7 +181,8 @@ fn a_journey_is_one_trace_from_the_webhook_to_the_writes() {
         [b7ad6b7169203331] > POST /events/{tenant} > create actions > process actions > create actions > process actions (1000, 1250)
         [b7ad6b7169203331] > POST /events/{tenant} > create actions > process actions > create actions > process actions > apply RSTenantDailyConversions (1000, 1250)
         [b7ad6b7169203331] > POST /events/{tenant} > create actions > process actions > create actions > process actions > apply RSTenantDailyConversions > write RSTenantDailyConversions (1100, 1250)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -190,10 +193,13 @@ fn without_a_sender_s_trace_it_is_that_of_the_event() {
         Scope::LOCAL,
         (begun(), ended()),
     );
-    check(&spans, &expect![[r#"
+    check(
+        &spans,
+        &expect![[r#"
         POST /events/{tenant} (1000, 1250)
         POST /events/{tenant} > create actions (1000, 1250)
-    "#]]);
+    "#]],
+    );
     let day = Group::of_day(&"acme".into(), event.event.time);
     let copy = event.copy_to(&day, begun());
     assert_eq!(
@@ -223,12 +229,15 @@ fn without_a_sender_s_trace_it_is_that_of_the_event() {
 fn events_of_several_traces_are_linked_to_the_request_that_brought_them() {
     let events = [entry("1", None), entry("2", None), entry("3", Some(PARENT))];
     let spans = of_request(&taken(None, &events), Scope::LOCAL, (begun(), ended()));
-    check(&spans, &expect![[r#"
+    check(
+        &spans,
+        &expect![[r#"
         POST /events/{tenant} (1000, 1250)
         POST /events/{tenant} > create actions (1000, 1250)
         create actions (1000, 1250), linked
         [b7ad6b7169203331] > create actions (1000, 1250), linked
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
