@@ -10,6 +10,7 @@
 )]
 
 pub mod contract;
+pub mod dashboards;
 pub mod fixtures;
 pub mod mortal;
 pub mod servers;

@@ -28,6 +28,7 @@ mod stopwatch;
 mod stores;
 mod summary;
 mod tables;
+mod trace;
 mod verdict;
 
 use std::process::ExitCode;

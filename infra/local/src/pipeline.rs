@@ -292,6 +292,8 @@ impl Totals {
                 self.first_parked.push((entry.event.id.to_string(), why));
             }
         }
+        done.finished.clear();
+        done.copies_made.clear();
         self.processed.add(done);
         unit.received
     }

@@ -19,6 +19,8 @@ mod remembered_secrets;
 #[cfg(feature = "aws")]
 pub mod stack;
 mod system_clock;
+#[cfg(feature = "aws")]
+pub mod telemetry;
 mod watched;
 
 pub use joined::Joined;

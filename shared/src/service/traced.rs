@@ -1,9 +1,11 @@
 //! What services return, as spans. A host exports them, so that services need not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::Timestamp;
-use crate::ports::{Receipt, Received};
+use crate::model::{ActionHierarchy, Entry, Group, Timestamp};
+use crate::observers::stated_to;
+use crate::ports::{Error, Hierarchies, Journal, Receipt, Received};
+use crate::settings::{Mapping, Tenant};
 use crate::trace::{Journey, Scope, Span, SpanKind, TraceContext};
 
 use super::process::Processed;
@@ -81,6 +83,64 @@ pub fn of_batch(
         spans.extend(failures);
     }
     recorded(spans)
+}
+
+/// The journeys of a group's events, told again from what is kept: all that `wanted` says yes to, with what
+/// they led to in the groups that they are stated to.
+///
+/// # Errors
+/// A store failed.
+pub async fn journeys<P: Journal + Hierarchies>(
+    ports: &P,
+    tenant: &Tenant,
+    group: &Group,
+    scope: Scope,
+    wanted: impl Fn(&Entry) -> bool,
+) -> Result<Vec<Span>, Error> {
+    let journal = ports.entries(std::slice::from_ref(group)).await?.concat();
+    let mut entries: Vec<Entry> = journal.into_iter().filter(wanted).collect();
+    entries.sort_by(|a, b| a.event.cmp_order(&b.event));
+    let mut copies: BTreeMap<Group, Vec<Entry>> = BTreeMap::new();
+    for entry in &entries {
+        if let Mapping::Mapped(meaning) = tenant.map(&entry.event) {
+            for to in stated_to(group, &entry.event, &meaning) {
+                let copy = entry.copy_to(&to, entry.recorded);
+                copies.entry(to).or_default().push(copy);
+            }
+        }
+    }
+    let mut spans = of_entries(ports, group, &entries, scope).await?;
+    for (group, copies) in &copies {
+        spans.extend(of_entries(ports, group, copies, scope).await?);
+    }
+    Ok(spans)
+}
+
+/// What is kept of some entries of a group.
+async fn of_entries(
+    hierarchies: &impl Hierarchies,
+    group: &Group,
+    entries: &[Entry],
+    scope: Scope,
+) -> Result<Vec<Span>, Error> {
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let kept = hierarchies.of_group(group).await?;
+    let kept: BTreeMap<(&str, &str), &ActionHierarchy> = kept
+        .iter()
+        .map(|one| ((one.source.as_str(), one.event_id.as_str()), one))
+        .collect();
+    let mut spans = Vec::new();
+    for entry in entries {
+        let journey = Journey::of(entry);
+        spans.push(journey.creation(scope, None, (entry.recorded, entry.recorded)));
+        let done = kept.get(&(entry.event.source.as_str(), entry.event.id.as_str()));
+        if let Some(done) = done {
+            spans.extend(journey.handling(scope, done, done.write_start));
+        }
+    }
+    Ok(spans)
 }
 
 /// Without those whose sender wants none.

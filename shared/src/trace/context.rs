@@ -47,10 +47,10 @@ impl TraceContext {
         Self::new(trace, span, flags & 1 == 1)
     }
 
-    /// Reads X-Ray's header.
+    /// Reads X-Ray's header. Where it leaves open whether the trace is recorded, it is.
     #[must_use]
     pub fn parse_xray(text: &str) -> Option<Self> {
-        let (mut trace, mut span, mut sampled) = (None, None, false);
+        let (mut trace, mut span, mut sampled) = (None, None, true);
         for part in text.split(';') {
             match part.trim().split_once('=')? {
                 ("Root", root) => {
@@ -64,7 +64,7 @@ impl TraceContext {
                     trace = Some(time << 96 | rest);
                 }
                 ("Parent", parent) => span = hex(parent, 16),
-                ("Sampled", flag) => sampled = flag == "1",
+                ("Sampled", flag) => sampled = flag != "0",
                 _of_others => {}
             }
         }
@@ -193,7 +193,7 @@ mod tests {
         );
         check_xray(
             &format!("Self=1-2-3; {root}"),
-            Some("00-0af7651916cd43dd8448eb211c80319c-8448eb211c80319c-00"),
+            Some("00-0af7651916cd43dd8448eb211c80319c-8448eb211c80319c-01"),
         );
         check_xray("Root=2-0af76519-16cd43dd8448eb211c80319c", None);
         check_xray("Sampled=1", None);
@@ -213,7 +213,7 @@ mod tests {
                 .expect("a value"),
         );
         let of_xray = TraceContext::of_headers(&headers).expect("a context");
-        assert!(!of_xray.sampled);
+        assert!(of_xray.sampled);
         headers.insert(TRACEPARENT, PARENT.parse().expect("a value"));
         assert_eq!(
             TraceContext::of_headers(&headers),

@@ -6,6 +6,7 @@ mod aws_state;
 mod beside;
 mod contention;
 mod contract;
+mod dashboards;
 mod embedded;
 mod embedded_indexes;
 mod guide;
