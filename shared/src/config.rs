@@ -5,6 +5,8 @@ use crate::ports::{Error, ErrorKind};
 /// How a function is set up. A wrong or missing variable is refused by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// The stack's name, by which its metrics stand.
+    pub stack: String,
     /// The region.
     pub region: String,
     /// Another endpoint than the region's, for all services: an emulator's.
@@ -95,6 +97,7 @@ impl Config {
         let mongodb = get("FOLDBACK_MONGODB").map(MongoUri::Plain);
         let secret = get("FOLDBACK_MONGODB_SECRET").map(MongoUri::Secret);
         Ok(Self {
+            stack: get("FOLDBACK_STACK").unwrap_or_else(|| "foldback".to_owned()),
             region: needed("AWS_REGION")?,
             endpoint: get("AWS_ENDPOINT_URL"),
             keys: Keys {
@@ -108,7 +111,7 @@ impl Config {
             dlq_url: get("FOLDBACK_DLQ_URL").unwrap_or_default(),
             replay_queue_url: get("FOLDBACK_REPLAY_QUEUE_URL"),
             mongodb: mongodb.or(secret),
-            receives_max: number("FOLDBACK_RECEIVES_MAX", 5)?,
+            receives_max: number("FOLDBACK_RECEIVES_MAX", 10)?,
             grace_ms: i64::from(number("FOLDBACK_GRACE_SECONDS", 900)?) * 1_000,
             settings_ms: i64::from(number("FOLDBACK_SETTINGS_SECONDS", 30)?) * 1_000,
             partitions: u64::from(number("FOLDBACK_REPLAY_PARTITIONS", 16)?),
@@ -181,7 +184,8 @@ mod tests {
     #[test]
     fn a_whole_environment_is_taken() {
         let config = read(&[]).expect("a config");
-        assert_eq!((config.grace_ms, config.receives_max), (60_000, 5));
+        assert_eq!((config.grace_ms, config.receives_max), (60_000, 10));
+        assert_eq!(config.stack, "foldback");
         assert_eq!(
             config.mongodb,
             Some(MongoUri::Secret("foldback/mongodb".into()))

@@ -4,19 +4,24 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>).
 
 use std::borrow::Cow;
+use std::future::Future;
+use std::time::Duration;
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::encodings::Body;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use shared::model::Timestamp;
-use shared::ports::{Error, Journal, Queue, Secrets};
+use shared::ports::{Error, ErrorKind, Journal, Queue, Secrets};
 use shared::service;
 use shared::settings::Settings;
 use shared::webhook::{Problem, ProblemKind, Request, Response};
 
 #[cfg(test)]
 mod tests;
+
+/// Kept back of the time that is left, to answer in.
+const MARGIN_MS: i64 = 1_000;
 
 /// Takes in the events of a request and answers it.
 ///
@@ -54,6 +59,29 @@ pub async fn handle<P: Journal + Queue, S: Secrets>(
         ),
     }
     answer(taken.response)
+}
+
+/// Gives the answer of `work`, or asks the sender to try again shortly before the function is stopped.
+///
+/// Stopped by Lambda, it would answer 502 with a body that no sender can read. `deadline_ms` is when that is, in
+/// milliseconds since 1970. What was journaled by then stays, and the same request completes it.
+pub async fn before(
+    deadline_ms: u64,
+    now: Timestamp,
+    work: impl Future<Output = ApiGatewayV2httpResponse>,
+) -> ApiGatewayV2httpResponse {
+    let deadline_ms = i64::try_from(deadline_ms).unwrap_or(i64::MAX);
+    let left_ms = deadline_ms
+        .saturating_sub(now.ms())
+        .saturating_sub(MARGIN_MS);
+    let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
+    match tokio::time::timeout(left, work).await {
+        Ok(answer) => answer,
+        Err(_elapsed) => {
+            let why = "the stores did not answer in time";
+            failed(&Error::new(ErrorKind::Retry, "take a request in", why))
+        }
+    }
 }
 
 /// Answers a request that could not be looked at, because what it takes could not be had.

@@ -17,13 +17,17 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let stack = &Stack::from_env()?;
     let secrets = &RememberedSecrets::new(stack.aws.clone(), SystemClock, SECRETS_KEPT_MS);
     let handle = async |event: LambdaEvent<ApiGatewayV2httpRequest>| {
-        let settings = match stack.settings().await {
-            Ok(settings) => settings,
-            Err(error) => return Ok(foldback_ingest::failed(&error)),
+        let (request, context) = event.into_parts();
+        let answer = async {
+            let settings = match stack.settings().await {
+                Ok(settings) => settings,
+                Err(error) => return foldback_ingest::failed(&error),
+            };
+            let now = SystemClock.now();
+            foldback_ingest::handle(&stack.aws, secrets, &settings, &request, now).await
         };
-        let (request, now) = (&event.payload, SystemClock.now());
-        let answer = foldback_ingest::handle(&stack.aws, secrets, &settings, request, now);
-        Ok::<_, Infallible>(answer.await)
+        let (deadline_ms, now) = (context.deadline, SystemClock.now());
+        Ok::<_, Infallible>(foldback_ingest::before(deadline_ms, now, answer).await)
     };
     run(service_fn(handle)).await
 }

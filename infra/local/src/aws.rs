@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use crate::error::Failure;
 
 /// How often the template lets a message be received.
-const RECEIVES_MAX: u32 = 5;
+const RECEIVES_MAX: u32 = 10;
 /// How long the template's functions go on with settings they have read.
 const SETTINGS_SECONDS: u64 = 30;
 /// How long the template's replays take an event for one that is under way.

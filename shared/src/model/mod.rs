@@ -27,7 +27,9 @@ pub use finding::{Class, EventRef, FieldChange, Finding};
 pub(crate) use fingerprint::first_128_bits;
 pub use fingerprint::{EventHash, Fingerprint};
 pub use group::{Group, GroupKind, OWN_KEYS};
-pub use index_check::{DerivedIndex, Fault, IndexCheck, MissingIndex, QueryPlan, UnusedIndex};
+pub use index_check::{
+    DerivedIndex, Fault, IndexCheck, IndexUse, MissingIndex, QueryPlan, UnusedIndex,
+};
 pub use order::{Order, Sequence};
 pub use reject::{Reject, RejectReason};
 pub use report::{Depth, ReplayRun, Report, RunInShort, Traffic};

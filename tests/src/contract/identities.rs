@@ -6,8 +6,8 @@ use shared::model::{Entry, Event, EventHash, Group, Payload, Sequence};
 use shared::ports::Appended::{Conflict, Duplicate, New};
 use shared::ports::{Appended, Journal};
 
-use super::Fixture;
 use super::journal::{append, bare, entries, ids};
+use super::{Fixture, at_once};
 use crate::fixtures::{at, entry, event, group, plain};
 
 suite! { $ identities_suite, identities: Journal;
@@ -15,6 +15,7 @@ suite! { $ identities_suite, identities: Journal;
     other_content_is_a_conflict,
     the_first_content_stays,
     each_entry_is_answered_on_its_own,
+    appends_that_race_for_an_identity_make_it_new_once,
     an_identity_belongs_to_its_tenant,
     source_and_id_do_not_run_together,
     identities_whose_hashes_are_half_alike_are_kept_apart,
@@ -198,6 +199,33 @@ async fn each_entry_is_answered_on_its_own(fixture: &mut impl Fixture<Ports: Jou
     assert_eq!(became, [New, Duplicate, Conflict, New, Duplicate]);
     assert_eq!(ids(&entries(fixture, &one).await), ["1", "3"]);
     assert_eq!(ids(&entries(fixture, &two).await), ["2"]);
+}
+
+/// A sender that tries again before its first try was answered, several times over.
+async fn appends_that_race_for_an_identity_make_it_new_once(
+    fixture: &mut impl Fixture<Ports: Journal>,
+) {
+    for round in 0..5 {
+        let group = group("acme", &format!("lead-{round}"));
+        let (raced, own) = (format!("raced {round}"), format!("own {round}"));
+        let tries = (0..6).map(|racer| {
+            let group = group.clone();
+            let entries = [
+                plain(&group, &raced),
+                plain(&group, &format!("{own} {racer}")),
+            ];
+            let ports = fixture.ports();
+            async move { ports.append(&entries).await.expect("append") }
+        });
+        let became = at_once(tries).await;
+        let news = became.iter().filter(|of| of[0] == New).count();
+        assert_eq!(news, 1, "{became:?}");
+        let others = became.iter().filter(|of| of[0] == Duplicate).count();
+        assert_eq!(others, 5, "{became:?}");
+        assert!(became.iter().all(|of| of[1] == New), "{became:?}");
+        let journaled = entries(fixture, &group).await;
+        assert_eq!(journaled.len(), 7, "each once");
+    }
 }
 
 async fn an_identity_belongs_to_its_tenant(fixture: &mut impl Fixture<Ports: Journal>) {

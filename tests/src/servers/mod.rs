@@ -14,7 +14,7 @@ pub mod stack;
 
 pub use aws_call::{aws_call, post};
 pub use collector::{Collected, Collector};
-pub use ministack::{Ministack, Policies};
+pub use ministack::{Fault, Ministack, Policies};
 pub use prometheus::{Prometheus, promtool};
 pub use proxy::{Proxy, holds};
 pub use secantus::{Durability, Secantus, User, free_port, uri};

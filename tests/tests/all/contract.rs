@@ -99,6 +99,10 @@ mod locks {
     foldback_tests::locks_suite!(super::OneMachine);
 }
 
+mod apart {
+    foldback_tests::apart_suite!(super::OneMachine);
+}
+
 mod across {
     foldback_tests::across_suite!(super::OneMachine);
 }

@@ -2,7 +2,12 @@
 
 mod adoption;
 mod aws;
+mod aws_faults;
+mod aws_process;
+mod aws_replay;
+mod aws_runs;
 mod aws_state;
+mod aws_world;
 mod beside;
 mod contention;
 mod contract;
@@ -16,4 +21,5 @@ mod mongo;
 mod mongo_adoption;
 mod mongo_faults;
 mod mongo_indexes;
+mod mongo_requests;
 mod template;

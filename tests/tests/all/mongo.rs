@@ -147,6 +147,10 @@ impl Fixture for Apart {
     }
 }
 
+mod apart {
+    foldback_tests::apart_suite!(super::Apart);
+}
+
 mod across {
     foldback_tests::across_suite!(super::Apart);
 }

@@ -6,7 +6,7 @@ use shared::ports::{Error, ErrorKind, Partition, Queue};
 use shared::service::{Mode, Parked, Replay, Scope, process};
 
 use super::world::{NOW, World, batch, event};
-use crate::failed;
+use crate::{before, failed};
 
 /// After which a deduplication id no longer counts.
 const LATER: &str = "2026-03-01T09:40:00.000Z";
@@ -119,4 +119,24 @@ fn a_function_without_settings_asks_to_try_again() {
     let status = |kind| failed(&Error::new(kind, "read the settings", "no")).status_code;
     assert_eq!(status(ErrorKind::Retry), 503);
     assert_eq!(status(ErrorKind::Corrupt), 500);
+}
+
+/// Lambda would answer 502 with a body of its own.
+#[test]
+fn a_function_whose_time_is_up_asks_to_try_again() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let now = Timestamp::parse(NOW).expect("a time");
+    let deadline_ms = u64::try_from(now.ms()).expect("after 1970") + 1_010;
+    let never = std::future::pending();
+    let answer = runtime.block_on(before(deadline_ms, now, never));
+    assert_eq!(answer.status_code, 503);
+    let kind = answer.headers.get("content-type").expect("a type");
+    assert_eq!(kind, "application/problem+json");
+    assert!(answer.headers.contains_key("retry-after"));
+    let ready = async { failed(&Error::new(ErrorKind::Corrupt, "read", "no")) };
+    let answer = runtime.block_on(before(deadline_ms, now, ready));
+    assert_eq!(answer.status_code, 500, "what is there in time is given");
 }

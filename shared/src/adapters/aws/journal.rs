@@ -17,6 +17,7 @@ use crate::ports::{Appended, Error, ErrorKind, Journal, Partition, Since};
 
 use super::identities::{Claim, Claimed};
 use super::item::{Item, bytes, bytes_of, item, text};
+use super::pause::pause;
 use super::{Aws, failed, side_by_side};
 
 /// How many requests are under way at once.
@@ -25,6 +26,10 @@ const AT_ONCE: usize = 32;
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>).
 const SEGMENT_BYTES_MAX: usize = 300_000;
 const ENTRIES: &str = "entries";
+/// A claim that is older is of an append that has died.
+const YOUNG_US: u64 = 5_000_000;
+/// How often an event is looked for whose claim is younger. With the pauses, a second or two.
+const LOOKS_MAX: u32 = 8;
 
 impl Journal for Aws {
     async fn append(&self, entries: &[Arc<Entry>]) -> Result<Vec<Appended>, Error> {
@@ -220,13 +225,31 @@ impl Aws {
         for (place, claim) in lost {
             let hash = entries.get(place).map(|entry| entry.hash);
             looks.push(async move {
-                let near = Which::Near(&claim.segment);
-                let near = self.read_entries(&claim.group, near).await?;
-                let stands = near.iter().any(|one| Some(one.hash) == hash);
+                let stands = self.stands(&claim, hash).await?;
                 Ok((place, claim, stands))
             });
         }
         side_by_side(looks, AT_ONCE).await
+    }
+
+    /// Whether an event stands where its claim says. Whoever made the claim a moment ago may be about to write
+    /// the event: it is given some time, so that of two appends one alone calls it new.
+    async fn stands(&self, claim: &Claim, hash: Option<EventHash>) -> Result<bool, Error> {
+        for attempt in 0..LOOKS_MAX {
+            let near = Which::Near(&claim.segment);
+            let near = self.read_entries(&claim.group, near).await?;
+            if near.iter().any(|one| Some(one.hash) == hash) {
+                return Ok(true);
+            }
+            let claimed_us = claim.segment.get(..16);
+            let claimed_us = claimed_us.and_then(|text| u64::from_str_radix(text, 16).ok());
+            let age_us = moment_us(self.clock.now()).saturating_sub(claimed_us.unwrap_or(0));
+            if age_us > YOUNG_US || attempt + 1 == LOOKS_MAX {
+                break;
+            }
+            pause(attempt).await;
+        }
+        Ok(false)
     }
 
     /// Entries of a group, in the order of arrival.

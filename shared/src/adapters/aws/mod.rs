@@ -44,7 +44,7 @@ use crate::model::Group;
 use crate::ports::{Clock, Error, ErrorKind};
 
 pub use delivery::{Delivered, Delivery};
-pub use emf::{Metric, metrics_line};
+pub use emf::{Metric, count_of, metrics_line};
 pub use measures::metric_lines;
 pub use runs::{Part, PartOfRun, Run, RunState};
 pub use xray::send_to_xray;

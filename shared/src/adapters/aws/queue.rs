@@ -23,6 +23,8 @@ pub(super) const BATCH_MAX: usize = 10;
 const BATCH_BYTES_MAX: usize = 1_000_000;
 /// How many requests are under way at once.
 pub(super) const AT_ONCE: usize = 16;
+/// How long a look at a queue waits for messages.
+const LOOK_WAIT_SECONDS: i32 = 1;
 /// The longest time SQS hides a message for.
 const HIDE_SECONDS_MAX: i64 = 43_200;
 /// The attribute that says why a message was parked.
@@ -353,6 +355,10 @@ impl Aws {
     }
 
     /// Up to `limit` messages of a queue; hidden for so many seconds, else as the queue is set up.
+    ///
+    /// Who says for how long looks for all there is, and an empty answer to a short poll would not mean that
+    /// there is nothing: only a long poll asks all of SQS's servers
+    /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>).
     pub(super) async fn receive_from(
         &self,
         queue: &str,
@@ -367,6 +373,7 @@ impl Aws {
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .message_attribute_names("All")
             .set_visibility_timeout(hidden_seconds)
+            .set_wait_time_seconds(hidden_seconds.map(|_looks| LOOK_WAIT_SECONDS))
             .send()
             .await;
         let received = received.map_err(failed("receive messages from SQS"))?;

@@ -66,6 +66,7 @@ impl Indexes for Embedded {
                 missing: existing.missing(format),
                 unused: existing.unused(format, &tables),
                 derived: vec![conversions],
+                usage: None,
             })
         })
     }

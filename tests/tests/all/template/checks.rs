@@ -15,7 +15,7 @@ pub(super) const CHECKS: [(&str, Check); 16] = [
     ("roles of their own", roles_of_their_own),
     ("no wildcards", no_wildcards),
     ("append-only journal", append_only_journal),
-    ("locks", locks),
+    ("state", state),
     ("copies", copies),
     ("mappings", mappings),
     ("visibility", visibility),
@@ -70,6 +70,7 @@ fn functions(template: &Plain) -> Vec<String> {
         complaints.unless_has(function, &expected);
         let variables = &function.get("Environment")["Variables"];
         for (variable, resource) in [
+            ("FOLDBACK_STACK", "AWS::StackName"),
             ("FOLDBACK_JOURNAL_TABLE", "Journal"),
             ("FOLDBACK_STATE_TABLE", "State"),
             ("FOLDBACK_QUEUE_URL", "Actions"),
@@ -176,26 +177,44 @@ fn append_only_journal(template: &Plain) -> Vec<String> {
     complaints.0
 }
 
-/// The function that works on events puts locks into the table of settings, and nothing else.
-fn locks(template: &Plain) -> Vec<String> {
+/// Settings, locks, tallies and runs share a table; each role has only those that are its business.
+fn state(template: &Plain) -> Vec<String> {
+    const RUNS: [&str; 5] = [
+        "BatchWriteItem",
+        "GetItem",
+        "PutItem",
+        "Query",
+        "UpdateItem",
+    ];
+    const EXPECTED: [(&str, &str, &[&str]); 8] = [
+        ("IngestRole", "settings", &["Query"]),
+        ("ProcessRole", "settings", &["Query"]),
+        ("ProcessRole", "lock#*", &["PutItem", "UpdateItem"]),
+        ("ProcessRole", "tally", &["UpdateItem"]),
+        ("ReplayRole", "settings", &["Query"]),
+        ("ReplayRole", "lock#*", &["PutItem", "UpdateItem"]),
+        ("ReplayRole", "run#*", &RUNS),
+        ("ReportRole", "tally", &["Query"]),
+    ];
+    let mut expected = BTreeSet::new();
+    for (role, keys, actions) in EXPECTED {
+        expected.extend(actions.iter().map(|action| {
+            let action = format!("dynamodb:{action}");
+            (role, json!([keys]).to_string(), action)
+        }));
+    }
+    let grants = template.grants().into_iter();
+    let of_state = grants.filter(|grant| grant.resource == "State");
+    let found: BTreeSet<_> = of_state
+        .map(|grant| {
+            let keys = &grant.condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+            (grant.role, keys.to_string(), grant.action)
+        })
+        .collect();
     let mut complaints = Complaints::default();
-    let Some(role) = template.one("AWS::IAM::Role", "ProcessRole") else {
-        return vec!["no ProcessRole".to_owned()];
-    };
-    let policies = role.get("Policies");
-    let policies = list(&policies).into_iter();
-    let statements = policies.flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]));
-    let puts = |statement: &Value| {
-        let settings = list(&statement["Resource"]);
-        let settings = settings.iter().any(|one| target(one) == "State");
-        settings && statement["Action"].to_string().contains("dynamodb:PutItem")
-    };
-    let all: Vec<_> = statements.filter(puts).collect();
-    complaints.unless(!all.is_empty(), "nobody takes locks");
-    for statement in all {
-        let keys = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
-        let alone = *keys == json!(["lock#*"]) && statement["Action"] == "dynamodb:PutItem";
-        complaints.unless(alone, format!("ProcessRole may put {keys}"));
+    for grant in found.symmetric_difference(&expected) {
+        let there = found.contains(grant);
+        complaints.unless(false, format!("{grant:?}: there is {there}"));
     }
     complaints.0
 }
@@ -299,7 +318,7 @@ fn queues(template: &Plain) -> Vec<String> {
         let redrive = queue.get("RedrivePolicy");
         let receives_max = &redrive["maxReceiveCount"];
         complaints.unless(
-            *receives_max == 5,
+            *receives_max == 10,
             format!("{name} gives up after {receives_max}"),
         );
         let dlq = target(&redrive["deadLetterTargetArn"]);
@@ -431,7 +450,13 @@ fn schedules(template: &Plain) -> Vec<String> {
 
 fn alarms(template: &Plain) -> Vec<String> {
     let mut complaints = Complaints::default();
-    let mut expected = BTreeSet::from(["Foldback/Findings".to_owned()]);
+    let stack = "AWS::StackName";
+    let mut expected = BTreeSet::from([
+        format!("Foldback/Findings {stack} > 0"),
+        format!("Foldback/IndexFaults {stack} > 0"),
+        format!("100 * Foldback/MessagesFailed {stack} / Foldback/MessagesReceived {stack} > 5"),
+        "100 * AWS/Lambda/Url5xxCount Ingest / AWS/Lambda/UrlRequestCount Ingest > 5".to_owned(),
+    ]);
     for dlq in dlqs(template) {
         let metric = "AWS/SQS/ApproximateNumberOfMessagesVisible";
         expected.insert(format!("{metric} {} > 0", dlq.name));
@@ -443,9 +468,11 @@ fn alarms(template: &Plain) -> Vec<String> {
     for function in template.all(FUNCTION) {
         let name = function.name;
         expected.insert(format!("AWS/Lambda/Throttles {name}"));
-        expected.insert(format!(
-            "100 * AWS/Lambda/Errors {name} / AWS/Lambda/Invocations {name}"
-        ));
+        if name != "Ingest" {
+            expected.insert(format!(
+                "100 * AWS/Lambda/Errors {name} / AWS/Lambda/Invocations {name}"
+            ));
+        }
     }
     let mut found = BTreeSet::new();
     for alarm in template.all("AWS::CloudWatch::Alarm") {

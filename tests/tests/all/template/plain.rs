@@ -46,6 +46,8 @@ pub(super) struct Grant<'a> {
     pub(super) role: &'a str,
     pub(super) action: String,
     pub(super) resource: String,
+    /// When it does; null for always.
+    pub(super) condition: Value,
 }
 
 impl Plain {
@@ -75,6 +77,7 @@ impl Plain {
                                 role: role.name,
                                 action: action.as_str().unwrap_or_default().to_owned(),
                                 resource: target(&resource),
+                                condition: statement["Condition"].clone(),
                             });
                         }
                     }
