@@ -34,6 +34,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(crate::run::RunArgs),
+    Serve(crate::serve::ServeArgs),
     Adopt(crate::adopt::AdoptArgs),
     Replay(crate::replay::ReplayArgs),
     Runs(crate::runs::RunsArgs),
@@ -134,6 +135,7 @@ impl Cli {
     pub(crate) fn run(&self) -> Result<Status, Failure> {
         match &self.command {
             Command::Run(args) => crate::run::run(args),
+            Command::Serve(args) => crate::serve::run(args),
             Command::Adopt(args) => crate::adopt::run(args),
             Command::Replay(args) => crate::replay::run(args),
             Command::Runs(args) => crate::runs::run(args),

@@ -83,6 +83,14 @@ impl HostEvents {
         }
     }
 
+    /// Gives a unit of work up, where there is such a thing.
+    pub(crate) fn roll_back(&self) {
+        match self {
+            Self::Local(store) => store.roll_back(),
+            Self::Aws(_) => {}
+        }
+    }
+
     /// Runs `work` on these alone to its end.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         match self {

@@ -22,6 +22,7 @@ mod replay;
 mod report;
 mod run;
 mod runs;
+mod serve;
 mod settings;
 mod show;
 mod stopwatch;

@@ -6,6 +6,7 @@ pub mod aws;
 mod codec;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+mod environment;
 #[cfg(any(feature = "embedded", feature = "mongo"))]
 mod image_record;
 mod joined;
@@ -23,6 +24,7 @@ mod system_clock;
 pub mod telemetry;
 mod watched;
 
+pub use environment::Environment;
 pub use joined::Joined;
 pub use remembered_secrets::RememberedSecrets;
 pub use system_clock::SystemClock;

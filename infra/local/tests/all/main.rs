@@ -12,6 +12,7 @@ mod mongo;
 mod order;
 mod queries;
 mod report;
+mod serve;
 mod settings_live;
 mod shell;
 mod support;

@@ -1,0 +1,2 @@
+//! Lambda function `console`.
+fn main() {}

@@ -1,0 +1,322 @@
+//! The one thread that writes.
+//!
+//! Whatever has been asked of it while it worked on one batch is done with the next, and all of that
+//! becomes durable with one commit ("group commit"); only then is anybody answered.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, Method};
+use shared::adapters::{Environment, Joined, SystemClock};
+use shared::model::{Finding, Group, ReplayRun, Report};
+use shared::ports::{Clock, Error, ErrorKind, Queue, Received, Reports};
+use shared::service::{self, keep_run};
+use shared::webhook::{Request, Response};
+use tokio::sync::oneshot;
+
+use super::meter::{Meter, UnitDone};
+use crate::error::Failure;
+use crate::settings::InForce;
+use crate::stopwatch::Stopwatch;
+use crate::stores::Stores;
+
+/// Messages processed at once, so that what they need stays in the processor's cache.
+const PART_MESSAGES: usize = 512;
+/// The most messages of one unit of work.
+const RECEIVE_MAX: usize = 4_096;
+/// The most orders of one unit of work.
+const ORDERS_MAX: usize = 256;
+/// The most orders that wait. Who comes after is told to try again.
+const WAITING_MAX: usize = 1_024;
+/// How often a unit of work is tried again when the store asks for it.
+const ATTEMPTS_MAX: u32 = 5;
+/// How often the queue is looked into while nobody asks for anything: what failed becomes visible again
+/// by itself.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What is asked of the writer.
+pub(crate) enum Order {
+    /// Take a request's events in.
+    TakeIn(Incoming, oneshot::Sender<Response>),
+    /// Say that the writer works.
+    Answer(oneshot::Sender<()>),
+    /// Keep a run of replay.
+    KeepRun(Box<ReplayRun>, Vec<Finding>),
+    /// Keep a report.
+    KeepReport(Box<Report>),
+}
+
+/// A webhook request, read whole.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) since: Stopwatch,
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// Where orders are left. When the last one is dropped the writer finishes and ends.
+#[derive(Debug, Clone)]
+pub(crate) struct Desk(SyncSender<Order>);
+
+impl Desk {
+    /// Leaves an order; `false` where too many wait, or nobody works any more.
+    pub(crate) fn leave(&self, order: Order) -> bool {
+        match self.0.try_send(order) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+        }
+    }
+}
+
+/// The writing thread's own.
+pub(crate) struct Writer<'a> {
+    stores: &'a Stores,
+    settings: Arc<InForce>,
+    meter: Arc<Meter>,
+    orders: Receiver<Order>,
+}
+
+/// What an order came to, told when it is durable.
+enum Answer {
+    Taken(Response),
+    Kept,
+}
+
+#[derive(Default)]
+struct Unit {
+    answers: Vec<Answer>,
+    received: Vec<Received>,
+    done: UnitDone,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer to these stores, and the desk where its orders are left.
+    pub(crate) fn new(
+        stores: &'a Stores,
+        settings: Arc<InForce>,
+        meter: Arc<Meter>,
+    ) -> Result<(Self, Desk), Failure> {
+        // Whatever is no data directory was refused before; a later refusal would come too late.
+        stores.local()?;
+        let (sender, orders) = sync_channel(WAITING_MAX);
+        let writer = Self {
+            stores,
+            settings,
+            meter,
+            orders,
+        };
+        Ok((writer, Desk(sender)))
+    }
+
+    /// Works until the last desk is gone, and finishes the batch in hand.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let mut received = Vec::new();
+        loop {
+            let (orders, open) = self.fetch(received.is_empty());
+            received = self.step(received, orders, open);
+            if !open {
+                return Ok(());
+            }
+        }
+    }
+
+    /// All orders that wait, and whether there will be more. With `wait`, waits a while for the first.
+    fn fetch(&self, wait: bool) -> (Vec<Order>, bool) {
+        let mut orders = Vec::new();
+        if wait {
+            match self.orders.recv_timeout(LOOK_EVERY) {
+                Ok(order) => orders.push(order),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return (orders, false),
+            }
+        }
+        while orders.len() < ORDERS_MAX {
+            match self.orders.try_recv() {
+                Ok(order) => orders.push(order),
+                Err(std::sync::mpsc::TryRecvError::Empty) => break,
+                Err(std::sync::mpsc::TryRecvError::Disconnected) => return (orders, false),
+            }
+        }
+        (orders, true)
+    }
+
+    /// One unit of work: the messages in hand, the orders, and, if there is to be another, what to do in
+    /// that. Returns the messages received.
+    fn step(&self, received: Vec<Received>, orders: Vec<Order>, more: bool) -> Vec<Received> {
+        let since = Stopwatch::start();
+        let handled = match self.unit(&received, &orders, more) {
+            Ok(unit) => return self.settle(unit, orders, &received, since),
+            Err(error) if received.is_empty() => Err(error),
+            Err(error) => {
+                anstream::eprintln!("a batch failed, its groups are tried one by one: {}", error.chain());
+                self.apart(&received);
+                self.unit(&[], &orders, more)
+            }
+        };
+        match handled {
+            Ok(unit) => self.settle(unit, orders, &[], since),
+            Err(error) => {
+                anstream::eprintln!("cannot write: {}", error.chain());
+                for order in orders {
+                    order.failed(&error);
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// Each group in a unit of work of its own, so that one that fails takes no other with it. Its messages
+    /// stay hidden for a while and come again, until they are parked.
+    fn apart(&self, received: &[Received]) {
+        let mut groups: Vec<&Group> = received.iter().map(|one| &one.message.group).collect();
+        groups.sort();
+        groups.dedup();
+        for group in groups {
+            let of_group = received.iter().filter(|one| one.message.group == *group);
+            let of_group: Vec<Received> = of_group.cloned().collect();
+            match self.unit(&of_group, &[], false) {
+                Ok(unit) => drop(self.settle(unit, Vec::new(), &of_group, Stopwatch::start())),
+                Err(error) => anstream::eprintln!("{group} failed, and comes again: {}", error.chain()),
+            }
+        }
+    }
+
+    /// Counts a unit of work that is durable, and tells those who asked.
+    fn settle(
+        &self,
+        unit: Unit,
+        orders: Vec<Order>,
+        handled: &[Received],
+        since: Stopwatch,
+    ) -> Vec<Received> {
+        let mut done = unit.done;
+        let now = SystemClock.now();
+        for one in handled {
+            let waited = u64::try_from(now.ms_since(one.sent)).unwrap_or(0);
+            done.handled.push(Duration::from_millis(waited).max(since.elapsed()));
+        }
+        for (order, answer) in orders.into_iter().zip(unit.answers) {
+            if let Some(took) = order.answer(answer) {
+                done.taken.push(took);
+            }
+        }
+        self.meter.unit(&done);
+        unit.received
+    }
+
+    /// One unit of work, tried again as often as the store asks for it.
+    fn unit(&self, received: &[Received], orders: &[Order], more: bool) -> Result<Unit, Error> {
+        let events = self.stores.events();
+        let mut attempt = 1;
+        loop {
+            let done = events.begin().and_then(|()| {
+                let done = self.stores.wait(self.work(received, orders, more));
+                let done = done.and_then(|unit| events.commit().map(|()| unit));
+                if done.is_err() {
+                    events.roll_back();
+                }
+                done
+            });
+            match done {
+                Err(error) if error.kind() == ErrorKind::Retry && attempt < ATTEMPTS_MAX => {
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn work(
+        &self,
+        received: &[Received],
+        orders: &[Order],
+        more: bool,
+    ) -> Result<Unit, Error> {
+        let mut unit = Unit::default();
+        let (events, tables) = (self.stores.events(), self.stores.tables());
+        let ports = Joined {
+            events,
+            tables: &tables,
+        };
+        let settings = self.settings.look(events, SystemClock.now()).await?;
+        for part in received.chunks(PART_MESSAGES) {
+            let part = service::process(&ports, &SystemClock, &settings, part).await?;
+            unit.done.processed.add(part);
+        }
+        for order in orders {
+            unit.answers.push(match order {
+                Order::TakeIn(incoming, _) => {
+                    let request = incoming.request();
+                    let now = SystemClock.now();
+                    let taken =
+                        service::take_in(events, &Environment, &settings, &request, now).await;
+                    if let Some(error) = taken.failure {
+                        match error.kind() {
+                            ErrorKind::Retry => return Err(error),
+                            ErrorKind::Reject | ErrorKind::Corrupt => {
+                                anstream::eprintln!("a request is not taken: {}", error.chain());
+                            }
+                        }
+                    }
+                    Answer::Taken(taken.response)
+                }
+                Order::Answer(_) => Answer::Kept,
+                Order::KeepRun(run, findings) => {
+                    keep_run(&tables, run, findings).await?;
+                    Answer::Kept
+                }
+                Order::KeepReport(report) => {
+                    tables.keep_report(report).await?;
+                    Answer::Kept
+                }
+            });
+        }
+        if more {
+            unit.received = events.receive(RECEIVE_MAX, SystemClock.now()).await?;
+        }
+        Ok(unit)
+    }
+}
+
+impl Incoming {
+    fn request(&self) -> Request<'_> {
+        Request {
+            method: &self.method,
+            path: &self.path,
+            headers: &self.headers,
+            body: &self.body,
+        }
+    }
+}
+
+impl Order {
+    /// Tells who asked; how long a request took, where it was one that was taken.
+    fn answer(self, answer: Answer) -> Option<Duration> {
+        match (self, answer) {
+            (Self::TakeIn(incoming, to), Answer::Taken(response)) => {
+                let taken = response.status.is_success();
+                // Who has hung up asks again.
+                drop(to.send(response));
+                taken.then(|| incoming.since.elapsed())
+            }
+            (Self::Answer(to), _) => {
+                to.send(()).ok();
+                None
+            }
+            (Self::TakeIn(..) | Self::KeepRun(..) | Self::KeepReport(_), _) => None,
+        }
+    }
+
+    fn failed(self, error: &Error) {
+        match self {
+            Self::TakeIn(_, to) => {
+                drop(to.send(shared::webhook::Problem::from(error).response()));
+            }
+            Self::Answer(_) | Self::KeepRun(..) | Self::KeepReport(_) => {}
+        }
+    }
+}
