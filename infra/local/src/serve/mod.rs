@@ -68,7 +68,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status, Failure> {
             args.listen
         )));
     }
-    let read = settings::read(args.settings.as_deref().map_or(Source::Stored, Source::File))?;
+    let read = settings::read(
+        args.settings
+            .as_deref()
+            .map_or(Source::Stored, Source::File),
+    )?;
     let stores = Stores::open(&args.data)?;
     let settings = settings::put_in_force(stores.events(), read.as_ref(), SystemClock.now())?;
     let in_force = Arc::new(InForce::new(settings));

@@ -107,7 +107,11 @@ async fn healthz(State(served): State<Served>) -> Response {
     if served.desk.leave(Order::Answer(to)) && healthy.await.is_ok() {
         return "ok\n".into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, "the writer does not answer\n").into_response()
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the writer does not answer\n",
+    )
+        .into_response()
 }
 
 async fn metrics(State(served): State<Served>) -> Response {

@@ -152,7 +152,10 @@ impl<'a> Writer<'a> {
             Ok(unit) => return self.settle(unit, orders, &received, since),
             Err(error) if received.is_empty() => Err(error),
             Err(error) => {
-                anstream::eprintln!("a batch failed, its groups are tried one by one: {}", error.chain());
+                anstream::eprintln!(
+                    "a batch failed, its groups are tried one by one: {}",
+                    error.chain()
+                );
                 self.apart(&received);
                 self.unit(&[], &orders, more)
             }
@@ -180,7 +183,9 @@ impl<'a> Writer<'a> {
             let of_group: Vec<Received> = of_group.cloned().collect();
             match self.unit(&of_group, &[], false) {
                 Ok(unit) => drop(self.settle(unit, Vec::new(), &of_group, Stopwatch::start())),
-                Err(error) => anstream::eprintln!("{group} failed, and comes again: {}", error.chain()),
+                Err(error) => {
+                    anstream::eprintln!("{group} failed, and comes again: {}", error.chain())
+                }
             }
         }
     }
@@ -197,7 +202,8 @@ impl<'a> Writer<'a> {
         let now = SystemClock.now();
         for one in handled {
             let waited = u64::try_from(now.ms_since(one.sent)).unwrap_or(0);
-            done.handled.push(Duration::from_millis(waited).max(since.elapsed()));
+            done.handled
+                .push(Duration::from_millis(waited).max(since.elapsed()));
         }
         for (order, answer) in orders.into_iter().zip(unit.answers) {
             if let Some(took) = order.answer(answer) {

@@ -54,7 +54,9 @@ impl Serving {
             .expect("the binary starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
-        stdout.read_line(&mut line).expect("it says where it listens");
+        stdout
+            .read_line(&mut line)
+            .expect("it says where it listens");
         let address = line.trim().strip_prefix("http://").expect("an address");
         Self {
             address: address.trim_end_matches('/').to_owned(),
@@ -165,7 +167,10 @@ fn what_is_sent_is_taken_in_and_processed() {
     assert!(serving.get("/metrics").body.contains("# TYPE"));
     assert_eq!(serving.end("-TERM"), 0);
     let lead = foldback.ok(&["export", "RSLead"]);
-    assert!(lead.contains("stage 30") && lead.contains("\"events\":3"), "{lead}");
+    assert!(
+        lead.contains("stage 30") && lead.contains("\"events\":3"),
+        "{lead}"
+    );
     foldback.ok(&["replay"]);
 }
 
@@ -182,7 +187,11 @@ fn it_finishes_what_it_has_begun() {
                 move || {
                     let mut accepted = 0_u64;
                     for minute in 0..25 {
-                        let kind = if minute == 0 { "lead.created" } else { "lead.updated" };
+                        let kind = if minute == 0 {
+                            "lead.created"
+                        } else {
+                            "lead.updated"
+                        };
                         let event = event(&format!("lead-{sender}"), minute, kind);
                         accepted += u64::from(serving.event("acme", &event).status == 202);
                     }
@@ -190,7 +199,10 @@ fn it_finishes_what_it_has_begun() {
                 }
             };
             let senders: Vec<_> = (0..4).map(|sender| scope.spawn(send(sender))).collect();
-            senders.into_iter().map(|one| one.join().expect("sent")).sum::<u64>()
+            senders
+                .into_iter()
+                .map(|one| one.join().expect("sent"))
+                .sum::<u64>()
         });
         assert_eq!(serving.end(signal), 0, "{signal}");
         let rows = foldback.ok(&["export", "RSLead"]);
@@ -212,8 +224,15 @@ fn another_goes_on_where_one_was_killed() {
     let refused = foldback.ends(&["serve", "--listen", "127.0.0.1:0"]);
     assert_eq!(refused.status, 3, "{}", refused.stderr);
     for minute in 0..20 {
-        let kind = if minute == 0 { "lead.created" } else { "lead.updated" };
-        assert_eq!(serving.event("acme", &event("lead-1", minute, kind)).status, 202);
+        let kind = if minute == 0 {
+            "lead.created"
+        } else {
+            "lead.updated"
+        };
+        assert_eq!(
+            serving.event("acme", &event("lead-1", minute, kind)).status,
+            202
+        );
     }
     assert_eq!(serving.end("-KILL"), -1);
     let serving = Serving::start(&foldback, &[]);
