@@ -33,6 +33,12 @@ pub struct Config {
     pub settings_ms: i64,
     /// Over how many partitions a whole replay is fanned out.
     pub partitions: u64,
+    /// Whether traces go on in X-Ray.
+    pub xray: bool,
+    /// Where its daemon listens; Lambda says so.
+    pub xray_daemon: Option<String>,
+    /// How spans are exported, if they are.
+    pub otlp: Option<Otlp>,
 }
 
 /// The keys that Lambda gives a function for its role.
@@ -115,6 +121,9 @@ impl Config {
             grace_ms: i64::from(number("FOLDBACK_GRACE_SECONDS", 900)?) * 1_000,
             settings_ms: i64::from(number("FOLDBACK_SETTINGS_SECONDS", 30)?) * 1_000,
             partitions: u64::from(number("FOLDBACK_REPLAY_PARTITIONS", 16)?),
+            xray: get("FOLDBACK_TRACING").is_some_and(|text| text == "Active"),
+            xray_daemon: get("AWS_XRAY_DAEMON_ADDRESS"),
+            otlp: Otlp::read(get),
         })
     }
 }

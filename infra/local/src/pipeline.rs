@@ -10,10 +10,13 @@ use std::thread;
 
 use hdrhistogram::Histogram;
 use shared::adapters::embedded::Embedded;
+use shared::adapters::prometheus::Scraped;
 use shared::adapters::{Joined, SystemClock};
-use shared::model::{Entry, Reject, RejectReason};
-use shared::ports::{Appended, Clock, Error, ErrorKind, Queue, Received, Rejects};
-use shared::service::{self, Duplicates, Processed};
+use shared::metrics::OTHER;
+use shared::metrics::registry::EVENTS_INGESTED;
+use shared::model::{Entry, Reject, RejectReason, Timestamp};
+use shared::ports::{Appended, Clock, Error, ErrorKind, Meter, Queue, Received, Rejects};
+use shared::service::{self, Duplicates, Processed, measured};
 
 use crate::error::Failure;
 use crate::handover::{Batch, Handover, Place};
@@ -71,7 +74,7 @@ pub(crate) struct Totals {
 pub(crate) fn run(
     stores: &Stores,
     intake: Intake<'_>,
-    log: Log,
+    (log, scraped): (Log, Option<&Scraped>),
     progress: &mut Progress,
 ) -> Result<Totals, Failure> {
     let consumed = Counter::default();
@@ -85,6 +88,7 @@ pub(crate) fn run(
         inputs: intake.inputs,
         totals,
         log,
+        scraped,
     };
     thread::scope(|scope| {
         // However this thread ends, the reading one must not wait for it.
@@ -121,6 +125,8 @@ struct Host<'a> {
     inputs: &'a [Input],
     totals: Totals,
     log: Log,
+    /// Metrics, where they are wanted.
+    scraped: Option<&'a Scraped>,
 }
 
 impl Host<'_> {
@@ -144,7 +150,9 @@ impl Host<'_> {
             };
             reading = batch.is_some();
             let batch = batch.unwrap_or_default();
+            let begun = SystemClock.now();
             let unit = self.unit(&received, &batch)?;
+            self.measure(&received, &batch, &unit, begun);
             for (since, count) in under_way.drain(..) {
                 let us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
                 self.totals.latency_us.saturating_record_n(us, count);
@@ -154,6 +162,19 @@ impl Host<'_> {
             progress(&self.totals);
         }
         Ok(())
+    }
+
+    fn measure(&self, received: &[Received], batch: &Batch, unit: &Unit, begun: Timestamp) {
+        let Some(scraped) = self.scraped else {
+            return;
+        };
+        let (done, now) = (&unit.processed, SystemClock.now());
+        let failed = done.failed.len() as u64;
+        scraped.record(&measured::of_batch(received, done, failed, (begun, now)));
+        let events = batch.entries.iter().zip(unit.appended.iter().copied());
+        scraped.record(&measured::of_events(events));
+        let rejected = batch.rejects.len() as u64;
+        scraped.record(&[EVENTS_INGESTED.is(rejected, &["rejected", OTHER])]);
     }
 
     /// One unit of work, tried again as often as the store asks for it.

@@ -90,7 +90,7 @@ metrics! {
         [label("result", "Result", &["new", "duplicate", "conflict", "rejected"]), TENANT],
         "Events that came in: new, known before, known with other content, refused";
 
-    QUEUE_WAIT_SECONDS "foldback_queue_wait_seconds" "QueueWait" STEPS, Seconds, [],
+    QUEUE_WAIT_SECONDS "foldback_queue_wait_seconds" "QueueAge" STEPS, Seconds, [],
         "From a message's sending to its receive";
     PROCESS_SECONDS "foldback_process_seconds" "ProcessTime" STEPS, Seconds, [],
         "From the receive of a batch of messages to its rows standing in the store";
@@ -125,8 +125,8 @@ metrics! {
         "Events read from the journal and folded because something was out of order";
     WRITE_CONFLICTS "foldback_write_conflicts_total" "WriteConflicts" Kind::Counter, Count, [],
         "Writes that lost a race and were made again";
-    GROUPS_LOCKED_OUT "foldback_locked_out_groups_total" "LockedOutGroups" Kind::Counter, Count, [],
-        "Groups left for another try because somebody else held a lock";
+    LOCKED_OUT "foldback_messages_locked_out_total" "MessagesLockedOut" Kind::Counter, Count, [],
+        "Messages left for another try because somebody else held a lock; these did not fail";
 
     QUEUE_MESSAGES "foldback_queue_messages" "QueueMessages" Kind::Gauge, Count,
         [label("state", "State", &["visible", "in_flight", "dead"])],
@@ -148,6 +148,9 @@ metrics! {
 
     INDEX_FAULTS "foldback_index_faults" "IndexFaults" Kind::Gauge, Count, [],
         "Queries that the last report found to run without the index that was made for them";
+
+    ROWS_LATE_OPEN "foldback_late_rows_open" "LateRowsOpen" Kind::Gauge, Count, [],
+        "Rows under policy detect that were found out of order and that nothing had mended by the last report";
 
     SETTINGS_LOOKUPS "foldback_settings_lookups_total" "SettingsLookups" Kind::Counter, Count,
         [label("result", "Result", &["hit", "miss"])],

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::metrics::registry as m;
 use crate::metrics::{Reading, micros};
-use crate::model::{Class, Depth, Entry, Late, ReplayRun, Timestamp};
-use crate::ports::{Appended, Receipt, Received};
+use crate::model::{Class, Depth, Entry, Group, Late, ReplayRun, Report, Timestamp};
+use crate::ports::{Appended, Error, Receipt, Received};
 
 use super::process::Processed;
 use super::settings_cache::Lookups;
@@ -71,9 +71,36 @@ pub fn of_batch(
     readings.extend(often(waits, |us, times| {
         m::QUEUE_WAIT_SECONDS.is_often(us, times, &[])
     }));
+    let groups: BTreeSet<_> = done.locked_out.iter().map(|(group, _)| group).collect();
+    let locked_out = received.iter();
+    let locked_out = locked_out.filter(|one| groups.contains(&one.message.group));
+    readings.push(m::LOCKED_OUT.is(locked_out.count() as u64, &[]));
     readings.extend(of_journeys(received, done, ended));
     readings.extend(of_processed(done));
     readings.extend(of_late(&done.late));
+    readings
+}
+
+/// Of messages parked because their last try failed.
+#[must_use]
+pub fn of_spent(received: &[Received], failures: &[(Group, Error)], spent: u64) -> Vec<Reading> {
+    let mut left = usize::try_from(spent).unwrap_or(usize::MAX);
+    let mut readings = Vec::new();
+    let failed = |one: &&Received| {
+        let mut groups = failures.iter().map(|(group, _)| group);
+        groups.any(|group| *group == one.message.group)
+    };
+    let mut parked: Vec<&Received> = received.iter().filter(failed).collect();
+    // Those received most often are those whose tries are spent.
+    parked.sort_by_key(|one| std::cmp::Reverse(one.receives));
+    for one in parked {
+        if left == 0 {
+            break;
+        }
+        left -= 1;
+        let events = one.message.entries.len() as u64;
+        readings.push(m::EVENTS_PARKED.is(events, &[&one.message.group.tenant]));
+    }
     readings
 }
 
@@ -110,7 +137,6 @@ fn of_processed(done: &Processed) -> Vec<Reading> {
         m::EVENTS_FOLDED.is(done.folded, &[]),
         m::WRITE_CONFLICTS.is(done.conflicts, &[]),
         m::ROWS_LATE.is(done.found.len() as u64, &[]),
-        m::GROUPS_LOCKED_OUT.is(done.locked_out.len() as u64, &[]),
     ];
     let mut parked: BTreeMap<&str, u64> = BTreeMap::new();
     for (entry, _) in &done.parked {
@@ -163,11 +189,27 @@ fn often(values: impl Iterator<Item = u64>, reading: impl Fn(u64, u64) -> Readin
 /// Of the queue.
 #[must_use]
 pub fn of_queue(depth: &Depth, oldest: Option<Timestamp>, now: Timestamp) -> Vec<Reading> {
+    let mut readings = of_depth(depth);
+    readings.push(m::QUEUE_OLDEST_SECONDS.took(oldest.unwrap_or(now), now, &[]));
+    readings
+}
+
+/// Of a report.
+#[must_use]
+pub fn of_report(report: &Report, index_faults: u64) -> Vec<Reading> {
+    let mut readings = vec![
+        m::INDEX_FAULTS.is(index_faults, &[]),
+        m::ROWS_LATE_OPEN.is(report.late_rows.len() as u64, &[]),
+    ];
+    readings.extend(of_depth(&report.queue));
+    readings
+}
+
+fn of_depth(depth: &Depth) -> Vec<Reading> {
     vec![
         m::QUEUE_MESSAGES.is(depth.visible, &["visible"]),
         m::QUEUE_MESSAGES.is(depth.in_flight, &["in_flight"]),
         m::QUEUE_MESSAGES.is(depth.dead, &["dead"]),
-        m::QUEUE_OLDEST_SECONDS.took(oldest.unwrap_or(now), now, &[]),
     ]
 }
 

@@ -32,6 +32,21 @@ pub struct TakenIn {
     pub refused: u64,
 }
 
+impl TakenIn {
+    /// A request of which nothing was looked at.
+    #[must_use]
+    pub fn nothing(problem: &Problem) -> Self {
+        Self {
+            response: problem.response(),
+            tenant: None,
+            failure: None,
+            events: Vec::new(),
+            context: None,
+            refused: 0,
+        }
+    }
+}
+
 /// Why a request is not answered with 2xx.
 enum Stop {
     Problem(Problem),

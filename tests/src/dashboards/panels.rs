@@ -222,13 +222,16 @@ pub static ROWS: &[Row] = &[
                 "short",
                 &[
                     Query::Rate(&m::WRITE_CONFLICTS, None),
-                    Query::Rate(&m::GROUPS_LOCKED_OUT, None),
+                    Query::Rate(&m::LOCKED_OUT, None),
                 ],
             ),
             panel(
-                "Queries without their index",
+                "Queries without their index, rows out of order",
                 "short",
-                &[Query::Value(&m::INDEX_FAULTS, None)],
+                &[
+                    Query::Value(&m::INDEX_FAULTS, None),
+                    Query::Value(&m::ROWS_LATE_OPEN, None),
+                ],
             ),
         ],
     },

@@ -5,6 +5,7 @@
 
 mod meter;
 mod schedule;
+mod spans;
 mod web;
 mod writer;
 
@@ -78,15 +79,17 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status, Failure> {
     let in_force = Arc::new(InForce::new(settings));
     let listener = listen(args.listen)?;
     let (stop, stopping) = watch::channel(false);
-    let meter = Arc::new(Meter::default());
+    let meter = Arc::new(Meter::new()?);
     let (writer, desk) = Writer::new(&stores, Arc::clone(&in_force), Arc::clone(&meter))?;
     let schedule = Schedule {
         stores: stores.again()?,
         desk: desk.clone(),
         in_force,
+        meter: Arc::clone(&meter),
         replay_every: args.replay_every,
         report_every: args.report_every,
     };
+    let telling = Arc::clone(&meter);
     let served = web::Served { desk, meter };
     thread::scope(|scope| {
         let writing = scope.spawn({
@@ -107,6 +110,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status, Failure> {
         let written = writing.join().map_err(|_panic| died("writing"))?;
         web.and(scheduled).and(written)
     })?;
+    telling.close();
     anstream::eprintln!("stopped; what was taken in is kept");
     Ok(Status::Clean)
 }

@@ -116,5 +116,8 @@ async fn healthz(State(served): State<Served>) -> Response {
 
 async fn metrics(State(served): State<Served>) -> Response {
     const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(CONTENT_TYPE, TEXT)], served.meter.text()).into_response()
+    match served.meter.text() {
+        Ok(text) => ([(CONTENT_TYPE, TEXT)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.chain()).into_response(),
+    }
 }

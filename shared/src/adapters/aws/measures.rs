@@ -22,7 +22,7 @@ type Values = BTreeMap<&'static str, (&'static Metric, Vec<u64>)>;
 ///
 /// In its embedded metric format (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
 /// Every metric stands by the dimension `Stack`, and by that and those of its labels that are dimensions. What
-/// was counted zero times is left out: a metric costs by existing.
+/// was counted zero times by a label is left out: a metric costs by existing.
 #[must_use]
 pub fn metric_lines(now: Timestamp, stack: &str, readings: &[Reading]) -> Vec<String> {
     let mut sets: BTreeMap<Dimensions, Values> = BTreeMap::new();
@@ -34,7 +34,8 @@ pub fn metric_lines(now: Timestamp, stack: &str, readings: &[Reading]) -> Vec<St
             times,
             ..
         } = reading;
-        if metric.kind == Kind::Counter && *value == 0 {
+        let labelled = !metric.labels.is_empty();
+        if metric.kind == Kind::Counter && *value == 0 && labelled {
             continue;
         }
         let labels = bounds.labels(reading).into_iter().zip(metric.labels);

@@ -7,7 +7,6 @@
 mod body;
 mod dead_letters;
 mod delivery;
-mod emf;
 mod failure;
 mod groups;
 mod identities;
@@ -44,7 +43,6 @@ use crate::model::Group;
 use crate::ports::{Clock, Error, ErrorKind};
 
 pub use delivery::{Delivered, Delivery};
-pub use emf::{Metric, count_of, metrics_line};
 pub use measures::metric_lines;
 pub use runs::{Part, PartOfRun, Run, RunState};
 pub use xray::send_to_xray;

@@ -226,28 +226,29 @@ fn check_metrics(deployed: &Deployed, sent: usize) {
     assert!(sum(&process, "MessagesReceived") > 0.0);
     assert!(sum(&process, "EventsParked") >= 1.0);
     assert!(sum(&process, "LateEvents") > 0.0);
-    assert!(
-        process
-            .iter()
-            .all(|line| line.get("MessagesFailed").is_some())
-    );
-    assert!(process.iter().all(|line| line.get("QueueAge").is_some()));
+    let whole = process.iter().filter(|line| {
+        let names = ["MessagesReceived", "MessagesFailed", "QueueAge", "EndToEnd"];
+        names.iter().all(|name| line.get(name).is_some())
+    });
+    assert!(whole.count() > 0, "{process:?}");
     let replay = deployed.metrics("replay");
     assert!(replay.len() >= 5, "each run of everything");
     let missing = json!("missing");
     let missing = replay
         .iter()
-        .filter(|line| line.get("Class") == Some(&missing));
+        .filter(|line| line.get("Class") == Some(&missing))
+        .filter(|line| line.get("Findings") == Some(&json!(1.0)));
     assert_eq!(missing.count(), 1, "{replay:?}");
     let findings = sum(&replay, "Findings");
-    assert!(
-        (1.5..2.5).contains(&findings),
-        "one row, in all and by its class"
-    );
+    assert!((0.5..1.5).contains(&findings), "one row, by its class");
     let report = deployed.metrics("report");
-    let faults = report.last().and_then(|line| line.get("IndexFaults"));
-    assert_eq!(faults, Some(&json!(0.0)));
-    assert!(report.iter().all(|line| line.get("QueueVisible").is_some()));
+    let faults = report.iter().filter_map(|line| line.get("IndexFaults"));
+    assert_eq!(faults.last(), Some(&json!(0.0)));
+    assert!(
+        report
+            .iter()
+            .any(|line| line.get("QueueMessages").is_some())
+    );
 }
 
 fn say_something_unreadable(deployed: &Deployed) {
