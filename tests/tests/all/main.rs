@@ -7,6 +7,7 @@ mod aws_process;
 mod aws_replay;
 mod aws_runs;
 mod aws_state;
+mod aws_traces;
 mod aws_world;
 mod beside;
 mod contention;
