@@ -12,6 +12,7 @@
 pub mod contract;
 pub mod dashboards;
 pub mod fixtures;
+pub mod fuzz;
 pub mod mortal;
 pub mod servers;
 pub mod worker;

@@ -36,6 +36,7 @@ enum Command {
     Run(crate::run::RunArgs),
     Serve(crate::serve::ServeArgs),
     Adopt(crate::adopt::AdoptArgs),
+    Check(crate::check::CheckArgs),
     Replay(crate::replay::ReplayArgs),
     Runs(crate::runs::RunsArgs),
     Export(crate::export::ExportArgs),
@@ -114,12 +115,7 @@ pub(crate) struct OneTenant {
 
 /// Reads a moment: RFC 3339, or a day, which means its beginning in UTC.
 pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
-    let whole = if text.len() == "2026-03-01".len() {
-        format!("{text}T00:00:00Z")
-    } else {
-        text.to_owned()
-    };
-    Timestamp::parse(&whole).map_err(|error| format!("{error}, nor a day such as 2026-03-01"))
+    Timestamp::parse_or_day(text).map_err(|error| format!("{error}, nor a day such as 2026-03-01"))
 }
 
 /// A table for a person to read.
@@ -137,6 +133,7 @@ impl Cli {
             Command::Run(args) => crate::run::run(args),
             Command::Serve(args) => crate::serve::run(args),
             Command::Adopt(args) => crate::adopt::run(args),
+            Command::Check(args) => crate::check::run(args),
             Command::Replay(args) => crate::replay::run(args),
             Command::Runs(args) => crate::runs::run(args),
             Command::Export(args) => crate::export::run(args),

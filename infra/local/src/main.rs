@@ -2,6 +2,7 @@
 
 mod adopt;
 mod aws;
+mod check;
 mod cli;
 mod dlq;
 mod error;

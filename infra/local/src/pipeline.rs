@@ -248,8 +248,8 @@ impl Host<'_> {
             line: place.line,
             reason: RejectReason::Conflict,
             detail: format!(
-                "event {:?} of {:?} is journaled with other content; an event never changes: give \
-                 the new one an id of its own",
+                "event {:?} of {:?} is journaled with other content, which stays; give what is \
+                 new an id of its own, and what amends it a higher revision",
                 event.id, event.source
             ),
             text: format!("{} {} {:?}", event.kind, event.time, event.data),
@@ -292,7 +292,7 @@ impl Totals {
             match became {
                 Appended::New => self.accepted += 1,
                 Appended::Duplicate => self.duplicates += 1,
-                Appended::Conflict => {}
+                Appended::Conflict | Appended::Elsewhere => {}
             }
         }
         for reject in batch.rejects.into_iter().chain(unit.conflicts) {

@@ -119,7 +119,7 @@ pub(crate) fn put_in_force(
 /// The settings in force, compiled.
 pub(crate) fn in_force(events: &HostEvents) -> Result<Settings, Failure> {
     let stored = stored(events)?;
-    Settings::compile(&stored.text, stored.format, stored.version).map_err(|error| {
+    Settings::of(&stored).map_err(|error| {
         Failure::Input(format!(
             "stored settings, version {}: {error}",
             stored.version

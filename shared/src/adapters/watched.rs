@@ -10,9 +10,9 @@ use crate::model::{
     ActionHierarchy, Entry, EventHash, Finding, Group, ReplayRun, Report, Timestamp,
 };
 use crate::ports::{
-    Added, Appended, Commit, Committed, ConversionPage, ConversionQuery, Depth, Error, Hierarchies,
-    HistoryVersion, Journal, Lease, Letter, LockKey, Locks, Message, Meter, Partition, Queue,
-    Reading, Receipt, Received, Reports, Since, Tables, Waiting,
+    Added, Appended, Commit, Committed, ConversionPage, ConversionQuery, Depth, Error, Found,
+    Hierarchies, HistoryVersion, Journal, Lease, Letter, LockKey, Locks, Look, Message, Meter,
+    Partition, Queue, Reading, Receipt, Received, Reports, Since, Tables, Waiting,
 };
 
 /// Ports whose every request is measured: how many, how long, how many failed.
@@ -65,6 +65,10 @@ impl<P: Journal, M: Meter> Journal for Watched<'_, P, M> {
         events: &[(SmolStr, EventHash)],
     ) -> Result<Vec<Option<Group>>, Error> {
         self.watch("journal", self.ports.whereabouts(events)).await
+    }
+
+    async fn homes(&self, events: &[(SmolStr, EventHash)]) -> Result<Vec<Option<Group>>, Error> {
+        self.watch("journal", self.ports.homes(events)).await
     }
 
     async fn groups(
@@ -212,6 +216,10 @@ impl<P: Tables, M: Meter> Tables for Watched<'_, P, M> {
 }
 
 impl<P: Hierarchies, M: Meter> Hierarchies for Watched<'_, P, M> {
+    async fn finished(&self, look: &Look) -> Result<Found<ActionHierarchy>, Error> {
+        self.watch("tables", self.ports.finished(look)).await
+    }
+
     async fn of_group(&self, group: &Group) -> Result<Vec<ActionHierarchy>, Error> {
         self.watch("tables", self.ports.of_group(group)).await
     }

@@ -126,7 +126,9 @@ impl<'a> Guesses<'a> {
             return None;
         }
         let lacks = all.minus(held.fingerprint);
-        if let Some(one) = acting.iter().find(|event| event.hash.0 == lacks.0) {
+        // Without an amendment the telling before it would count.
+        let one = acting.iter().find(|event| event.hash.0 == lacks.0);
+        if let Some(one) = one.filter(|one| one.event.revision() == 0) {
             return Some(BTreeSet::from([one.hash]));
         }
         let row = (row.key.table, row.key.id.clone());

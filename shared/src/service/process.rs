@@ -236,9 +236,14 @@ async fn attempts<P: Journal + Tables + Locks>(
             .map(|(work, (mut outcome, stamps))| {
                 leases.fence(&mut outcome.writes);
                 (work, (outcome, stamps))
-            })
-            .unzip();
+            });
+        let covered = |(work, (outcome, _)): &(Work<'_>, (Outcome, Stamps))| {
+            work.has_locks_of(&outcome.writes)
+        };
+        let (decided, others): (Vec<_>, Vec<_>) = decided.partition(covered);
+        let decided = decided.into_iter().unzip();
         works = commit(ports, clock, decided, anew, leavings).await?;
+        works.extend(others.into_iter().map(|(work, _)| work));
     }
     let receipts = works.into_iter().flat_map(|work| work.receipts);
     leavings.done.failed.extend(receipts);
@@ -424,7 +429,8 @@ impl Work<'_> {
                 read_start: stamps.read_start,
                 write_start: stamps.write_start,
                 late: event.late.clone(),
-                unmapped: event.disposition == Disposition::Unmapped,
+                unmapped: event.disposition == Disposition::Unmapped
+                    && entry.event.meant_for().is_none(),
                 actions,
             });
         }
@@ -433,7 +439,7 @@ impl Work<'_> {
 
     /// Whether it takes back what some event said before.
     fn amends(&self) -> bool {
-        self.entries.iter().any(|entry| entry.event.revision() > 0)
+        self.entries.iter().any(|entry| entry.event.is_told_again())
     }
 
     /// The locks that the group's rows need.
@@ -444,6 +450,18 @@ impl Work<'_> {
         }
         let locked = self.reach().filter(|key| locks(&key.table));
         locked.map(|key| LockKey::of_row(&key)).collect()
+    }
+
+    /// Whether the locks of all rows that are to be written are among its own. A telling that was journaled since
+    /// it looked back may lead to others; it looks back again then.
+    fn has_locks_of(&self, writes: &[Write]) -> bool {
+        let locked = |write: &&Write| self.tenant.locks_by_id(write.key.table);
+        let mut locked = writes.iter().filter(locked).peekable();
+        if locked.peek().is_none() {
+            return true;
+        }
+        let locks = self.locks();
+        locked.all(|write| locks.contains(&LockKey::of_row(&write.key)))
     }
 
     fn reach(&self) -> impl Iterator<Item = RowKey> + '_ {
@@ -613,6 +631,8 @@ impl Leavings {
             match event.disposition {
                 Disposition::Applied if entry.event.is_copy() => done.copies += 1,
                 Disposition::Applied => done.events += 1,
+                // What becomes of it is for the group to say that it is meant for.
+                Disposition::Unmapped if entry.event.meant_for().is_some() => done.events += 1,
                 Disposition::Held => done.held += 1,
                 Disposition::Unmapped => done.unmapped += 1,
                 Disposition::Fault(why) => {

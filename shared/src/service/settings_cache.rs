@@ -148,7 +148,7 @@ impl State {
                 return Ok(Arc::clone(&good.settings));
             }
         }
-        match Settings::compile(&stored.text, stored.format, stored.version) {
+        match Settings::of(stored) {
             Ok(settings) => {
                 let settings = Arc::new(settings);
                 self.refused = None;

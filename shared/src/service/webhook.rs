@@ -217,7 +217,7 @@ fn told(entries: &[Arc<Entry>], appended: &[Appended]) -> Result<Response, Probl
             let (source, id) = (&entry.event.source, &entry.event.id);
             let detail = format!(
                 "source {source:?}, id {id:?} is journaled with other content, which stays; what \
-                 happened anew needs an id of its own"
+                 happened anew needs an id of its own, and what amends an event a higher revision"
             );
             conflicts.push((index, Refusal::new(RejectReason::Conflict, detail)));
         }

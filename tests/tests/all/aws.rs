@@ -215,6 +215,14 @@ mod across {
     foldback_tests::across_suite!(super::RowsHere);
 }
 
+mod amended {
+    foldback_tests::amended_suite!(super::RowsHere);
+}
+
+mod unlinked {
+    foldback_tests::unlinked_suite!(super::RowsHere);
+}
+
 mod journal {
     foldback_tests::journal_suite!(super::OnAws);
 }

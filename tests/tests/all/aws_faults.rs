@@ -87,7 +87,7 @@ async fn throttled<T, F>(fixture: &OnAws, operation: &str, work: impl Fn() -> F)
 where
     F: Future<Output = Result<T, Error>>,
 {
-    fixture.fail(operation, Fault::Throttled, TRIES);
+    fixture.fail(operation, Fault::Throttled, ALWAYS);
     match work().await {
         Ok(_) => panic!("{operation} was not throttled"),
         Err(error) => {
@@ -99,6 +99,7 @@ where
             );
         }
     }
+    fixture.end_faults();
     let again = work().await;
     again.unwrap_or_else(|error| panic!("{operation}: {}", error.chain()))
 }

@@ -183,9 +183,11 @@ pub(crate) fn in_time() -> u64 {
     deadline_ms(LONG_MS)
 }
 
-/// The ids that an answer to Lambda names as failed.
+/// The ids that an answer to Lambda names as failed, sorted.
 pub(crate) fn failed(answer: &Value) -> Vec<String> {
     let failures = answer["batchItemFailures"].as_array().expect("failures");
     let id = |one: &Value| one["itemIdentifier"].as_str().expect("an id").to_owned();
-    failures.iter().map(id).collect()
+    let mut ids: Vec<String> = failures.iter().map(id).collect();
+    ids.sort_unstable();
+    ids
 }

@@ -107,6 +107,14 @@ mod across {
     foldback_tests::across_suite!(super::OneMachine);
 }
 
+mod amended {
+    foldback_tests::amended_suite!(super::OneMachine);
+}
+
+mod unlinked {
+    foldback_tests::unlinked_suite!(super::OneMachine);
+}
+
 mod locked {
     foldback_tests::locked_suite!(super::OneMachine);
 }
@@ -129,6 +137,10 @@ mod images {
 
 mod tables_history {
     foldback_tests::tables_history_suite!(super::OneMachine);
+}
+
+mod gone {
+    foldback_tests::gone_suite!(super::OneMachine);
 }
 
 mod additions {

@@ -216,6 +216,10 @@ impl Journal for Delivery<'_> {
         self.aws.whereabouts(events).await
     }
 
+    async fn homes(&self, events: &[(SmolStr, EventHash)]) -> Result<Vec<Option<Group>>, Error> {
+        self.aws.homes(events).await
+    }
+
     async fn groups(
         &self,
         partition: Partition,

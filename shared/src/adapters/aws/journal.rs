@@ -39,7 +39,10 @@ impl Journal for Aws {
             let identity = (entry.group.tenant.clone(), entry.hash);
             firsts.entry(identity).or_insert(place);
         }
-        let segments = self.lay_out(entries, firsts.values().copied().collect());
+        let elsewhere = self.away_from_home(entries, firsts.values()).await?;
+        let at_home = firsts.values().copied();
+        let at_home = at_home.filter(|place| !elsewhere.contains(place));
+        let segments = self.lay_out(entries, at_home.collect());
         let mut claims = Vec::with_capacity(firsts.len());
         for segment in &segments {
             for place in &segment.entries {
@@ -54,12 +57,23 @@ impl Journal for Aws {
             }
         }
         let claimed = side_by_side(claims, AT_ONCE).await?;
-        let known = self.settle(entries, &segments, &contents, claimed).await?;
+        let mut known = self.settle(entries, &segments, &contents, claimed).await?;
+        let away = |place| {
+            (
+                place,
+                (
+                    Appended::Elsewhere,
+                    contents.get(place).copied().unwrap_or_default(),
+                ),
+            )
+        };
+        known.extend(elsewhere.into_iter().map(away));
         let answer = |(place, (entry, content)): (usize, (&Arc<Entry>, u128))| {
             let identity = (entry.group.tenant.clone(), entry.hash);
             let first = firsts.get(&identity).copied().unwrap_or(place);
             match known.get(&first) {
                 Some((Appended::New, _)) if first == place => Appended::New,
+                Some((Appended::Elsewhere, _)) => Appended::Elsewhere,
                 Some((_, held)) if *held == content => Appended::Duplicate,
                 Some(_) | None => Appended::Conflict,
             }
@@ -98,6 +112,10 @@ impl Journal for Aws {
         self.whereabouts_of(events).await
     }
 
+    async fn homes(&self, events: &[(SmolStr, EventHash)]) -> Result<Vec<Option<Group>>, Error> {
+        self.homes_of(events).await
+    }
+
     async fn groups(
         &self,
         partition: Partition,
@@ -116,6 +134,39 @@ struct Segment {
 }
 
 impl Aws {
+    /// Those entries, of the places given, that amend an event whose home is another group.
+    async fn away_from_home(
+        &self,
+        entries: &[Arc<Entry>],
+        places: impl Iterator<Item = &usize>,
+    ) -> Result<BTreeSet<usize>, Error> {
+        let mut places: Vec<usize> = places.copied().collect();
+        places.sort_unstable();
+        let mut first_of: BTreeMap<(&SmolStr, EventHash), usize> = BTreeMap::new();
+        let mut amending = Vec::new();
+        for place in places {
+            let Some(entry) = entries.get(place) else {
+                continue;
+            };
+            if entry.event.revision() > 0 && !entry.event.is_copy() {
+                let event = (&entry.group.tenant, entry.event.identity());
+                amending.push((place, entry, *first_of.entry(event).or_insert(place)));
+            }
+        }
+        let mut looks = Vec::with_capacity(first_of.len());
+        for first in first_of.values() {
+            if let Some(entry) = entries.get(*first) {
+                looks.push(self.find_home(*first, entry));
+            }
+        }
+        let homes: BTreeMap<usize, Group> =
+            side_by_side(looks, AT_ONCE).await?.into_iter().collect();
+        let away = amending
+            .into_iter()
+            .filter(|(_, entry, first)| homes.get(first) != Some(&entry.group));
+        Ok(away.map(|(place, _, _)| place).collect())
+    }
+
     /// Puts entries of a group together, as far as an item can hold them.
     fn lay_out(&self, entries: &[Arc<Entry>], mut places: Vec<usize>) -> Vec<Segment> {
         places.sort_unstable();
@@ -177,6 +228,16 @@ impl Aws {
                 }
                 Claimed::Lost(held) if held.content != content => {
                     known.insert(place, (Appended::Conflict, held.content));
+                }
+                Claimed::Lost(held)
+                    if entries
+                        .get(place)
+                        .is_some_and(|one| one.group != held.group) =>
+                {
+                    known.insert(place, (Appended::Elsewhere, content));
+                }
+                Claimed::Elsewhere => {
+                    known.insert(place, (Appended::Elsewhere, content));
                 }
                 Claimed::Lost(held) => lost.push((place, held)),
             }
@@ -305,7 +366,7 @@ fn name_at(us: u64) -> String {
     format!("{us:016x}")
 }
 
-fn partition_of(group: &Group) -> String {
+pub(super) fn partition_of(group: &Group) -> String {
     format!("group#{group}")
 }
 

@@ -4,7 +4,6 @@
 //! Throttling and what passes by itself is [`Retry`](crate::ports::ErrorKind::Retry), after the SDK's own
 //! attempts and, for the rest of a partial batch, some of our own. Rows are not here but in MongoDB.
 
-mod body;
 mod dead_letters;
 mod delivery;
 mod failure;
@@ -12,6 +11,8 @@ mod groups;
 mod identities;
 mod item;
 mod journal;
+#[cfg(test)]
+mod keys_apart;
 mod locks;
 mod measures;
 mod pause;
@@ -22,6 +23,7 @@ mod settings_versions;
 mod tally;
 mod xray;
 
+use super::message_body as body;
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::fmt;
