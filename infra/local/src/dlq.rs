@@ -164,6 +164,7 @@ fn redrive(data: &Data, letters: &[u128], new_settings: Option<&Path>) -> Result
     let mut progress = Progress::new("redriving", "events", None);
     let watch = Watch {
         probe: &Probe::default(),
+        scraped: None,
         told: &mut |told| {
             progress.set(told.consumed, None, told.totals.read);
             Ok(())

@@ -1,8 +1,11 @@
+use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
 use shared::adapters::SystemClock;
-use shared::ports::{Clock, Queue};
+use shared::adapters::prometheus::Scraped;
+use shared::ports::{Clock, Meter, Queue};
+use shared::service::measured;
 use smol_str::SmolStr;
 
 use crate::cli::Data;
@@ -49,6 +52,10 @@ pub(crate) struct RunArgs {
     /// order, to this file; `-` is standard error.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Write the metrics of the run to this file when it is over, as Prometheus's text; for its textfile
+    /// collector, or to look at.
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
     /// Leave the replay at the end out.
     #[arg(long)]
     no_verify: bool,
@@ -91,8 +98,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     let mut progress = Progress::new("processing", "events", total);
     let started = Stopwatch::start();
     let log = Log::open(args.log.as_deref())?;
+    let scraped = args.metrics.as_ref().map(|_| Scraped::new()).transpose()?;
     let watch = Watch {
         probe: &Probe::default(),
+        scraped: scraped.as_ref(),
         told: &mut |told| {
             progress.set(told.consumed, total, told.totals.read);
             Ok(())
@@ -108,6 +117,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     } else {
         Some(replay::verify(&stores, &in_force.get())?)
     };
+    if let (Some(scraped), Some(path)) = (&scraped, &args.metrics) {
+        if let Some(verdict) = &verdict {
+            scraped.record(&measured::of_replay(&verdict.run, true));
+        }
+        fs::write(path, scraped.text()?).map_err(|source| Failure::File {
+            what: format!("write the metrics {}", path.display()),
+            source,
+        })?;
+    }
     let depth = stores.wait(stores.events().depth(SystemClock.now()))?;
     let rows = stores.wait(stores.tables().row_counts())?;
     summary::Summary {

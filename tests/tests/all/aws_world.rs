@@ -57,6 +57,9 @@ impl World {
             grace_ms: 900_000,
             settings_ms: 1_000,
             partitions: 3,
+            xray: false,
+            xray_daemon: None,
+            otlp: None,
         };
         let world = Self {
             rows: connect(&uri).await,

@@ -9,6 +9,7 @@ mod mend;
 mod meter;
 mod recent;
 mod schedule;
+mod spans;
 mod web;
 mod world;
 mod writer;
@@ -84,7 +85,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status, Failure> {
     let (stop, stopping) = watch::channel(false);
     let (changes, changed) = watch::channel(0);
     let seen = Seen {
-        meter: Arc::new(Meter::default()),
+        meter: Arc::new(Meter::new()?),
         recent: Arc::new(Recent::default()),
         changes,
     };
@@ -102,9 +103,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status, Failure> {
         stores: stores.again()?,
         desk: desk.clone(),
         in_force,
+        meter: Arc::clone(&meter),
         replay_every: args.replay_every,
         report_every: args.report_every,
     };
+    let telling = Arc::clone(&meter);
     let served = web::Served {
         desk,
         meter,
@@ -130,6 +133,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status, Failure> {
         let written = writing.join().map_err(|_panic| died("writing"))?;
         web.and(scheduled).and(written)
     })?;
+    telling.close();
     anstream::eprintln!("stopped; what was taken in is kept");
     Ok(Status::Clean)
 }
