@@ -18,14 +18,14 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let secrets = &RememberedSecrets::new(stack.aws.clone(), SystemClock, SECRETS_KEPT_MS);
     let handle = async |event: LambdaEvent<ApiGatewayV2httpRequest>| {
         let (request, context) = event.into_parts();
-        let answer = async {
+        let answer = Box::pin(async {
             let settings = match stack.settings().await {
                 Ok(settings) => settings,
                 Err(error) => return foldback_ingest::failed(&error),
             };
             let now = SystemClock.now();
             foldback_ingest::handle(&stack.aws, secrets, &settings, &request, now).await
-        };
+        });
         let (deadline_ms, now) = (context.deadline, SystemClock.now());
         Ok::<_, Infallible>(foldback_ingest::before(deadline_ms, now, answer).await)
     };
