@@ -119,6 +119,45 @@ impl Config {
     }
 }
 
+/// What the console is told besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsoleConfig {
+    /// The secret in Secrets Manager whose text is the token to sign in with; without one, whoever IAM lets
+    /// through may look.
+    pub token_secret: Option<String>,
+    /// Whether dead letters may be sent back and thrown away.
+    pub may_act: bool,
+}
+
+impl ConsoleConfig {
+    /// What the environment says.
+    ///
+    /// # Errors
+    /// A variable is wrong; says which.
+    pub fn from_env() -> Result<Self, Error> {
+        #[expect(clippy::disallowed_methods, reason = "this is where it is read")]
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// What `get` says of each variable. One that is empty is not set.
+    ///
+    /// # Errors
+    /// A variable is wrong; says which.
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        const ACT: &str = "FOLDBACK_CONSOLE_ACT";
+        let may_act = match get(ACT).as_deref() {
+            None | Some("" | "false") => false,
+            Some("true") => true,
+            Some(other) => return Err(wrong(ACT, &format!("{other:?} is neither true nor false"))),
+        };
+        let token_secret = get("FOLDBACK_CONSOLE_TOKEN_SECRET").filter(|text| !text.is_empty());
+        Ok(Self {
+            token_secret,
+            may_act,
+        })
+    }
+}
+
 fn wrong(name: &str, why: &str) -> Error {
     let doing = format!("read the environment variable {name}");
     Error::new(ErrorKind::Reject, doing, why.to_owned())
@@ -161,6 +200,22 @@ mod tests {
         );
         let plain = read(&[("FOLDBACK_MONGODB", "mongodb://u:pw@h")]).expect("a config");
         assert!(!format!("{plain:?}").contains("pw"), "{plain:?}");
+    }
+
+    #[test]
+    fn a_console_may_do_nothing_unless_told() {
+        let read = |act: &str| {
+            let told = |name: &str| (name == "FOLDBACK_CONSOLE_ACT").then(|| act.to_owned());
+            ConsoleConfig::read(told).ok().map(|config| config.may_act)
+        };
+        for (act, expect) in [
+            ("", Some(false)),
+            ("false", Some(false)),
+            ("true", Some(true)),
+            ("yes", None),
+        ] {
+            assert_eq!(read(act), expect, "{act}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use shared::ports::{
     Appended, Error, Journal, Lease, Letter, LockKey, Locks, Message, Partition, Queue, Receipt,
     Received, SettingsVersions, Since, Waiting,
 };
-use shared::settings::{Format, StoredSettings};
+use shared::settings::{Format, SettingsVersion, StoredSettings};
 
 use smol_str::SmolStr;
 
@@ -288,6 +288,20 @@ impl SettingsVersions for HostEvents {
         match self {
             Self::Local(store) => store.latest().await,
             Self::Aws(stack) => stack.aws.latest().await,
+        }
+    }
+
+    async fn versions(&self, limit: usize) -> Result<Vec<SettingsVersion>, Error> {
+        match self {
+            Self::Local(store) => store.versions(limit).await,
+            Self::Aws(stack) => stack.aws.versions(limit).await,
+        }
+    }
+
+    async fn version(&self, version: u32) -> Result<Option<StoredSettings>, Error> {
+        match self {
+            Self::Local(store) => store.version(version).await,
+            Self::Aws(stack) => stack.aws.version(version).await,
         }
     }
 

@@ -33,7 +33,6 @@ mod stores;
 mod summary;
 mod tables;
 mod verdict;
-mod waits;
 
 use std::process::ExitCode;
 

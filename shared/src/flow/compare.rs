@@ -244,7 +244,7 @@ impl Suspect<'_> {
         };
         match group.kind() {
             GroupKind::Appointment => journal.iter().filter(waits).collect(),
-            GroupKind::Lead | GroupKind::Day => Vec::new(),
+            GroupKind::Lead | GroupKind::Day | GroupKind::Event => Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@
 mod action;
 mod amended;
 mod amount;
+mod audit;
 pub mod cloud_event;
 mod copy;
 mod event;
@@ -26,6 +27,7 @@ mod trail;
 pub use action::{ActionHierarchy, ActionId, ActionNode, Late, Outcome};
 pub use amended::Amended;
 pub use amount::{Amount, AmountError};
+pub use audit::AuditRecord;
 pub use event::{BASELINE, Entry, Event, OWN_ATTRIBUTES, OWN_SOURCES, OWN_TYPES, Payload};
 pub use finding::{Class, EventRef, FieldChange, Finding};
 pub use fingerprint::{EventHash, Fingerprint};

@@ -25,7 +25,7 @@ pub use webhook::{Signing, Webhook, Wrap, WrapAttribute};
 
 use crate::handlers::{Baseline, Table};
 use crate::model::cloud_event::{ATTRIBUTE_BYTES_MAX, Refusal};
-use crate::model::{Event, Group, OWN_KEYS, RejectReason};
+use crate::model::{Event, Group, OWN_KEYS, RejectReason, Timestamp};
 
 /// What to do with a late event, per table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
@@ -61,6 +61,18 @@ pub enum Format {
     Json,
 }
 
+/// A version of the settings, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsVersion {
+    /// Its number.
+    pub version: u32,
+    /// When it was put in force; `None` where that is not known.
+    pub at: Option<Timestamp>,
+    /// The format of its text.
+    pub format: Format,
+    /// How long its text is.
+    pub bytes: u64,
+}
 /// The longest settings text that is read, in bytes.
 pub const SETTINGS_BYTES_MAX: usize = 4 * 1024 * 1024;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use shared::ports::SettingsVersions;
-use shared::settings::{Format, StoredSettings};
+use shared::settings::{Format, SettingsVersion, StoredSettings};
 
 use super::{Fixture, at_once};
 
@@ -18,6 +18,7 @@ suite! { $ settings_versions_suite, settings_versions: SettingsVersions;
     more_than_ten_versions_keep_their_order,
     a_large_text_comes_back_as_it_was,
     versions_survive_reopening,
+    every_version_is_listed_and_can_be_read,
     each_tenant_has_the_version_of_its_own_change,
     writers_at_once_get_versions_of_their_own,
     writers_of_one_text_at_once_get_one_version,
@@ -106,6 +107,65 @@ async fn more_than_ten_versions_keep_their_order(
     for version in 1..=12 {
         check(fixture, &format!("a = {version}"), Format::Toml, version).await;
     }
+}
+
+async fn every_version_is_listed_and_can_be_read(
+    fixture: &mut impl Fixture<Ports: SettingsVersions>,
+) {
+    assert_eq!(fixture.ports().versions(10).await.expect("versions"), []);
+    assert_eq!(fixture.ports().version(1).await.expect("a version"), None);
+    let long = "é".repeat(20_000);
+    let texts = [
+        ("a", Format::Toml),
+        (long.as_str(), Format::Json),
+        ("", Format::Toml),
+    ];
+    let mut moments = Vec::new();
+    for (text, format) in texts {
+        moments.push(fixture.now());
+        put(fixture, text, format).await;
+        fixture.pass(60_000).await;
+    }
+    for limit in 1..=4 {
+        let listed = fixture.ports().versions(limit).await.expect("versions");
+        let all = (1..)
+            .zip(texts)
+            .zip(&moments)
+            .map(|((version, (text, format)), at)| {
+                let bytes = text.len() as u64;
+                SettingsVersion {
+                    version,
+                    at: Some(*at),
+                    format,
+                    bytes,
+                }
+            });
+        let newest: Vec<_> = all
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .take(limit)
+            .collect();
+        assert_eq!(listed, newest);
+    }
+    for (version, (text, format)) in (1..).zip(texts) {
+        let read = fixture.ports().version(version).await.expect("a version");
+        let read = read.map(|read| StoredSettings {
+            since: Vec::new(),
+            ..read
+        });
+        let text = text.to_owned();
+        assert_eq!(
+            read,
+            Some(StoredSettings {
+                version,
+                format,
+                text,
+                since: Vec::new(),
+            })
+        );
+    }
+    assert_eq!(fixture.ports().version(4).await.expect("a version"), None);
 }
 
 /// Rules of many tenants, as long as this.

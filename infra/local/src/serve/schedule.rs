@@ -77,7 +77,7 @@ impl Schedule {
     fn replay(&self) -> Result<(), Failure> {
         let verdict = replay::verify(&self.stores, &self.in_force.get())?;
         let (run, findings) = (Box::new(verdict.run), verdict.findings);
-        self.desk.leave(Order::KeepRun(run, findings));
+        self.desk.leave(Order::KeepRun(run, findings, None));
         Ok(())
     }
 

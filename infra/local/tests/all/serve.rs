@@ -141,6 +141,9 @@ fn what_is_sent_is_taken_in_and_processed() {
     let settings = settings(&foldback);
     let serving = Serving::start(&foldback, &["--settings", &settings]);
     assert_eq!(serving.get("/healthz").status, 200);
+    let page = serving.get("/");
+    let policy = "content-security-policy: default-src 'none'";
+    assert!(page.headers.contains(policy), "{}", page.headers);
     let taken = |event: &Value| {
         let answer = serving.event("acme", event);
         (answer.status, answer.body)

@@ -6,10 +6,10 @@ use serde::de::DeserializeOwned;
 use crate::adapters::codec;
 use crate::model::Timestamp;
 use crate::ports::{Error, ErrorKind, SettingsVersions};
-use crate::settings::{self, Format, StoredSettings};
+use crate::settings::{self, Format, SettingsVersion, StoredSettings};
 
 use super::failure::refused_over;
-use super::item::{Item, SK, bytes, bytes_of, item, text, text_of};
+use super::item::{Item, PK, SK, bytes, bytes_of, item, text, text_of};
 use super::pause::pause;
 use super::{Aws, failed};
 
@@ -48,6 +48,49 @@ impl SettingsVersions for Aws {
             .await
             .map_err(failed(READ))?;
         found.items().first().map(read).transpose()
+    }
+
+    async fn versions(&self, limit: usize) -> Result<Vec<SettingsVersion>, Error> {
+        let mut pages = self
+            .dynamo
+            .query()
+            .table_name(&self.names.state_table)
+            .key_condition_expression("pk = :settings")
+            .expression_attribute_values(":settings", text(PARTITION))
+            .scan_index_forward(false)
+            .into_paginator()
+            .send();
+        let mut versions = Vec::new();
+        while let Some(page) = pages.next().await {
+            for item in page.map_err(failed(READ))?.items() {
+                let stored = read(item)?;
+                versions.push(SettingsVersion {
+                    version: stored.version,
+                    at: text_of(item, AT)
+                        .ok()
+                        .and_then(|at| Timestamp::parse(at).ok()),
+                    format: stored.format,
+                    bytes: stored.text.len() as u64,
+                });
+                if versions.len() >= limit {
+                    return Ok(versions);
+                }
+            }
+        }
+        Ok(versions)
+    }
+
+    async fn version(&self, version: u32) -> Result<Option<StoredSettings>, Error> {
+        let found = self
+            .dynamo
+            .get_item()
+            .table_name(&self.names.state_table)
+            .key(PK, text(PARTITION))
+            .key(SK, text(place(version)))
+            .send()
+            .await
+            .map_err(failed(READ))?;
+        found.item().map(read).transpose()
     }
 
     async fn put(&self, text: &str, format: Format, now: Timestamp) -> Result<u32, Error> {

@@ -200,7 +200,7 @@ impl Waiting for Embedded {
 }
 
 /// A receipt is the message's number in the queue and the receive that it belongs to.
-fn receipt(sequence: i64, receive: u32) -> Receipt {
+pub(super) fn receipt(sequence: i64, receive: u32) -> Receipt {
     Receipt(format_smolstr!("{sequence}.{receive}"))
 }
 

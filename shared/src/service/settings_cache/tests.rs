@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use pollster::block_on;
 
-use crate::settings::Format;
+use crate::settings::{Format, SettingsVersion};
 
 use super::*;
 
@@ -24,6 +24,14 @@ impl SettingsVersions for Fake {
             Some(kind) => Err(Error::new(kind, "read the store", "it is away")),
             None => Ok(self.held.lock().expect("a lock").clone()),
         }
+    }
+
+    async fn versions(&self, _limit: usize) -> Result<Vec<SettingsVersion>, Error> {
+        unreachable!("a cache lists none")
+    }
+
+    async fn version(&self, _version: u32) -> Result<Option<StoredSettings>, Error> {
+        unreachable!("a cache looks at the last one")
     }
 
     async fn put(&self, text: &str, format: Format, _now: Timestamp) -> Result<u32, Error> {

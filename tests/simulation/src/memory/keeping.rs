@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use shared::flow::RowKey;
 use shared::model::{ActionHierarchy, Finding, Group, ReplayRun, Report, Timestamp};
 use shared::ports::{
-    Error, Hierarchies, LIVE_RUN, REPORTS_KEPT_MAX, RUNS_KEPT_MAX, Reports, SettingsVersions,
+    Error, Found, Hierarchies, LIVE_RUN, Look, REPORTS_KEPT_MAX, RUNS_KEPT_MAX, Reports,
+    SettingsVersions,
 };
-use shared::settings::{Format, StoredSettings};
+use shared::settings::{Format, SettingsVersion, StoredSettings, since};
 
 use super::Memory;
 use crate::gate::{Call, Gate};
@@ -22,6 +23,8 @@ pub(crate) struct Papers {
     reports: BTreeMap<u64, Report>,
     last_report: u64,
     pub(crate) settings: Vec<StoredSettings>,
+    /// When each version was put; of those that a world begins with nothing.
+    put_at: BTreeMap<u32, Timestamp>,
 }
 
 fn row_of(finding: &Finding) -> RowKey {
@@ -37,6 +40,11 @@ fn places(count: usize) -> impl Iterator<Item = u64> {
 }
 
 impl<G: Gate> Hierarchies for Memory<G> {
+    async fn finished(&self, look: &Look) -> Result<Found<ActionHierarchy>, Error> {
+        self.call(Call::OfGroup, |store, _| Ok(store.tables.finished(look)))
+            .await
+    }
+
     async fn of_group(&self, group: &Group) -> Result<Vec<ActionHierarchy>, Error> {
         self.call(Call::OfGroup, |store, _| {
             Ok(store.tables.hierarchies(group))
@@ -149,7 +157,29 @@ impl<G: Gate> SettingsVersions for Memory<G> {
         .await
     }
 
-    async fn put(&self, text: &str, format: Format, _now: Timestamp) -> Result<u32, Error> {
+    async fn versions(&self, limit: usize) -> Result<Vec<SettingsVersion>, Error> {
+        self.call(Call::Latest, |store, _| {
+            let newest = store.keeping.settings.iter().rev().take(limit);
+            let told = newest.map(|stored| SettingsVersion {
+                version: stored.version,
+                at: store.keeping.put_at.get(&stored.version).copied(),
+                format: stored.format,
+                bytes: stored.text.len() as u64,
+            });
+            Ok(told.collect())
+        })
+        .await
+    }
+
+    async fn version(&self, version: u32) -> Result<Option<StoredSettings>, Error> {
+        self.call(Call::Latest, |store, _| {
+            let mut all = store.keeping.settings.iter();
+            Ok(all.find(|stored| stored.version == version).cloned())
+        })
+        .await
+    }
+
+    async fn put(&self, text: &str, format: Format, now: Timestamp) -> Result<u32, Error> {
         self.call(Call::Put, |store, _| {
             let all = &mut store.keeping.settings;
             let latest = all.last();
@@ -160,11 +190,14 @@ impl<G: Gate> SettingsVersions for Memory<G> {
                 return Ok(latest.version);
             }
             let version = latest.map_or(1, |latest| latest.version + 1);
+            let since = since(latest, text, format, version);
             all.push(StoredSettings {
+                since,
                 version,
                 format,
                 text: text.to_owned(),
             });
+            store.keeping.put_at.insert(version, now);
             Ok(version)
         })
         .await

@@ -7,8 +7,8 @@ use shared::flow::{
 use shared::handlers::{Conversion, Row, Table, Version};
 use shared::model::{ActionHierarchy, ActionId, Group, Timestamp, Trail};
 use shared::ports::{
-    Added, Commit, Committed, ConversionPage, ConversionQuery, Cursor, Error, HistoryVersion,
-    Partition, Reading, Tables,
+    Added, Commit, Committed, ConversionPage, ConversionQuery, Cursor, Error, Found,
+    HistoryVersion, Look, Partition, Reading, Tables,
 };
 use smol_str::{SmolStr, ToSmolStr};
 
@@ -49,6 +49,8 @@ pub(super) struct OfGroup {
 pub(crate) struct Rows {
     pub(super) groups: BTreeMap<Group, OfGroup>,
     last_image: u64,
+    /// Of all groups, in the order in which they were saved.
+    finished: Vec<ActionHierarchy>,
 }
 
 impl Rows {
@@ -106,6 +108,29 @@ impl Rows {
 
     pub(crate) fn image_count(&self) -> usize {
         self.groups.values().map(|one| one.images.len()).sum()
+    }
+
+    /// Those saved last, the newest first.
+    pub(crate) fn finished(&self, look: &Look) -> Found<ActionHierarchy> {
+        let mut found = Found::default();
+        let from = look.from.unwrap_or(u64::MAX);
+        let newest = (1_u64..).zip(&self.finished).collect::<Vec<_>>();
+        let newest = newest.into_iter().rev().filter(|(place, _)| *place < from);
+        for (place, one) in newest {
+            found.examined += 1;
+            if look
+                .tenant
+                .as_ref()
+                .is_none_or(|tenant| one.group.tenant == *tenant)
+            {
+                found.items.push(one.clone());
+            }
+            if found.items.len() >= look.limit || found.examined >= look.examine as u64 {
+                found.next = Some(place).filter(|place| *place > 1);
+                break;
+            }
+        }
+        found
     }
 
     pub(crate) fn hierarchies(&self, group: &Group) -> Vec<ActionHierarchy> {
@@ -197,6 +222,7 @@ impl Rows {
             if !lost.contains(&hierarchy.group) {
                 let of_group = self.groups.entry(hierarchy.group.clone()).or_default();
                 of_group.hierarchies.push(hierarchy.clone());
+                self.finished.push(hierarchy.clone());
             }
         }
         for change in commit.images {

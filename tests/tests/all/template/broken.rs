@@ -3,7 +3,22 @@
 use super::{CHECKS, everything_on, source};
 
 /// The check that must complain; what is replaced, the first time that it stands there; with what.
-const BREAKS: [(&str, &str, &str); 60] = [
+const BREAKS: [(&str, &str, &str); 63] = [
+    (
+        "console",
+        "FunctionUrlConfig: { AuthType: !Ref ConsoleAuth }",
+        "FunctionUrlConfig: { AuthType: NONE }",
+    ),
+    (
+        "console",
+        "Action: [dynamodb:Query, dynamodb:GetItem]",
+        "Action: [dynamodb:Query, dynamodb:PutItem]",
+    ),
+    (
+        "console",
+        "FOLDBACK_CONSOLE_ACT: !Ref ConsoleActs",
+        "FOLDBACK_CONSOLE_ACT: \"false\"",
+    ),
     ("functions", "provided.al2023", "provided.al2"),
     ("functions", "Default: arm64", "Default: x86_64"),
     (

@@ -10,7 +10,7 @@ use super::plain::{Plain, Resource, list, target};
 pub(super) type Check = fn(&Plain) -> Vec<String>;
 
 /// All of them, by name.
-pub(super) const CHECKS: [(&str, Check); 16] = [
+pub(super) const CHECKS: [(&str, Check); 17] = [
     ("functions", functions),
     ("roles of their own", roles_of_their_own),
     ("no wildcards", no_wildcards),
@@ -27,6 +27,7 @@ pub(super) const CHECKS: [(&str, Check); 16] = [
     ("alarms", alarms),
     ("logs", logs),
     ("outputs", outputs),
+    ("console", console),
 ];
 
 const FUNCTION: &str = "AWS::Lambda::Function";
@@ -59,7 +60,7 @@ impl Complaints {
 fn functions(template: &Plain) -> Vec<String> {
     let mut complaints = Complaints::default();
     let names: Vec<_> = template.all(FUNCTION).map(|found| found.name).collect();
-    let expected = ["Ingest", "Process", "Replay", "Report"];
+    let expected = ["Console", "Ingest", "Process", "Replay", "Report"];
     complaints.unless(names == expected, format!("functions {names:?}"));
     for function in template.all(FUNCTION) {
         let expected = [
@@ -543,6 +544,7 @@ fn outputs(template: &Plain) -> Vec<String> {
         ("ReplayQueueUrl", "Replays"),
         ("ReplayFunction", "Replay"),
         ("IngestUrl", "IngestUrl"),
+        ("ConsoleUrl", "ConsoleUrl"),
     ] {
         let found = target(&template.0["Outputs"][name]["Value"]);
         complaints.unless(found == resource, format!("{name} is {found}"));
@@ -550,5 +552,59 @@ fn outputs(template: &Plain) -> Vec<String> {
     let url = template.one("AWS::Lambda::Url", "IngestUrl");
     let open = url.is_some_and(|url| url.get("AuthType") == "NONE");
     complaints.unless(open, "ingest cannot be called");
+    complaints.0
+}
+
+/// The console is for who AWS lets through, and changes nothing, unless the template is told otherwise.
+fn console(template: &Plain) -> Vec<String> {
+    const READS: [&str; 8] = [
+        "dynamodb:BatchGetItem",
+        "dynamodb:GetItem",
+        "dynamodb:Query",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        "secretsmanager:GetSecretValue",
+        "sqs:ChangeMessageVisibility",
+        "sqs:GetQueueAttributes",
+    ];
+    let mut complaints = Complaints::default();
+    let url = template.one("AWS::Lambda::Url", "ConsoleUrl");
+    let closed = url.is_some_and(|url| url.get("AuthType") == "AWS_IAM");
+    complaints.unless(closed, "anybody reaches the console");
+    for (parameter, default) in [
+        ("ConsoleAuth", "AWS_IAM"),
+        ("ConsoleActs", "false"),
+        ("ConsoleTokenSecretArn", ""),
+    ] {
+        let found = &template.0["Parameters"][parameter]["Default"];
+        complaints.unless(found == default, format!("{parameter} is {found}"));
+    }
+    let variables = template
+        .one(FUNCTION, "Console")
+        .map(|console| console.get("Environment")["Variables"].clone());
+    let told = variables.unwrap_or_default();
+    complaints.unless(
+        told["FOLDBACK_CONSOLE_ACT"] == "true",
+        "the console is not told that it may act",
+    );
+    for grant in template
+        .grants()
+        .iter()
+        .filter(|grant| grant.role == "ConsoleRole")
+    {
+        let (action, resource) = (grant.action.as_str(), grant.resource.as_str());
+        let reads = READS.contains(&action)
+            || action.starts_with("xray:Put")
+            || (action == "sqs:ReceiveMessage" && resource == "ActionsDlq");
+        let acts = [
+            ("sqs:SendMessage", "Actions"),
+            ("sqs:DeleteMessage", "ActionsDlq"),
+        ];
+        let acts = acts.contains(&(action, resource));
+        complaints.unless(
+            reads || acts,
+            format!("the console may {action} {resource}"),
+        );
+    }
     complaints.0
 }

@@ -24,7 +24,7 @@ use tokio::runtime::Runtime;
 use crate::support::{Ended, TABLES, fed};
 
 /// The functions, by the names of their binaries.
-pub(crate) const FUNCTIONS: [&str; 4] = ["ingest", "process", "replay", "report"];
+pub(crate) const FUNCTIONS: [&str; 5] = ["console", "ingest", "process", "replay", "report"];
 /// What all tenants sign with; the key is these bytes in base64.
 const KEY: &[u8] = b"a key that nobody else should know";
 const DATABASE: &str = "foldback";

@@ -2,31 +2,31 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::flow::{Comparison, Evidence, Stored, compare, in_force};
-use shared::handlers::Table;
-use shared::model::{Class, Entry, EventHash, Group, GroupKind, Stamps};
-use shared::service::parked_events;
-use shared::settings::{Mapping, Tenant};
 use smol_str::SmolStr;
 
-use crate::error::Failure;
-use crate::stores::Stores;
+use crate::flow::{Comparison, Evidence, Stored, compare, in_force};
+use crate::handlers::Table;
+use crate::model::{Class, Entry, EventHash, Group, GroupKind, Stamps};
+use crate::ports::{Error, Queue};
+use crate::settings::{Mapping, Tenant};
+
+use super::parked_events;
 
 /// By row, the ids of the events that it waits for.
-#[derive(Debug, Default)]
-pub(crate) struct Waits(BTreeMap<(Table, SmolStr), BTreeSet<SmolStr>>);
+#[derive(Debug, Clone, Default)]
+pub struct Waits(BTreeMap<(Table, SmolStr), BTreeSet<SmolStr>>);
 
 impl Waits {
     /// Of the rows of a group.
     ///
     /// # Errors
     /// The queue could not be read.
-    pub(crate) fn of(
-        stores: &Stores,
+    pub async fn of(
+        queue: &impl Queue,
         tenant: &Tenant,
         group: &Group,
         (journal, stored): (&[Entry], &[Stored]),
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         let none = BTreeSet::new();
         let compared = |parked: &BTreeSet<EventHash>| -> Comparison {
             let evidence = Evidence {
@@ -44,7 +44,7 @@ impl Waits {
         if whole.findings.is_empty() && whole.faults == 0 {
             return Ok(Self::default());
         }
-        let parked = stores.wait(parked_events(stores.events()))?;
+        let parked = parked_events(queue).await?;
         let Some(parked) = parked.get(group) else {
             return Ok(Self::default());
         };
@@ -72,6 +72,8 @@ impl Waits {
             GroupKind::Lead => Table::RSLead,
             GroupKind::Appointment => Table::RSAppointment,
             GroupKind::Day => Table::RSTenantDailyConversions,
+            // It has no rows.
+            GroupKind::Event => return,
         };
         let entries: Vec<&Entry> = journal.iter().collect();
         let unreadable = in_force(&entries).into_iter().filter(|entry| {
@@ -89,13 +91,14 @@ impl Waits {
     }
 
     /// The events that a row waits for.
-    pub(crate) fn of_row(&self, table: Table, id: &SmolStr) -> Vec<&SmolStr> {
+    #[must_use]
+    pub fn of_row(&self, table: Table, id: &SmolStr) -> Vec<&SmolStr> {
         let events = self.0.get(&(table, id.clone()));
         events.into_iter().flatten().collect()
     }
 
     /// The rows that wait for some event, also those that are not there yet.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &(Table, SmolStr)> {
+    pub fn rows(&self) -> impl Iterator<Item = &(Table, SmolStr)> {
         self.0.keys()
     }
 }
