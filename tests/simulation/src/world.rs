@@ -211,7 +211,10 @@ impl World {
             Class::Late | Class::Extra | Class::Foreign | Class::Stale | Class::Orphan => true,
             Class::Parked => false,
             Class::Lost | Class::Missing => {
-                !told_by_others && journal.iter().all(settled) && state.letters_moved <= since
+                !told_by_others
+                    && journal.iter().all(settled)
+                    && journal.iter().all(|entry| entry.event.revision() == 0)
+                    && state.letters_moved <= since
             }
         };
         if wrong {
