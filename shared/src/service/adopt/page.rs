@@ -161,7 +161,7 @@ impl<P: Journal + Tables + LegacyTables, C: Clock> Adopt<'_, P, C> {
                     run.groups.insert(group);
                 }
                 (Appended::Conflict | Appended::Elsewhere, _) | (_, None) => {
-                    drop(again.insert(handle, group))
+                    drop(again.insert(handle, group));
                 }
             }
         }
