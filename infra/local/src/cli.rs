@@ -42,12 +42,14 @@ enum Command {
     Export(crate::export::ExportArgs),
     Query(crate::query::QueryArgs),
     Show(crate::show::ShowArgs),
+    Trace(crate::trace::TraceArgs),
     Rejects(crate::rejects::RejectsArgs),
     Indexes(crate::indexes::IndexesArgs),
     Dlq(crate::dlq::DlqArgs),
     Settings(crate::settings::SettingsArgs),
     Report(crate::report::ReportArgs),
     Generate(crate::generate::GenerateArgs),
+    Bench(Box<crate::bench::BenchArgs>),
 }
 
 /// Which kind of place the data is in.
@@ -83,6 +85,16 @@ pub(crate) struct Data {
 }
 
 impl Data {
+    /// A data directory of this machine.
+    pub(crate) fn local(directory: PathBuf, mongodb: Option<Uri>) -> Self {
+        Self {
+            target: Target::Local,
+            aws: AwsArgs::default(),
+            directory,
+            mongodb,
+        }
+    }
+
     /// Where it is.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
         match (self.target, self.aws.given()) {
@@ -138,12 +150,14 @@ impl Cli {
             Command::Export(args) => crate::export::run(args),
             Command::Query(args) => crate::query::run(args),
             Command::Show(args) => crate::show::run(args),
+            Command::Trace(args) => crate::trace::run(args),
             Command::Rejects(args) => crate::rejects::run(args),
             Command::Indexes(args) => crate::indexes::run(args),
             Command::Dlq(args) => crate::dlq::run(args),
             Command::Settings(args) => crate::settings::run(args),
             Command::Report(args) => crate::report::run(args),
             Command::Generate(args) => crate::generate::run(args),
+            Command::Bench(args) => crate::bench::run(args),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod aws;
+mod bench;
 mod check;
 mod cli;
 mod dlq;
@@ -16,6 +17,7 @@ mod input;
 mod intake;
 mod log;
 mod pipeline;
+mod probe;
 mod progress;
 mod query;
 mod rejects;
@@ -30,6 +32,7 @@ mod stopwatch;
 mod stores;
 mod summary;
 mod tables;
+mod trace;
 mod verdict;
 
 use std::process::ExitCode;

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -123,7 +124,7 @@ fn record(entry: &Entry) -> EntryV1<'_> {
 
 fn entry(group: &Group, record: EntryV1<'_>) -> Entry {
     let text = |text: Cow<'_, str>| SmolStr::from(text);
-    Entry {
+    let mut entry = Entry {
         group: group.clone(),
         event: Event {
             source: text(record.source),
@@ -134,7 +135,7 @@ fn entry(group: &Group, record: EntryV1<'_>) -> Entry {
             sequence: record.sequence.map(|sequence| Sequence(text(sequence))),
             subject: record.subject.map(text),
             tenant: record.names_tenant.then(|| group.tenant.clone()),
-            partition_key: record.names_partition_key.then(|| group.key.clone()),
+            partition_key: None,
             traceparent: record.traceparent.map(text),
             content_type: record.content_type.map(text),
             data: match record.data {
@@ -146,7 +147,11 @@ fn entry(group: &Group, record: EntryV1<'_>) -> Entry {
         },
         recorded: Timestamp::from_ms(record.recorded),
         hash: EventHash(u128::from_le_bytes(record.hash)),
+    };
+    if record.names_partition_key {
+        entry.event.name_group(group);
     }
+    entry
 }
 
 /// Events of one group are much alike; small records are not worth the trouble.
@@ -162,6 +167,11 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Unreadable> {
         plain.get(1..).unwrap_or_default(),
     ));
     Ok(packed)
+}
+
+/// What a record holds.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
+    Ok(postcard::from_bytes(&unpack(bytes)?)?)
 }
 
 /// The `postcard` bytes of a record.

@@ -3,9 +3,15 @@
 //! One thread [writes](writer), because a data directory has one writer; requests and schedules read over
 //! connections of their own and ask it for what changes something.
 
+mod access;
+mod deeds;
+mod mend;
 mod meter;
+mod recent;
 mod schedule;
+mod spans;
 mod web;
+mod world;
 mod writer;
 
 use std::net::{SocketAddr, TcpListener};
@@ -24,8 +30,10 @@ use crate::error::{Failure, Status};
 use crate::settings::{self, InForce, Source};
 use crate::stores::Stores;
 use meter::Meter;
+use recent::Recent;
 use schedule::Schedule;
-use writer::Writer;
+use world::{Local, Readers};
+use writer::{Seen, Writer};
 
 /// Take events in over HTTP, process them, and show how things stand.
 ///
@@ -48,6 +56,8 @@ pub(crate) struct ServeArgs {
     /// Where to listen. Without a token, only on this machine's own (loopback) addresses.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    #[command(flatten)]
+    access: access::AccessArgs,
     /// How often the tables are compared with the fold of the journal; 0 is never.
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     replay_every: u32,
@@ -62,12 +72,7 @@ const WORKERS_MIN: usize = 4;
 pub(crate) fn run(args: &ServeArgs) -> Result<Status, Failure> {
     let instead = "there the functions do, and the stack's outputs say at which addresses";
     args.data.must_be_local("serve", instead)?;
-    if !args.listen.ip().is_loopback() {
-        return Err(Failure::Input(format!(
-            "without a token the console listens on this machine alone, not at {}",
-            args.listen
-        )));
-    }
+    let access = Arc::new(args.access.rules(args.listen)?);
     let read = settings::read(
         args.settings
             .as_deref()
@@ -78,16 +83,37 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status, Failure> {
     let in_force = Arc::new(InForce::new(settings));
     let listener = listen(args.listen)?;
     let (stop, stopping) = watch::channel(false);
-    let meter = Arc::new(Meter::default());
-    let (writer, desk) = Writer::new(&stores, Arc::clone(&in_force), Arc::clone(&meter))?;
+    let (changes, changed) = watch::channel(0);
+    let seen = Seen {
+        meter: Arc::new(Meter::new()?),
+        recent: Arc::new(Recent::default()),
+        changes,
+    };
+    let (meter, recent) = (Arc::clone(&seen.meter), Arc::clone(&seen.recent));
+    let (writer, desk) = Writer::new(&stores, Arc::clone(&in_force), seen)?;
+    let world = Local {
+        readers: Arc::new(Readers::new(&stores)?),
+        desk: desk.clone(),
+        in_force: Arc::clone(&in_force),
+        recent,
+        changes: changed,
+        stopping: stopping.clone(),
+    };
     let schedule = Schedule {
         stores: stores.again()?,
         desk: desk.clone(),
         in_force,
+        meter: Arc::clone(&meter),
         replay_every: args.replay_every,
         report_every: args.report_every,
     };
-    let served = web::Served { desk, meter };
+    let telling = Arc::clone(&meter);
+    let served = web::Served {
+        desk,
+        meter,
+        access,
+        world,
+    };
     thread::scope(|scope| {
         let writing = scope.spawn({
             let stop = stop.clone();
@@ -107,6 +133,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status, Failure> {
         let written = writing.join().map_err(|_panic| died("writing"))?;
         web.and(scheduled).and(written)
     })?;
+    telling.close();
     anstream::eprintln!("stopped; what was taken in is kept");
     Ok(Status::Clean)
 }

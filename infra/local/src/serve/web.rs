@@ -8,15 +8,18 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use shared::ports::{Error, ErrorKind};
+use foldback_console::Access;
+use shared::adapters::SystemClock;
+use shared::ports::{Clock, Error, ErrorKind};
 use shared::webhook::{self, BODY_BYTES_MAX, Problem, ProblemKind};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use super::meter::Meter;
+use super::world::Local;
 use super::writer::{Desk, Incoming, Order};
 use crate::stopwatch::Stopwatch;
 
@@ -25,6 +28,8 @@ use crate::stopwatch::Stopwatch;
 pub(crate) struct Served {
     pub(crate) desk: Desk,
     pub(crate) meter: Arc<Meter>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) world: Local,
 }
 
 /// Serves until told to stop; requests that have begun are answered.
@@ -63,11 +68,13 @@ fn tell(at: std::net::SocketAddr) -> io::Result<()> {
 }
 
 fn routes(served: Served) -> Router {
-    Router::new()
+    let console = foldback_console::router(served.world.clone(), Arc::clone(&served.access));
+    let own = Router::new()
         .route("/events/{*tenant}", any(events))
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
-        .with_state(served)
+        .with_state(served);
+    own.merge(console)
 }
 
 async fn events(State(served): State<Served>, request: Request) -> Response {
@@ -114,7 +121,15 @@ async fn healthz(State(served): State<Served>) -> Response {
         .into_response()
 }
 
-async fn metrics(State(served): State<Served>) -> Response {
+/// They speak of all tenants, so where there are tokens one that may see all is wanted.
+async fn metrics(State(served): State<Served>, headers: HeaderMap) -> Response {
+    let who = served.access.who(&headers, SystemClock.now());
+    if served.access.has_tokens() && who.is_none_or(|who| who.tenant.is_some()) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
     const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(CONTENT_TYPE, TEXT)], served.meter.text()).into_response()
+    match served.meter.text() {
+        Ok(text) => ([(CONTENT_TYPE, TEXT)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.chain()).into_response(),
+    }
 }

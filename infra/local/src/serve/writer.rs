@@ -3,20 +3,26 @@
 //! Whatever has been asked of it while it worked on one batch is done with the next, and all of that
 //! becomes durable with one commit ("group commit"); only then is anybody answered.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method};
-use shared::adapters::{Environment, Joined, SystemClock};
-use shared::model::{Finding, Group, ReplayRun, Report};
-use shared::ports::{Clock, Error, ErrorKind, Queue, Received, Reports};
-use shared::service::{self, keep_run};
+use foldback_console::{Act, Acted, Deed, Mending};
+use shared::adapters::{Environment, Joined, SystemClock, Watched};
+use shared::metrics::registry::{MESSAGES_FAILED, MESSAGES_RECEIVED};
+use shared::model::{AuditRecord, Finding, Group, ReplayRun, Report, Timestamp};
+use shared::ports::{Clock, Error, ErrorKind, Queue, Readings, Received, Reports};
+use shared::service::{self, Processed, TakenIn, keep_run, measured, traced};
 use shared::webhook::{Request, Response};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
+use super::deeds;
+use super::mend::Mend;
 use super::meter::{Meter, UnitDone};
+use super::recent::Recent;
 use crate::error::Failure;
 use crate::settings::InForce;
 use crate::stopwatch::Stopwatch;
@@ -36,14 +42,19 @@ const ATTEMPTS_MAX: u32 = 5;
 /// by itself.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// Who waits for what a deed came to.
+pub(crate) type Told = oneshot::Sender<Result<Acted, Error>>;
+
 /// What is asked of the writer.
 pub(crate) enum Order {
     /// Take a request's events in.
     TakeIn(Incoming, oneshot::Sender<Response>),
     /// Say that the writer works.
     Answer(oneshot::Sender<()>),
-    /// Keep a run of replay.
-    KeepRun(Box<ReplayRun>, Vec<Finding>),
+    /// Keep a run of replay and, where a person asked for it, the record of that.
+    KeepRun(Box<ReplayRun>, Vec<Finding>, Option<(AuditRecord, Told)>),
+    /// Do what a person asks for.
+    Act(Act, Told),
     /// Keep a report.
     KeepReport(Box<Report>),
 }
@@ -76,14 +87,30 @@ impl Desk {
 pub(crate) struct Writer<'a> {
     stores: &'a Stores,
     settings: Arc<InForce>,
-    meter: Arc<Meter>,
+    seen: Seen,
     orders: Receiver<Order>,
+    /// Repairs that are under way, a page of groups at a time.
+    mending: VecDeque<Mend>,
+}
+
+/// Who is told of what became durable.
+#[derive(Clone)]
+pub(crate) struct Seen {
+    /// For `/metrics`.
+    pub(crate) meter: Arc<Meter>,
+    /// For the overview.
+    pub(crate) recent: Arc<Recent>,
+    /// For pages that are open.
+    pub(crate) changes: watch::Sender<u64>,
 }
 
 /// What an order came to, told when it is durable.
 enum Answer {
     Taken(Response),
-    Kept,
+    Kept(u64),
+    Acted(Result<Acted, Error>),
+    /// It is begun; who asked is told when it is done.
+    Begun(Box<Mend>),
 }
 
 #[derive(Default)]
@@ -98,7 +125,7 @@ impl<'a> Writer<'a> {
     pub(crate) fn new(
         stores: &'a Stores,
         settings: Arc<InForce>,
-        meter: Arc<Meter>,
+        seen: Seen,
     ) -> Result<(Self, Desk), Failure> {
         // Whatever is no data directory was refused before; a later refusal would come too late.
         stores.local()?;
@@ -106,18 +133,21 @@ impl<'a> Writer<'a> {
         let writer = Self {
             stores,
             settings,
-            meter,
+            seen,
             orders,
+            mending: VecDeque::new(),
         };
         Ok((writer, Desk(sender)))
     }
 
     /// Works until the last desk is gone, and finishes the batch in hand.
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(mut self) -> Result<(), Failure> {
         let mut received = Vec::new();
         loop {
-            let (orders, open) = self.fetch(received.is_empty());
+            let idle = received.is_empty() && self.mending.is_empty();
+            let (orders, open) = self.fetch(idle);
             received = self.step(received, orders, open);
+            self.mend();
             if !open {
                 return Ok(());
             }
@@ -146,7 +176,7 @@ impl<'a> Writer<'a> {
 
     /// One unit of work: the messages in hand, the orders, and, if there is to be another, what to do in
     /// that. Returns the messages received.
-    fn step(&self, received: Vec<Received>, orders: Vec<Order>, more: bool) -> Vec<Received> {
+    fn step(&mut self, received: Vec<Received>, orders: Vec<Order>, more: bool) -> Vec<Received> {
         let since = Stopwatch::start();
         let handled = match self.unit(&received, &orders, more) {
             Ok(unit) => return self.settle(unit, orders, &received, since),
@@ -174,7 +204,7 @@ impl<'a> Writer<'a> {
 
     /// Each group in a unit of work of its own, so that one that fails takes no other with it. Its messages
     /// stay hidden for a while and come again, until they are parked.
-    fn apart(&self, received: &[Received]) {
+    fn apart(&mut self, received: &[Received]) {
         let mut groups: Vec<&Group> = received.iter().map(|one| &one.message.group).collect();
         groups.sort();
         groups.dedup();
@@ -184,7 +214,12 @@ impl<'a> Writer<'a> {
             match self.unit(&of_group, &[], false) {
                 Ok(unit) => drop(self.settle(unit, Vec::new(), &of_group, Stopwatch::start())),
                 Err(error) => {
-                    anstream::eprintln!("{group} failed, and comes again: {}", error.chain())
+                    let count = of_group.len() as u64;
+                    self.seen.meter.record(&[
+                        MESSAGES_RECEIVED.is(count, &[]),
+                        MESSAGES_FAILED.is(count, &[]),
+                    ]);
+                    anstream::eprintln!("{group} failed, and comes again: {}", error.chain());
                 }
             }
         }
@@ -192,7 +227,7 @@ impl<'a> Writer<'a> {
 
     /// Counts a unit of work that is durable, and tells those who asked.
     fn settle(
-        &self,
+        &mut self,
         unit: Unit,
         orders: Vec<Order>,
         handled: &[Received],
@@ -205,13 +240,28 @@ impl<'a> Writer<'a> {
             done.handled
                 .push(Duration::from_millis(waited).max(since.elapsed()));
         }
+        let changed = !handled.is_empty() || orders.iter().any(Order::changes);
         for (order, answer) in orders.into_iter().zip(unit.answers) {
-            if let Some(took) = order.answer(answer) {
-                done.taken.push(took);
+            match order.answer(answer) {
+                Left::Taken(took) => done.taken.push(took),
+                Left::Begun(mend) => self.mending.push_back(mend),
+                Left::Nothing => {}
             }
         }
-        self.meter.unit(&done);
+        self.seen.tell(&mut done, changed);
         unit.received
+    }
+
+    /// The next page of the repair that was asked for first.
+    fn mend(&mut self) {
+        let Some(mut mend) = self.mending.pop_front() else {
+            return;
+        };
+        let settings = self.settings.get();
+        if mend.page(self.stores, &settings) {
+            self.mending.push_front(mend);
+        }
+        self.seen.changes.send_modify(|number| *number += 1);
     }
 
     /// One unit of work, tried again as often as the store asks for it.
@@ -244,14 +294,22 @@ impl<'a> Writer<'a> {
     ) -> Result<Unit, Error> {
         let mut unit = Unit::default();
         let (events, tables) = (self.stores.events(), self.stores.tables());
-        let ports = Joined {
-            events,
-            tables: &tables,
+        let requests = Readings::default();
+        let ports = Watched {
+            ports: &Joined {
+                events,
+                tables: &tables,
+            },
+            meter: &requests,
         };
+        let lookups = self.settings.lookups();
         let settings = self.settings.look(events, SystemClock.now()).await?;
+        let looked = measured::of_lookups(lookups, self.settings.lookups());
+        unit.done.readings.extend(looked);
         for part in received.chunks(PART_MESSAGES) {
-            let part = service::process(&ports, &SystemClock, &settings, part).await?;
-            unit.done.processed.add(part);
+            let begun = SystemClock.now();
+            let done = service::process(&ports, &SystemClock, &settings, part).await?;
+            self.processed(&mut unit.done, part, done, begun);
         }
         for order in orders {
             unit.answers.push(match order {
@@ -259,7 +317,8 @@ impl<'a> Writer<'a> {
                     let request = incoming.request();
                     let now = SystemClock.now();
                     let taken =
-                        service::take_in(events, &Environment, &settings, &request, now).await;
+                        service::take_in(&ports, &Environment, &settings, &request, now).await;
+                    self.taken(&mut unit.done, &taken, now);
                     if let Some(error) = taken.failure {
                         match error.kind() {
                             ErrorKind::Retry => return Err(error),
@@ -270,21 +329,82 @@ impl<'a> Writer<'a> {
                     }
                     Answer::Taken(taken.response)
                 }
-                Order::Answer(_) => Answer::Kept,
-                Order::KeepRun(run, findings) => {
-                    keep_run(&tables, run, findings).await?;
-                    Answer::Kept
+                Order::Answer(_) => Answer::Kept(0),
+                Order::KeepRun(run, findings, asked) => {
+                    let number = keep_run(&tables, run, findings).await?;
+                    let whole = asked.is_none();
+                    unit.done.readings.extend(measured::of_replay(run, whole));
+                    if let Some((record, _)) = asked {
+                        deeds::note(self.stores, record)?;
+                    }
+                    Answer::Kept(number)
                 }
+                Order::Act(act, _) => match &act.deed {
+                    Deed::Replay(Mending::Update, within) => {
+                        match Mend::begin(self.stores, &settings, act, within).await {
+                            Ok(mend) => Answer::Begun(Box::new(mend)),
+                            Err(error) => Answer::Acted(Err(error)),
+                        }
+                    }
+                    Deed::Redrive(_)
+                    | Deed::Discard(_)
+                    | Deed::Retry(_)
+                    | Deed::PutSettings(..)
+                    | Deed::Replay(Mending::Report, _) => {
+                        Answer::Acted(Ok(deeds::act(self.stores, act).await?))
+                    }
+                },
                 Order::KeepReport(report) => {
                     tables.keep_report(report).await?;
-                    Answer::Kept
+                    Answer::Kept(0)
                 }
             });
         }
         if more {
-            unit.received = events.receive(RECEIVE_MAX, SystemClock.now()).await?;
+            unit.received = ports.receive(RECEIVE_MAX, SystemClock.now()).await?;
         }
+        let now = SystemClock.now();
+        if self.seen.meter.looks_at_queue(now) {
+            let oldest = events.oldest_message()?;
+            let depth = events.depth(now).await?;
+            let queue = measured::of_queue(&depth, oldest, now);
+            unit.done.readings.extend(queue);
+        }
+        unit.done.readings.extend(requests.take());
         Ok(unit)
+    }
+
+    /// Notes what a batch came to, to be told when it is durable.
+    fn processed(
+        &self,
+        unit: &mut UnitDone,
+        part: &[Received],
+        mut done: Processed,
+        begun: Timestamp,
+    ) {
+        let when = (begun, SystemClock.now());
+        let failed = done.failed.len() as u64;
+        let readings = measured::of_batch(part, &done, failed, when);
+        unit.readings.extend(readings);
+        if self.seen.meter.traces() {
+            let spans = traced::of_batch(part, &done, self.stores.scope(), when);
+            unit.spans.extend(spans);
+        }
+        // Kept for the spans alone.
+        done.finished.clear();
+        done.copies_made.clear();
+        unit.processed.add(done);
+    }
+
+    /// Notes what a request came to, to be told when it is durable.
+    fn taken(&self, unit: &mut UnitDone, taken: &TakenIn, begun: Timestamp) {
+        let ended = SystemClock.now();
+        unit.readings
+            .extend(measured::of_request(taken, begun, ended));
+        if self.seen.meter.traces() {
+            let spans = traced::of_request(taken, self.stores.scope(), (begun, ended));
+            unit.spans.extend(spans);
+        }
     }
 }
 
@@ -299,30 +419,76 @@ impl Incoming {
     }
 }
 
+/// What is left to do when an order is answered.
+enum Left {
+    Taken(Duration),
+    Begun(Mend),
+    Nothing,
+}
+
+impl Seen {
+    fn tell(&self, done: &mut UnitDone, changed: bool) {
+        self.meter.unit(done);
+        self.recent.count(done, SystemClock.now());
+        if changed {
+            self.changes.send_modify(|number| *number += 1);
+        }
+    }
+}
+
 impl Order {
-    /// Tells who asked; how long a request took, where it was one that was taken.
-    fn answer(self, answer: Answer) -> Option<Duration> {
+    /// Whether there is something new to see when it is done.
+    fn changes(&self) -> bool {
+        match self {
+            Self::TakeIn(..) | Self::KeepRun(..) | Self::KeepReport(_) | Self::Act(..) => true,
+            Self::Answer(_) => false,
+        }
+    }
+
+    /// Tells who asked.
+    fn answer(self, answer: Answer) -> Left {
+        // Whoever has hung up asks again.
         match (self, answer) {
             (Self::TakeIn(incoming, to), Answer::Taken(response)) => {
                 let taken = response.status.is_success();
-                // Who has hung up asks again.
-                drop(to.send(response));
-                taken.then(|| incoming.since.elapsed())
+                to.send(response).ok();
+                if taken {
+                    return Left::Taken(incoming.since.elapsed());
+                }
             }
             (Self::Answer(to), _) => {
                 to.send(()).ok();
-                None
             }
-            (Self::TakeIn(..) | Self::KeepRun(..) | Self::KeepReport(_), _) => None,
+            (Self::KeepRun(run, _, Some((_, to))), Answer::Kept(number)) => {
+                let acted = Acted {
+                    count: run.findings,
+                    run: Some(number),
+                };
+                to.send(Ok(acted)).ok();
+            }
+            (Self::Act(_, to), Answer::Acted(acted)) => {
+                to.send(acted).ok();
+            }
+            (Self::Act(_, to), Answer::Begun(mend)) => return Left::Begun(mend.told(to)),
+            (
+                Self::TakeIn(..) | Self::KeepRun(..) | Self::KeepReport(_) | Self::Act(..),
+                Answer::Taken(_) | Answer::Kept(_) | Answer::Acted(_) | Answer::Begun(_),
+            ) => {}
         }
+        Left::Nothing
     }
 
     fn failed(self, error: &Error) {
         match self {
             Self::TakeIn(_, to) => {
-                drop(to.send(shared::webhook::Problem::from(error).response()));
+                to.send(shared::webhook::Problem::from(error).response())
+                    .ok();
             }
-            Self::Answer(_) | Self::KeepRun(..) | Self::KeepReport(_) => {}
+            Self::Act(_, to) | Self::KeepRun(_, _, Some((_, to))) => {
+                let why = error.chain();
+                to.send(Err(Error::new(error.kind(), "do it", why))).ok();
+            }
+            Self::Answer(_) | Self::KeepRun(_, _, None) | Self::KeepReport(_) => {}
         }
     }
 }

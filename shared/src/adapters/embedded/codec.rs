@@ -1,6 +1,7 @@
 //! Stored records of trails and hierarchies, as those of entries are.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -8,7 +9,8 @@ use smol_str::SmolStr;
 use crate::adapters::codec::{self, encode, unpack};
 use crate::handlers::Table;
 use crate::model::{
-    ActionHierarchy, ActionNode, Entry, Group, Held, Late, Stamps, Timestamp, Trail,
+    ActionHierarchy, ActionNode, Amended, Entry, EventHash, Group, Held, Late, Stamps, Timestamp,
+    Trail,
 };
 
 pub(in crate::adapters) use crate::adapters::codec::Unreadable;
@@ -67,7 +69,7 @@ pub(in crate::adapters) fn decode_entries(
     Ok(entries)
 }
 
-/// A trail as records have it, but for its fence and whether events of its group were amended.
+/// A trail as records have it, but for its fence and what is known of amended events of its group.
 #[derive(Serialize, Deserialize)]
 struct TrailV1<'a> {
     held: Cow<'a, Held>,
@@ -84,8 +86,18 @@ struct TrailV1<'a> {
 /// records without one are the least.
 const FENCED: u8 = 3;
 const FENCE_MARK_BYTES: usize = 1 + size_of::<u64>();
-/// What a record of a row in whose group events were amended begins with, after its fence.
+/// What a record of a row in whose group events were amended began with, after its fence, when nothing else
+/// was known of them.
 const AMENDED: u8 = 5;
+/// What it begins with since then; an [`AmendedV1`] follows.
+const AMENDED_UNTIL: u8 = 6;
+
+/// What is known of amended events.
+#[derive(Serialize, Deserialize)]
+struct AmendedV1 {
+    until: i64,
+    open: BTreeSet<EventHash>,
+}
 
 /// How a record with this fence begins. Records that begin with less, or the same, have no greater fence.
 pub(in crate::adapters) fn fence_mark(fence: u64) -> [u8; FENCE_MARK_BYTES] {
@@ -110,8 +122,13 @@ pub(in crate::adapters) fn encode_trail(trail: &Trail) -> Result<Vec<u8>, Unread
     if trail.fence > 0 {
         marked.extend(fence_mark(trail.fence));
     }
-    if trail.amended {
-        marked.push(AMENDED);
+    if let Some(amended) = &trail.amended {
+        marked.push(AMENDED_UNTIL);
+        let known = AmendedV1 {
+            until: amended.until.ms(),
+            open: amended.open.clone(),
+        };
+        marked = postcard::to_extend(&known, marked)?;
     }
     marked.extend(checked(&record));
     Ok(marked)
@@ -123,8 +140,16 @@ pub(in crate::adapters) fn decode_trail(bytes: &[u8]) -> Result<Trail, Unreadabl
         Some(_) | None => (0, bytes),
     };
     let (amended, bytes) = match bytes.split_first() {
-        Some((&AMENDED, rest)) => (true, rest),
-        Some(_) | None => (false, bytes),
+        Some((&AMENDED, rest)) => (Some(Amended::unknown()), rest),
+        Some((&AMENDED_UNTIL, rest)) => {
+            let (known, rest): (AmendedV1, _) = postcard::take_from_bytes(rest)?;
+            let amended = Amended {
+                until: Timestamp::from_ms(known.until),
+                open: known.open,
+            };
+            (Some(amended), rest)
+        }
+        Some(_) | None => (None, bytes),
     };
     let record: TrailV1<'_> = postcard::from_bytes(&unpack(verified(bytes)?)?)?;
     Ok(Trail {
@@ -264,5 +289,30 @@ fn hierarchy<L>(
         late: record.late.map(late),
         unmapped: record.unmapped,
         actions: record.actions.into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records of before trails told how far amended events reach.
+    #[test]
+    fn a_trail_that_only_says_that_events_were_amended_still_reads() {
+        let plain = Trail {
+            version: 7,
+            ..Trail::default()
+        };
+        let record = encode_trail(&plain).expect("a record");
+        let fenced = [&fence_mark(9)[..], &[AMENDED], &record].concat();
+        let unfenced = [&[AMENDED][..], &record].concat();
+        for (bytes, fence) in [(unfenced, 0), (fenced, 9)] {
+            let expect = Trail {
+                fence,
+                amended: Some(Amended::unknown()),
+                ..plain.clone()
+            };
+            assert_eq!(decode_trail(&bytes).expect("a trail"), expect);
+        }
     }
 }

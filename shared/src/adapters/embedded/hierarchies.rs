@@ -1,7 +1,7 @@
 use rusqlite::params;
 
 use crate::model::{ActionHierarchy, Group};
-use crate::ports::{Error, Hierarchies};
+use crate::ports::{Error, Found, Hierarchies, Look};
 
 use super::query::{Index, Need, queries};
 use super::{Embedded, Failure, Inner, codec};
@@ -41,6 +41,10 @@ impl Hierarchies for Embedded {
             }
             Ok::<_, Failure>(hierarchies)
         })
+    }
+
+    async fn finished(&self, look: &Look) -> Result<Found<ActionHierarchy>, Error> {
+        self.finished_work(look)
     }
 }
 

@@ -66,13 +66,14 @@ impl Indexes for Embedded {
                 missing: existing.missing(format),
                 unused: existing.unused(format, &tables),
                 derived: vec![conversions],
+                usage: None,
             })
         })
     }
 }
 
 /// The queries of each file of this module, with the format of the store that first has their tables.
-const QUERIES_SINCE: [(i32, &[&Query]); 20] = [
+const QUERIES_SINCE: [(i32, &[&Query]); 22] = [
     (1, super::check::QUERIES),
     (1, super::check_tables::QUERIES),
     (1, super::conversions::QUERIES),
@@ -83,6 +84,7 @@ const QUERIES_SINCE: [(i32, &[&Query]); 20] = [
     (1, QUERIES),
     (1, super::inspect::QUERIES),
     (1, super::journal::QUERIES),
+    (1, super::look::QUERIES),
     (1, super::queue::QUERIES),
     (1, super::rejects::QUERIES),
     (1, super::settings::QUERIES),
@@ -93,6 +95,7 @@ const QUERIES_SINCE: [(i32, &[&Query]); 20] = [
     (3, super::locks::QUERIES),
     (4, super::images::QUERIES),
     (4, super::suffix::QUERIES),
+    (6, super::audit::QUERIES),
 ];
 
 /// Every query that this store runs over a file of that format.

@@ -6,6 +6,7 @@
 //! `synchronous = FULL`: what a commit wrote survives a killed process and a power cut.
 
 mod additions;
+mod audit;
 mod check;
 mod check_tables;
 pub(super) mod codec;
@@ -22,6 +23,7 @@ mod indexes;
 mod inspect;
 mod journal;
 mod locks;
+mod look;
 mod query;
 mod queue;
 mod rejects;

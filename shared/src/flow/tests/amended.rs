@@ -70,11 +70,11 @@ fn a_withdrawal_may_come_before_the_event() {
         &expect![[r#"
             1 step: e1 applied (2 writes)
             2 correct: s held (4 writes)
-            3 correct: s held (0 writes)
-            4 correct: e4 applied (4 writes)
-            RSLead l1: createdAt=08:00 events=2 | 2 events to e4, version 3
-            RSAppointment a1: completedAt=10:00 starts=0 status=completed | 1 events to e4, version 2
-            RSAppointmentChanges a1: n=1 status=completed | 1 events to e4, version 2
+            3 correct: s held (4 writes)
+            4 step: e4 applied (4 writes)
+            RSLead l1: createdAt=08:00 events=2 | 2 events to e4, version 4
+            RSAppointment a1: completedAt=10:00 starts=0 status=completed | 1 events to e4, version 3
+            RSAppointmentChanges a1: n=1 status=completed | 1 events to e4, version 3
               1 10:00.. status=completed by e4, known 4..
         "#]],
     );
@@ -91,7 +91,7 @@ fn an_old_telling_that_comes_again_brings_nothing_back() {
             2 correct: e1 applied (2 writes)
             3 correct: e1 held (0 writes)
             4 correct: e1 held (0 writes)
-            5 correct: e3 applied (2 writes)
+            5 step: e3 applied (2 writes)
             6 correct: e1 held (0 writes)
             RSLead l1: events=1 stage=won | 1 events to e3, version 3
             RSLeadGlobalConversions l1: appointmentsCancelled=0 appointmentsCompleted=0 appointmentsOpen=0 conversions(touch(count=1 firstAt=09:00 lastAt=09:00)) | 1 events to e3, version 3
