@@ -323,6 +323,20 @@ mod tests {
         check("\n\n", &[]);
     }
 
+    /// However many lines are empty, none of them is kept.
+    #[test]
+    fn empty_lines_before_the_first_event() {
+        let empty = " \r\n".repeat(100_000);
+        check(
+            &format!("{empty}{{}}\n{{}}"),
+            &[(100_001, "{}"), (100_002, "{}")],
+        );
+        check(
+            &format!("{empty}[{{}},\n{{}}]"),
+            &[(100_001, "{}"), (100_002, "{}")],
+        );
+    }
+
     #[test]
     fn documents_over_lines() {
         check(

@@ -18,7 +18,7 @@ pub(in crate::adapters) use crate::adapters::codec::Unreadable;
 /// What a record with a checksum begins with; then come the CRC-32 of the rest, the least byte first, and the
 /// rest, which is a record as any other. The disk's own checks end at the disk: a byte that changed in a
 /// record that still decodes would be another event. Records from before have none and stay readable.
-const CHECKED: u8 = 6;
+const CHECKED: u8 = 16;
 const CHECK_BYTES: usize = 1 + size_of::<u32>();
 
 /// The record with its checksum.
@@ -109,7 +109,16 @@ pub(in crate::adapters) fn fence_mark(fence: u64) -> [u8; FENCE_MARK_BYTES] {
 }
 
 pub(in crate::adapters) fn encode_trail(trail: &Trail) -> Result<Vec<u8>, Unreadable> {
-    let record = encode(&TrailV1 {
+    let mut record = Vec::new();
+    if let Some(amended) = &trail.amended {
+        record.push(AMENDED_UNTIL);
+        let known = AmendedV1 {
+            until: amended.until.ms(),
+            open: amended.open.clone(),
+        };
+        record = postcard::to_extend(&known, record)?;
+    }
+    record.extend(encode(&TrailV1 {
         held: Cow::Borrowed(&trail.held),
         out_of_order: trail.out_of_order,
         version: trail.version,
@@ -117,21 +126,12 @@ pub(in crate::adapters) fn encode_trail(trail: &Trail) -> Result<Vec<u8>, Unread
         handler: trail.handler,
         checksum: trail.checksum,
         stamps: trail.stamps,
-    })?;
-    let mut marked = Vec::with_capacity(FENCE_MARK_BYTES + 1 + CHECK_BYTES + record.len());
-    if trail.fence > 0 {
-        marked.extend(fence_mark(trail.fence));
+    })?);
+    let record = checked(&record);
+    if trail.fence == 0 {
+        return Ok(record);
     }
-    if let Some(amended) = &trail.amended {
-        marked.push(AMENDED_UNTIL);
-        let known = AmendedV1 {
-            until: amended.until.ms(),
-            open: amended.open.clone(),
-        };
-        marked = postcard::to_extend(&known, marked)?;
-    }
-    marked.extend(checked(&record));
-    Ok(marked)
+    Ok([&fence_mark(trail.fence)[..], &record].concat())
 }
 
 pub(in crate::adapters) fn decode_trail(bytes: &[u8]) -> Result<Trail, Unreadable> {
@@ -139,6 +139,7 @@ pub(in crate::adapters) fn decode_trail(bytes: &[u8]) -> Result<Trail, Unreadabl
         Some(([FENCED, fence @ ..], rest)) => (u64::from_be_bytes(*fence), rest),
         Some(_) | None => (0, bytes),
     };
+    let bytes = verified(bytes)?;
     let (amended, bytes) = match bytes.split_first() {
         Some((&AMENDED, rest)) => (Some(Amended::unknown()), rest),
         Some((&AMENDED_UNTIL, rest)) => {
@@ -295,6 +296,94 @@ fn hierarchy<L>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Outcome;
+
+    /// A hierarchy of so many generations.
+    fn deep(generations: usize) -> ActionHierarchy {
+        let node = |children| ActionNode {
+            table: Table::RSLead,
+            id: "lead-1".into(),
+            outcome: Outcome::Unchanged,
+            children,
+        };
+        let actions = (0..generations).fold(Vec::new(), |children, _| vec![node(children)]);
+        ActionHierarchy {
+            group: group(),
+            source: "//crm".into(),
+            event_id: "1".into(),
+            attempt: 1,
+            read_start: Timestamp::MIN,
+            write_start: Timestamp::MIN,
+            late: None,
+            unmapped: false,
+            actions,
+        }
+    }
+
+    fn group() -> Group {
+        Group {
+            tenant: "acme".into(),
+            key: "lead-1".into(),
+        }
+    }
+
+    #[test]
+    fn a_hierarchy_that_claims_to_be_too_deep_is_not_read() {
+        let check = |generations, readable| {
+            let bytes = encode_hierarchies(&[deep(generations)]).expect("encoded");
+            let read = decode_hierarchies(&group(), &bytes);
+            assert_eq!(read.is_ok(), readable, "{generations}");
+        };
+        check(3, true);
+        check(64, true);
+        check(65, false);
+        // Nothing is left over from what was refused.
+        check(64, true);
+        check(1_000, false);
+    }
+
+    #[test]
+    fn a_record_cannot_claim_more_than_it_can_hold() {
+        for claim in [[0, 0, 0, 0x40], [0xff, 0xff, 0xff, 0x3f], [0xff; 4]] {
+            let bytes = [&[2][..], &claim, &[0; 8]].concat();
+            let read = decode_entries(&group(), &bytes);
+            assert!(matches!(read, Err(Unreadable::TooLarge(_))), "{claim:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_changed_is_not_what_its_checksum_is_of() {
+        let record = checked(&[1, 0]);
+        assert_eq!(verified(&record).expect("whole"), [1, 0]);
+        for place in 1..record.len() {
+            let mut changed = record.clone();
+            changed[place] ^= 1;
+            assert!(
+                matches!(verified(&changed), Err(Unreadable::Checksum)),
+                "{place}"
+            );
+        }
+        assert_eq!(verified(&[1, 0]).expect("from before"), [1, 0]);
+    }
+
+    #[test]
+    fn a_trail_comes_back_whatever_it_says() {
+        for (fence, amended) in [
+            (0, None),
+            (9, None),
+            (0, Some(Amended::unknown())),
+            (9, Some(Amended::unknown())),
+        ] {
+            let trail = Trail {
+                version: 7,
+                fence,
+                amended,
+                ..Trail::default()
+            };
+            let record = encode_trail(&trail).expect("a record");
+            assert_eq!(decode_trail(&record).expect("a trail"), trail);
+        }
+    }
 
     /// Records of before trails told how far amended events reach.
     #[test]
