@@ -40,7 +40,7 @@ pub fn of_events<'e>(events: impl Iterator<Item = (&'e Arc<Entry>, Appended)>) -
         let result = match became {
             Appended::New => "new",
             Appended::Duplicate => "duplicate",
-            Appended::Conflict => "conflict",
+            Appended::Conflict | Appended::Elsewhere => "conflict",
         };
         let tenant = entry.group.tenant.as_str();
         *counts.entry((result, tenant)).or_default() += 1;
