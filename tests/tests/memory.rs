@@ -131,3 +131,19 @@ mod reports {
 mod together {
     foldback_tests::together_suite!(super::InMemory);
 }
+
+mod amended {
+    foldback_tests::amended_suite!(super::InMemory);
+}
+
+mod apart {
+    foldback_tests::apart_suite!(super::InMemory);
+}
+
+mod gone {
+    foldback_tests::gone_suite!(super::InMemory);
+}
+
+mod unlinked {
+    foldback_tests::unlinked_suite!(super::InMemory);
+}

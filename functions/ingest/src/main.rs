@@ -24,7 +24,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         let (mut request, context) = event.into_parts();
         let xray = context.xray_trace_id.filter(|_| stack.config.xray);
         foldback_ingest::trace_as(&mut request, xray.as_deref());
-        let answer = async {
+        let answer = Box::pin(async {
             let settings = match stack.settings().await {
                 Ok(settings) => settings,
                 Err(error) => return foldback_ingest::failed(&error),
@@ -42,7 +42,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
                 tracing::warn!(error = error.chain(), "traces are lost");
             }
             foldback_ingest::answer(taken.response)
-        };
+        });
         let (deadline_ms, now) = (context.deadline, SystemClock.now());
         Ok::<_, Infallible>(foldback_ingest::before(deadline_ms, now, answer).await)
     };

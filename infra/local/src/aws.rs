@@ -28,7 +28,7 @@ const SETTINGS_SECONDS: u64 = 30;
 const GRACE_SECONDS: u32 = 900;
 
 /// Which account and region of AWS.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct AwsArgs {
     /// The stack, by its name or ARN.
     #[arg(long, value_name = "NAME", required_if_eq("target", "aws"))]

@@ -49,6 +49,7 @@ enum Command {
     Settings(crate::settings::SettingsArgs),
     Report(crate::report::ReportArgs),
     Generate(crate::generate::GenerateArgs),
+    Bench(Box<crate::bench::BenchArgs>),
 }
 
 /// Which kind of place the data is in.
@@ -84,6 +85,16 @@ pub(crate) struct Data {
 }
 
 impl Data {
+    /// A data directory of this machine.
+    pub(crate) fn local(directory: PathBuf, mongodb: Option<Uri>) -> Self {
+        Self {
+            target: Target::Local,
+            aws: AwsArgs::default(),
+            directory,
+            mongodb,
+        }
+    }
+
     /// Where it is.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
         match (self.target, self.aws.given()) {
@@ -146,6 +157,7 @@ impl Cli {
             Command::Settings(args) => crate::settings::run(args),
             Command::Report(args) => crate::report::run(args),
             Command::Generate(args) => crate::generate::run(args),
+            Command::Bench(args) => crate::bench::run(args),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod aws;
+mod bench;
 mod check;
 mod cli;
 mod dlq;
@@ -16,6 +17,7 @@ mod input;
 mod intake;
 mod log;
 mod pipeline;
+mod probe;
 mod progress;
 mod query;
 mod rejects;

@@ -53,7 +53,7 @@ enum What {
 }
 
 /// The settings that the shipped sample is read with.
-const SAMPLE: &str = include_str!("../sample/settings.toml");
+pub(crate) const SAMPLE: &str = include_str!("../sample/settings.toml");
 
 /// Where a run's settings come from.
 #[derive(Debug, Clone, Copy)]

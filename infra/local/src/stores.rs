@@ -41,6 +41,22 @@ impl FromStr for Uri {
     }
 }
 
+impl Uri {
+    /// The same for another database of the same server, named after this one.
+    pub(crate) fn beside(&self, suffix: &str) -> Self {
+        let (head, options) = match self.0.split_once('?') {
+            Some((head, options)) => (head, format!("?{options}")),
+            None => (self.0.as_str(), String::new()),
+        };
+        Self(format!("{head}{suffix}{options}"))
+    }
+
+    /// The text, for a process that is to use it.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
 /// What the mark says.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

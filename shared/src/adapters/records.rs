@@ -64,18 +64,3 @@ pub fn message(text: &str) -> Option<Message> {
     assert_eq!(message_body::decode(&again).ok().as_ref(), Some(&message));
     Some(message)
 }
-
-/// The SQS message group of a group.
-#[must_use]
-pub fn message_group(group: &Group) -> String {
-    message_body::group_id(group)
-}
-
-/// The records of entries, as the embedded store writes them.
-///
-/// # Panics
-/// They cannot be encoded, which is a fault.
-#[must_use]
-pub fn of_entries(entries: &[Entry]) -> Vec<u8> {
-    codec::encode_entries(entries).unwrap_or_default()
-}

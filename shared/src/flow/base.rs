@@ -148,8 +148,9 @@ impl<'a> Base<'a> {
         cells: &mut BTreeMap<(Table, SmolStr), Cell>,
         mut arrived: Arrived,
     ) -> Vec<Write> {
-        let write = |(table, id): &(Table, SmolStr)| {
-            let cell = cells.remove(&(*table, id.clone()));
+        let write = |row: &(Table, SmolStr)| {
+            let (table, id) = row;
+            let cell = cells.remove(row);
             let before = find(stored, *table, id);
             let making = Making {
                 settings: self.batch.tenant.version(),
@@ -162,7 +163,7 @@ impl<'a> Base<'a> {
                 table: *table,
                 id: id.clone(),
             };
-            let on_arrival = arrived.take(self.batch, *table, id, before, cell.as_ref());
+            let on_arrival = arrived.take(self.batch, row, before, cell.as_ref());
             match (on_arrival, before) {
                 (Some(arrived), Some(row)) => taken_in(key, row, arrived, making),
                 (Some(_), None) | (None, _) => difference(key, before, cell, making, true),

@@ -166,8 +166,8 @@ fn correct_imaged<'j>(
     };
     for (table, id) in reached_by(batch, &refolded) {
         let before = find(stored, table, &id);
-        let whole = refolded.cells.get(&(table, id.clone()));
-        let on_arrival = arrived.take(batch, table, &id, before, whole);
+        let row = (table, id.clone());
+        let on_arrival = arrived.take(batch, &row, before, refolded.cells.get(&row));
         // What an amendment takes back, no later event makes good.
         let on_arrival = on_arrival
             .filter(|_| holders.all_known && !refolded.is_amended() && refolded.lead.is_none());
@@ -530,21 +530,19 @@ impl Arrived {
     pub(super) fn take(
         &mut self,
         batch: &Batch<'_>,
-        table: Table,
-        id: &SmolStr,
+        row: &(Table, SmolStr),
         before: Option<&Stored>,
         whole: Option<&Cell>,
     ) -> Option<(Cell, u32)> {
-        let key = (table, id.clone());
-        let cell = self.cells.remove(&key)?;
+        let cell = self.cells.remove(row)?;
         // A derived row is fed by others only: where those held the event before and it does not, the
         // journal knows what it lacks.
         let complete =
             cell.touched || whole.is_some_and(|whole| whole.held.same_events(&cell.held));
         let as_it_came = complete
-            && batch.tenant.policy(table) == Policy::Detect
+            && batch.tenant.policy(row.0) == Policy::Detect
             && before.is_some_and(|row| row.is_made_under(batch.tenant));
-        as_it_came.then(|| (cell, self.late.get(&key).copied().unwrap_or(0)))
+        as_it_came.then(|| (cell, self.late.get(row).copied().unwrap_or(0)))
     }
 }
 

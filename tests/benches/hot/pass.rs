@@ -91,7 +91,7 @@ impl Pass {
             };
             match first.message.group.kind() {
                 GroupKind::Day => of_days += elapsed,
-                GroupKind::Lead | GroupKind::Appointment => of_leads += elapsed,
+                GroupKind::Lead | GroupKind::Appointment | GroupKind::Event => of_leads += elapsed,
             }
         }
         self.check(ports).await;

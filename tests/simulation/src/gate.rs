@@ -13,6 +13,7 @@ pub enum Call {
     Entries,
     EntriesSince,
     Whereabouts,
+    Homes,
     Groups,
     Send,
     Receive,

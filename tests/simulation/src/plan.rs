@@ -285,7 +285,7 @@ impl Told {
         }
     }
 
-    /// Makes it a later telling of the same event, in the same group.
+    /// Makes it a later telling of the same event, which may name another lead.
     fn amend(&mut self, dice: &mut Dice, revision: u32, step_ms: i64) {
         self.revision = revision;
         self.withdrawn = dice.happens(350);
@@ -300,6 +300,9 @@ impl Told {
             self.name_lead(dice);
         } else if self.is_appointment() && dice.happens(200) {
             self.appointment = Some(format!("meeting-{}", dice.below(3)));
+        }
+        if !self.tenant.links() && dice.happens(250) {
+            self.lead = Some(format!("lead-{}", dice.below(3)));
         }
     }
 

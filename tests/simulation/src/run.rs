@@ -8,7 +8,7 @@ use std::sync::Arc;
 use shared::model::Finding;
 use shared::ports::{Clock, Error, Partition, Queue};
 use shared::service::{Mode, Scope, SettingsCache};
-use shared::settings::{Format, StoredSettings};
+use shared::settings::{Format, StoredSettings, since};
 
 use crate::chance::mix;
 use crate::plan::Plan;
@@ -41,10 +41,12 @@ pub(crate) struct Ran {
 pub(crate) fn run(plan: &Plan, tells: bool) -> Ran {
     let plan = Arc::new(plan.clone());
     let world = World::new(&plan, tells);
+    let text = plan.rules[0].text(&plan.tenants);
     world.store().keeping.settings.push(StoredSettings {
+        since: since(None, &text, Format::Json, 1),
         version: 1,
         format: Format::Json,
-        text: plan.rules[0].text(&plan.tenants),
+        text,
     });
     drive(&world, &jobs(&world, &plan));
     let mut failures = world.failures();

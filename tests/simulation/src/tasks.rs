@@ -250,6 +250,7 @@ async fn request(desk: &Desk, delivery: &Delivery) -> Result<(), Error> {
             Appended::New => "events accepted",
             Appended::Duplicate => "duplicates accepted",
             Appended::Conflict => "conflicts refused",
+            Appended::Elsewhere => "events of no group",
         };
         desk.world.count(what, 1);
         if entry.event.revision() > 0 {

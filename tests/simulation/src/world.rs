@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use shared::model::{Class, Entry, EventRef, Finding, GroupKind, Timestamp};
+use shared::model::{Class, Entry, Finding, GroupKind, Timestamp};
 use smol_str::SmolStr;
 
 use crate::audit::Audit;
@@ -199,10 +199,11 @@ impl World {
         // A copy is journaled before it is queued, too.
         let told_by_others =
             finding.group.kind() == GroupKind::Day || finding.group.tenant == Tenant::Bolt.id();
+        let journal = self.store().journal.of(&finding.group).to_vec();
         let mut state = self.state();
         let (class, table, id) = (finding.class.name(), finding.table.name(), &finding.id);
-        let settled = |event: &EventRef| {
-            let event = (event.source.clone(), event.id.clone());
+        let settled = |entry: &Entry| {
+            let event = (entry.event.source.clone(), entry.event.id.clone());
             let known = state.answered.get(&event);
             known.is_some_and(|(open, at)| open.is_empty() && *at <= since)
         };
@@ -211,8 +212,8 @@ impl World {
             Class::Parked => false,
             Class::Lost | Class::Missing => {
                 !told_by_others
-                    && !finding.events.is_empty()
-                    && finding.events.iter().all(settled)
+                    && journal.iter().all(settled)
+                    && journal.iter().all(|entry| entry.event.revision() == 0)
                     && state.letters_moved <= since
             }
         };

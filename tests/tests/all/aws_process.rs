@@ -1,5 +1,10 @@
 //! What the function `process` answers to Lambda, and when what it names comes again.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "what an answer lacks is null when it is asked for by name; an assertion then says so"
+)]
+
 use foldback_tests::fixtures::{group, happened, lead_key};
 use serde_json::{Value, json};
 use shared::adapters::SystemClock;

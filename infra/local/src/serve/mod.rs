@@ -128,7 +128,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status, Failure> {
             let stopping = stopping.clone();
             move || schedule.run(stopping)
         });
-        let web = web(listener, served, stop);
+        let web = web(listener, served, &stop);
         let scheduled = scheduled.join().map_err(|_panic| died("scheduling"))?;
         let written = writing.join().map_err(|_panic| died("writing"))?;
         web.and(scheduled).and(written)
@@ -158,7 +158,7 @@ fn listen(at: SocketAddr) -> Result<TcpListener, Failure> {
 fn web(
     listener: TcpListener,
     served: web::Served,
-    stop: watch::Sender<bool>,
+    stop: &watch::Sender<bool>,
 ) -> Result<(), Failure> {
     let failed = |source| Failure::File {
         what: "serve".to_owned(),
@@ -170,7 +170,7 @@ fn web(
         .enable_all()
         .build()
         .map_err(failed)?;
-    let done = runtime.block_on(web::serve(listener, served, &stop));
+    let done = runtime.block_on(web::serve(listener, served, stop));
     // However it ended, the others are to end too.
     stop.send_replace(true);
     done.map_err(failed)

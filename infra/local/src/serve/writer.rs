@@ -146,7 +146,7 @@ impl<'a> Writer<'a> {
         loop {
             let idle = received.is_empty() && self.mending.is_empty();
             let (orders, open) = self.fetch(idle);
-            received = self.step(received, orders, open);
+            received = self.step(&received, orders, open);
             self.mend();
             if !open {
                 return Ok(());
@@ -176,17 +176,17 @@ impl<'a> Writer<'a> {
 
     /// One unit of work: the messages in hand, the orders, and, if there is to be another, what to do in
     /// that. Returns the messages received.
-    fn step(&mut self, received: Vec<Received>, orders: Vec<Order>, more: bool) -> Vec<Received> {
+    fn step(&mut self, received: &[Received], orders: Vec<Order>, more: bool) -> Vec<Received> {
         let since = Stopwatch::start();
-        let handled = match self.unit(&received, &orders, more) {
-            Ok(unit) => return self.settle(unit, orders, &received, since),
+        let handled = match self.unit(received, &orders, more) {
+            Ok(unit) => return self.settle(unit, orders, received, since),
             Err(error) if received.is_empty() => Err(error),
             Err(error) => {
                 anstream::eprintln!(
                     "a batch failed, its groups are tried one by one: {}",
                     error.chain()
                 );
-                self.apart(&received);
+                self.apart(received);
                 self.unit(&[], &orders, more)
             }
         };

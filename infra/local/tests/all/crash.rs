@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use shared::adapters::SystemClock;
 use shared::adapters::embedded::{Embedded, QueueLimits};
+use shared::ports::Clock;
 
 use crate::support::{DAYS, Dataset, Disorder, Foldback, say};
 
@@ -73,6 +75,21 @@ fn kills_wanted() -> usize {
     })
 }
 
+/// How many milliseconds a run takes that nobody kills, on this machine and today: kills fall all over it.
+fn time_of_a_run(dataset: &Dataset) -> u64 {
+    let foldback = Foldback::new();
+    let file = foldback.file("events.jsonl", &dataset.lines.join("\n"));
+    let since = SystemClock.now();
+    foldback.ok(&[
+        "run",
+        &file,
+        "--settings",
+        dataset.settings(),
+        "--no-verify",
+    ]);
+    u64::try_from(SystemClock.now().ms_since(since)).expect("time goes on")
+}
+
 /// Runs that are killed over and over, until one comes to its end, over and over. After each kill the directory
 /// is sound as it lies there; after each end nothing is lost and nothing is there twice.
 #[test]
@@ -80,6 +97,7 @@ fn killed_at_any_moment_of_runs_under_load() {
     let wanted = kills_wanted();
     let dataset = Dataset::of_leads(1_500);
     let mut disorder = Disorder::new(14);
+    let whole_ms = time_of_a_run(&dataset);
     let (mut killed, mut rounds) = (0, 0);
     while killed < wanted || rounds == 0 {
         let foldback = Foldback::new();
@@ -107,12 +125,9 @@ fn killed_at_any_moment_of_runs_under_load() {
         rounds += 1;
         loop {
             let mut run = foldback.start(&args);
-            sleep(5 + disorder.below(250));
-            if run
-                .try_wait()
-                .expect("a status")
-                .is_some_and(|status| status.success())
-            {
+            sleep(disorder.below(whole_ms / 2 + 1));
+            if let Some(status) = run.try_wait().expect("a status") {
+                assert!(status.success(), "it ended by itself: {status}");
                 break;
             }
             run.kill().expect("killed");

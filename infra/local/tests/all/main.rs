@@ -4,6 +4,7 @@ mod adoption;
 mod amended;
 mod aws;
 mod bad_input;
+mod bench;
 mod browser;
 mod checks;
 mod console;

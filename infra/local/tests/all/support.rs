@@ -70,7 +70,10 @@ impl Foldback {
             .args(args)
             .current_dir(self.scratch.path())
             .stdin(Stdio::null());
-        if args.first().is_some_and(|name| *name != "generate") {
+        if args
+            .first()
+            .is_some_and(|name| !["generate", "bench"].contains(name))
+        {
             command.arg("--data").arg(self.data());
         }
         match &self.mongodb {

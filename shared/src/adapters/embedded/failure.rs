@@ -95,17 +95,21 @@ pub(super) fn failed(doing: &str) -> impl Fn(rusqlite::Error) -> Error {
 pub(super) fn of_file(doing: String) -> impl Fn(io::Error) -> Error {
     use io::ErrorKind as Io;
     move |error| {
-        let (kind, what_to_do) = match error.kind() {
-            Io::PermissionDenied | Io::ReadOnlyFilesystem => (ErrorKind::Retry, READ_ONLY),
-            Io::StorageFull | Io::QuotaExceeded => (ErrorKind::Retry, FULL),
-            Io::FileTooLarge => (ErrorKind::Retry, BROKEN),
-            _other => return Error::new(ErrorKind::Reject, doing.clone(), error),
+        let kind = error.kind();
+        let what_to_do = if matches!(kind, Io::PermissionDenied | Io::ReadOnlyFilesystem) {
+            READ_ONLY
+        } else if matches!(kind, Io::StorageFull | Io::QuotaExceeded) {
+            FULL
+        } else if kind == Io::FileTooLarge {
+            BROKEN
+        } else {
+            return Error::new(ErrorKind::Reject, doing.clone(), error);
         };
         let told = Told {
             what_to_do,
             cause: error,
         };
-        Error::new(kind, doing.clone(), told)
+        Error::new(ErrorKind::Retry, doing.clone(), told)
     }
 }
 

@@ -14,23 +14,40 @@ pub(crate) struct Journals {
     pub(crate) groups: BTreeMap<Group, Vec<Entry>>,
     /// Where each event of a tenant stands.
     places: BTreeMap<(SmolStr, EventHash), (Group, usize)>,
+    /// By identity, in which group an event's tellings stand.
+    homes: BTreeMap<(SmolStr, EventHash), Group>,
 }
 
 impl Journals {
     fn append(&mut self, entry: &Entry) -> Appended {
-        let identity = (entry.group.tenant.clone(), entry.hash);
-        if let Some((group, place)) = self.places.get(&identity) {
+        let tenant = &entry.group.tenant;
+        let identity = (tenant.clone(), entry.event.identity());
+        let home = self.homes.get(&identity);
+        let elsewhere = home.is_some_and(|home| *home != entry.group);
+        if elsewhere && entry.event.revision() > 0 {
+            return Appended::Elsewhere;
+        }
+        let telling = (tenant.clone(), entry.hash);
+        if let Some((group, place)) = self.places.get(&telling) {
             let known = self.groups.get(group).and_then(|all| all.get(*place));
             let same = known.is_some_and(|known| known.event.same_content(&entry.event));
-            return if same {
+            return if !same {
+                Appended::Conflict
+            } else if *group == entry.group {
                 Appended::Duplicate
             } else {
-                Appended::Conflict
+                Appended::Elsewhere
             };
+        }
+        if elsewhere {
+            return Appended::Elsewhere;
+        }
+        if !entry.event.is_copy() {
+            self.homes.insert(identity, entry.group.clone());
         }
         let journal = self.groups.entry(entry.group.clone()).or_default();
         self.places
-            .insert(identity, (entry.group.clone(), journal.len()));
+            .insert(telling, (entry.group.clone(), journal.len()));
         journal.push(entry.clone());
         Appended::New
     }
@@ -104,6 +121,15 @@ impl<G: Gate> Journal for Memory<G> {
             let of =
                 |(tenant, hash): &(SmolStr, EventHash)| store.journal.has(tenant, *hash).cloned();
             Ok(events.map(of).collect())
+        })
+        .await
+    }
+
+    async fn homes(&self, events: &[(SmolStr, EventHash)]) -> Result<Vec<Option<Group>>, Error> {
+        self.call(Call::Homes, |store, _| {
+            let events = events.iter();
+            let home = |event| store.journal.homes.get(event).cloned();
+            Ok(events.map(home).collect())
         })
         .await
     }

@@ -8,7 +8,7 @@ use shared::ports::{
     Error, Found, Hierarchies, LIVE_RUN, Look, REPORTS_KEPT_MAX, RUNS_KEPT_MAX, Reports,
     SettingsVersions,
 };
-use shared::settings::{Format, SettingsVersion, StoredSettings};
+use shared::settings::{Format, SettingsVersion, StoredSettings, since};
 
 use super::Memory;
 use crate::gate::{Call, Gate};
@@ -23,6 +23,8 @@ pub(crate) struct Papers {
     reports: BTreeMap<u64, Report>,
     last_report: u64,
     pub(crate) settings: Vec<StoredSettings>,
+    /// When each version was put; of those that a world begins with nothing.
+    put_at: BTreeMap<u32, Timestamp>,
 }
 
 fn row_of(finding: &Finding) -> RowKey {
@@ -160,7 +162,7 @@ impl<G: Gate> SettingsVersions for Memory<G> {
             let newest = store.keeping.settings.iter().rev().take(limit);
             let told = newest.map(|stored| SettingsVersion {
                 version: stored.version,
-                at: None,
+                at: store.keeping.put_at.get(&stored.version).copied(),
                 format: stored.format,
                 bytes: stored.text.len() as u64,
             });
@@ -177,7 +179,7 @@ impl<G: Gate> SettingsVersions for Memory<G> {
         .await
     }
 
-    async fn put(&self, text: &str, format: Format, _now: Timestamp) -> Result<u32, Error> {
+    async fn put(&self, text: &str, format: Format, now: Timestamp) -> Result<u32, Error> {
         self.call(Call::Put, |store, _| {
             let all = &mut store.keeping.settings;
             let latest = all.last();
@@ -188,12 +190,14 @@ impl<G: Gate> SettingsVersions for Memory<G> {
                 return Ok(latest.version);
             }
             let version = latest.map_or(1, |latest| latest.version + 1);
+            let since = since(latest, text, format, version);
             all.push(StoredSettings {
+                since,
                 version,
                 format,
                 text: text.to_owned(),
-                since: Vec::new(),
             });
+            store.keeping.put_at.insert(version, now);
             Ok(version)
         })
         .await

@@ -7,8 +7,8 @@ use shared::flow::{
 use shared::handlers::{Conversion, Row, Table, Version};
 use shared::model::{ActionHierarchy, ActionId, Group, Timestamp, Trail};
 use shared::ports::{
-    Added, Commit, Committed, ConversionPage, ConversionQuery, Cursor, Error, HistoryVersion,
-    Partition, Reading, Tables,
+    Added, Commit, Committed, ConversionPage, ConversionQuery, Cursor, Error, Found,
+    HistoryVersion, Look, Partition, Reading, Tables,
 };
 use smol_str::{SmolStr, ToSmolStr};
 
