@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use http::StatusCode;
 use lambda_runtime::{LambdaEvent, run, service_fn, tracing};
 use shared::adapters::stack::Stack;
 use shared::adapters::telemetry::Telemetry;
@@ -44,7 +45,11 @@ async fn main() -> Result<(), lambda_runtime::Error> {
             foldback_ingest::answer(taken.response)
         });
         let (deadline_ms, now) = (context.deadline, SystemClock.now());
-        Ok::<_, Infallible>(foldback_ingest::before(deadline_ms, now, answer).await)
+        let answer = foldback_ingest::before(deadline_ms, now, answer).await;
+        let status = u16::try_from(answer.status_code).unwrap_or_default();
+        let status = StatusCode::from_u16(status).unwrap_or_default();
+        telemetry.measure(SystemClock.now(), &measured::of_answer(status));
+        Ok::<_, Infallible>(answer)
     };
     run(service_fn(handle)).await
 }

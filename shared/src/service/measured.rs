@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use crate::metrics::registry as m;
 use crate::metrics::{Reading, micros};
 use crate::model::{Class, Depth, Entry, Group, Late, ReplayRun, Report, Timestamp};
@@ -16,18 +18,22 @@ const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
+/// Of the answer to a webhook's request, whoever gave it.
+#[must_use]
+pub fn of_answer(status: StatusCode) -> Vec<Reading> {
+    vec![m::REQUESTS.is(1, &[status.as_str()])]
+}
+
 /// Of a webhook's request that arrived at `begun` and was answered at `ended`.
 #[must_use]
 pub fn of_request(taken: &TakenIn, begun: Timestamp, ended: Timestamp) -> Vec<Reading> {
-    let status = taken.response.status;
-    let mut readings = vec![m::REQUESTS.is(1, &[status.as_str()])];
     let events = taken.events.iter();
-    readings.extend(of_events(events.map(|(entry, became)| (entry, *became))));
+    let mut readings = of_events(events.map(|(entry, became)| (entry, *became)));
     if taken.refused > 0 {
         let tenant = taken.tenant.as_deref().unwrap_or_default();
         readings.push(m::EVENTS_INGESTED.is(taken.refused, &["rejected", tenant]));
     }
-    if status.is_success() {
+    if taken.response.status.is_success() {
         readings.push(m::INGEST_SECONDS.took(begun, ended, &[]));
     }
     readings

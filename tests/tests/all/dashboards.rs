@@ -116,7 +116,7 @@ fn alarms_and_dashboards_name_metrics_that_there_are() {
             .iter()
             .find_map(|end| name.strip_suffix(end));
         let is = |metric: &&Metric| metric.name == name || Some(metric.name) == base;
-        ALL.iter().any(|metric| is(metric))
+        ALL.iter().any(is)
     };
     for file in ["foldback.json", "alerts.yaml"] {
         let text = fs::read_to_string(root().join("infra/grafana").join(file)).expect("a file");

@@ -20,9 +20,12 @@ const WAITING_MAX: usize = 256;
 /// The thread, and what became of spans since anybody asked.
 #[derive(Debug)]
 pub(crate) struct Spans {
-    thread: Mutex<Option<(SyncSender<Vec<Span>>, JoinHandle<()>)>>,
+    thread: Mutex<Option<Thread>>,
     counts: Arc<Counts>,
 }
+
+/// Where batches are left, and who takes them.
+type Thread = (SyncSender<Vec<Span>>, JoinHandle<()>);
 
 #[derive(Debug, Default)]
 struct Counts {

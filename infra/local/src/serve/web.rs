@@ -14,6 +14,7 @@ use axum::routing::{any, get};
 use foldback_console::Access;
 use shared::adapters::SystemClock;
 use shared::ports::{Clock, Error, ErrorKind};
+use shared::service::measured;
 use shared::webhook::{self, BODY_BYTES_MAX, Problem, ProblemKind};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -78,11 +79,17 @@ fn routes(served: Served) -> Router {
 }
 
 async fn events(State(served): State<Served>, request: Request) -> Response {
+    let response = take_in(&served, request).await;
+    served.meter.record(&measured::of_answer(response.status));
+    answer(response)
+}
+
+async fn take_in(served: &Served, request: Request) -> webhook::Response {
     let since = Stopwatch::start();
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
         let detail = format!("at most {BODY_BYTES_MAX} bytes are taken");
-        return answer(Problem::new(ProblemKind::TooLarge, detail).response());
+        return Problem::new(ProblemKind::TooLarge, detail).response();
     };
     let incoming = Incoming {
         since,
@@ -95,10 +102,10 @@ async fn events(State(served): State<Served>, request: Request) -> Response {
     if served.desk.leave(Order::TakeIn(incoming, to))
         && let Ok(response) = taken.await
     {
-        return answer(response);
+        return response;
     }
     let busy = Error::new(ErrorKind::Retry, "take the request in", "too many wait");
-    answer(Problem::from(&busy).response())
+    Problem::from(&busy).response()
 }
 
 fn answer(response: webhook::Response) -> Response {

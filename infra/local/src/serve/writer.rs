@@ -14,8 +14,9 @@ use foldback_console::{Act, Acted, Deed, Mending};
 use shared::adapters::{Environment, Joined, SystemClock, Watched};
 use shared::metrics::registry::{MESSAGES_FAILED, MESSAGES_RECEIVED};
 use shared::model::{AuditRecord, Finding, Group, ReplayRun, Report, Timestamp};
-use shared::ports::{Clock, Error, ErrorKind, Queue, Readings, Received, Reports};
+use shared::ports::{Clock, Error, ErrorKind, Journal, Queue, Readings, Received, Reports};
 use shared::service::{self, Processed, TakenIn, keep_run, measured, traced};
+use shared::settings::Settings;
 use shared::webhook::{Request, Response};
 use tokio::sync::{oneshot, watch};
 
@@ -27,6 +28,7 @@ use crate::error::Failure;
 use crate::settings::InForce;
 use crate::stopwatch::Stopwatch;
 use crate::stores::Stores;
+use crate::tables::HostTables;
 
 /// Messages processed at once, so that what they need stays in the processor's cache.
 const PART_MESSAGES: usize = 512;
@@ -308,57 +310,13 @@ impl<'a> Writer<'a> {
         unit.done.readings.extend(looked);
         for part in received.chunks(PART_MESSAGES) {
             let begun = SystemClock.now();
-            let done = service::process(&ports, &SystemClock, &settings, part).await?;
+            let work = service::process(&ports, &SystemClock, &settings, part);
+            let done = Box::pin(work).await?;
             self.processed(&mut unit.done, part, done, begun);
         }
         for order in orders {
-            unit.answers.push(match order {
-                Order::TakeIn(incoming, _) => {
-                    let request = incoming.request();
-                    let now = SystemClock.now();
-                    let taken =
-                        service::take_in(&ports, &Environment, &settings, &request, now).await;
-                    self.taken(&mut unit.done, &taken, now);
-                    if let Some(error) = taken.failure {
-                        match error.kind() {
-                            ErrorKind::Retry => return Err(error),
-                            ErrorKind::Reject | ErrorKind::Corrupt => {
-                                anstream::eprintln!("a request is not taken: {}", error.chain());
-                            }
-                        }
-                    }
-                    Answer::Taken(taken.response)
-                }
-                Order::Answer(_) => Answer::Kept(0),
-                Order::KeepRun(run, findings, asked) => {
-                    let number = keep_run(&tables, run, findings).await?;
-                    let whole = asked.is_none();
-                    unit.done.readings.extend(measured::of_replay(run, whole));
-                    if let Some((record, _)) = asked {
-                        deeds::note(self.stores, record)?;
-                    }
-                    Answer::Kept(number)
-                }
-                Order::Act(act, _) => match &act.deed {
-                    Deed::Replay(Mending::Update, within) => {
-                        match Mend::begin(self.stores, &settings, act, within).await {
-                            Ok(mend) => Answer::Begun(Box::new(mend)),
-                            Err(error) => Answer::Acted(Err(error)),
-                        }
-                    }
-                    Deed::Redrive(_)
-                    | Deed::Discard(_)
-                    | Deed::Retry(_)
-                    | Deed::PutSettings(..)
-                    | Deed::Replay(Mending::Report, _) => {
-                        Answer::Acted(Ok(deeds::act(self.stores, act).await?))
-                    }
-                },
-                Order::KeepReport(report) => {
-                    tables.keep_report(report).await?;
-                    Answer::Kept(0)
-                }
-            });
+            let answer = self.obey(order, (&ports, &tables), &settings, &mut unit.done);
+            unit.answers.push(Box::pin(answer).await?);
         }
         if more {
             unit.received = ports.receive(RECEIVE_MAX, SystemClock.now()).await?;
@@ -372,6 +330,62 @@ impl<'a> Writer<'a> {
         }
         unit.done.readings.extend(requests.take());
         Ok(unit)
+    }
+
+    /// Does what is asked.
+    async fn obey<P: Journal + Queue>(
+        &self,
+        order: &Order,
+        (ports, tables): (&P, &HostTables<'_>),
+        settings: &Settings,
+        done: &mut UnitDone,
+    ) -> Result<Answer, Error> {
+        Ok(match order {
+            Order::TakeIn(incoming, _) => {
+                let request = incoming.request();
+                let now = SystemClock.now();
+                let taken = service::take_in(ports, &Environment, settings, &request, now).await;
+                self.taken(&mut *done, &taken, now);
+                if let Some(error) = taken.failure {
+                    match error.kind() {
+                        ErrorKind::Retry => return Err(error),
+                        ErrorKind::Reject | ErrorKind::Corrupt => {
+                            anstream::eprintln!("a request is not taken: {}", error.chain());
+                        }
+                    }
+                }
+                Answer::Taken(taken.response)
+            }
+            Order::Answer(_) => Answer::Kept(0),
+            Order::KeepRun(run, findings, asked) => {
+                let number = keep_run(tables, run, findings).await?;
+                let whole = asked.is_none();
+                done.readings.extend(measured::of_replay(run, whole));
+                if let Some((record, _)) = asked {
+                    deeds::note(self.stores, record)?;
+                }
+                Answer::Kept(number)
+            }
+            Order::Act(act, _) => match &act.deed {
+                Deed::Replay(Mending::Update, within) => {
+                    match Mend::begin(self.stores, settings, act, within).await {
+                        Ok(mend) => Answer::Begun(Box::new(mend)),
+                        Err(error) => Answer::Acted(Err(error)),
+                    }
+                }
+                Deed::Redrive(_)
+                | Deed::Discard(_)
+                | Deed::Retry(_)
+                | Deed::PutSettings(..)
+                | Deed::Replay(Mending::Report, _) => {
+                    Answer::Acted(Ok(deeds::act(self.stores, act).await?))
+                }
+            },
+            Order::KeepReport(report) => {
+                tables.keep_report(report).await?;
+                Answer::Kept(0)
+            }
+        })
     }
 
     /// Notes what a batch came to, to be told when it is durable.
