@@ -3,7 +3,7 @@
 
 use shared::flow::{HistoryWrite, RowKey, Write};
 use shared::handlers::{Row, Table};
-use shared::model::{Group, Held, Timestamp};
+use shared::model::{Amended, Group, Held, Timestamp};
 use shared::ports::Committed::Conflict;
 use shared::ports::{ConversionQuery, HistoryVersion, Tables};
 
@@ -31,7 +31,7 @@ fn gone(key: &RowKey, expected: Option<u64>) -> Write {
     let put = gone.put.as_mut().expect("a row");
     put.body.clear();
     put.trail.held = Held::default();
-    put.trail.amended = true;
+    put.trail.amended = Some(Amended::unknown());
     put.history = key.table.is_temporal().then(|| HistoryWrite::anew(&[]));
     gone
 }
