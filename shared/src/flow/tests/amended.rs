@@ -9,7 +9,7 @@ use super::findings::{mend, show};
 use super::images::imaging;
 use super::lives::{Course, amended_life, config, turns};
 use super::stories::told;
-use super::telling::Told;
+use super::telling::{Told, story};
 use crate::handlers::Table;
 use crate::handlers::Table::{
     RSAppointment, RSAppointmentChanges, RSLead, RSLeadGlobalConversions,
@@ -159,6 +159,43 @@ fn a_row_that_is_gone_cannot_be_made_by_who_saw_none() {
     world.assert_right();
     world.deliver(&first);
     world.assert_right();
+}
+
+/// Nothing is left of the row but its trail, and then other code writes into it.
+#[test]
+fn content_in_a_row_that_is_gone_is_an_orphan() {
+    let started =
+        r#"{"appointmentId":"a1","leadId":"l1","starts":3,"status":"started","tenant":"acme"}"#;
+    for body in [started, r#"{"status":"started"}"#] {
+        let mut world = told(
+            "created 8:00; scheduled 9:00 id=s; scheduled 9:00 id=s rev=1 withdrawn",
+            &[],
+        );
+        let mut rows = world.rows.iter_mut();
+        let (_, row) = rows
+            .find(|(key, _)| key.table == RSAppointment)
+            .expect("what is left of it");
+        body.clone_into(&mut row.body);
+        let comparison = world.compare(&[], &[]);
+        let found: Vec<_> = comparison
+            .findings
+            .iter()
+            .map(|one| (one.table, one.class))
+            .collect();
+        assert_eq!(found, [(RSAppointment, Class::Orphan)], "{body}");
+        mend(&mut world, &comparison);
+        assert_eq!(world.compare(&[], &[]).findings, []);
+        // Who takes an event in meanwhile does not go on from it.
+        let mut world = world;
+        let (_, row) = world
+            .rows
+            .iter_mut()
+            .find(|(key, _)| key.table == RSAppointment)
+            .expect("what is left of it");
+        body.clone_into(&mut row.body);
+        world.run(&story("completed 10:00 id=c"));
+        world.assert_right();
+    }
 }
 
 proptest! {
