@@ -33,6 +33,12 @@ pub struct Config {
     pub settings_ms: i64,
     /// Over how many partitions a whole replay is fanned out.
     pub partitions: u64,
+    /// Whether traces go on in X-Ray.
+    pub xray: bool,
+    /// Where its daemon listens; Lambda says so.
+    pub xray_daemon: Option<String>,
+    /// How spans are exported, if they are.
+    pub otlp: Option<Otlp>,
 }
 
 /// The keys that Lambda gives a function for its role.
@@ -115,6 +121,40 @@ impl Config {
             grace_ms: i64::from(number("FOLDBACK_GRACE_SECONDS", 900)?) * 1_000,
             settings_ms: i64::from(number("FOLDBACK_SETTINGS_SECONDS", 30)?) * 1_000,
             partitions: u64::from(number("FOLDBACK_REPLAY_PARTITIONS", 16)?),
+            xray: get("FOLDBACK_TRACING").is_some_and(|text| text == "Active"),
+            xray_daemon: get("AWS_XRAY_DAEMON_ADDRESS"),
+            otlp: Otlp::read(get),
+        })
+    }
+}
+
+/// How traces are exported; where to and how is read by the library that does it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Otlp {
+    /// What the service is called: `OTEL_SERVICE_NAME`.
+    pub service: Option<String>,
+}
+
+impl Otlp {
+    /// What the environment says; `None` where it names no endpoint, or says that nothing is to be exported.
+    #[must_use]
+    pub fn from_env() -> Option<Self> {
+        #[expect(clippy::disallowed_methods, reason = "this is where it is read")]
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// What `get` says of each variable. One that is empty is not set.
+    #[must_use]
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let get = |name: &str| get(name).filter(|text| !text.is_empty());
+        let off = |name: &str, word: &str| get(name).is_some_and(|text| text == word);
+        if off("OTEL_SDK_DISABLED", "true") || off("OTEL_TRACES_EXPORTER", "none") {
+            return None;
+        }
+        let endpoint = get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+        endpoint.or_else(|| get("OTEL_EXPORTER_OTLP_ENDPOINT"))?;
+        Some(Self {
+            service: get("OTEL_SERVICE_NAME"),
         })
     }
 }
@@ -200,6 +240,30 @@ mod tests {
         );
         let plain = read(&[("FOLDBACK_MONGODB", "mongodb://u:pw@h")]).expect("a config");
         assert!(!format!("{plain:?}").contains("pw"), "{plain:?}");
+    }
+
+    #[test]
+    fn traces_are_exported_where_an_endpoint_is_named() {
+        let check = |set: &[(&str, &str)], expect: Option<Option<&str>>| {
+            let get = |name: &str| {
+                let found = set.iter().find(|(one, _)| *one == name);
+                found.map(|(_, text)| (*text).to_owned())
+            };
+            let read = Otlp::read(get);
+            let read = read.as_ref().map(|otlp| otlp.service.as_deref());
+            assert_eq!(read, expect, "{set:?}");
+        };
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+        check(&[], None);
+        check(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")], None);
+        check(&[endpoint], Some(None));
+        check(
+            &[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://h")],
+            Some(None),
+        );
+        check(&[endpoint, ("OTEL_SERVICE_NAME", "crm")], Some(Some("crm")));
+        check(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")], None);
+        check(&[endpoint, ("OTEL_SDK_DISABLED", "true")], None);
     }
 
     #[test]

@@ -41,6 +41,8 @@ fn the_core_is_pure() {
         "handlers",
         "observers",
         "flow",
+        "metrics",
+        "trace",
         "webhook",
     ] {
         sources(

@@ -10,6 +10,7 @@
 )]
 
 pub mod contract;
+pub mod dashboards;
 pub mod fixtures;
 pub mod fuzz;
 pub mod mortal;

@@ -1,4 +1,4 @@
-//! The query API: what the pages show, as JSON, and the OpenAPI document that describes it.
+//! The query API: what the pages show, as JSON, and the `OpenAPI` document that describes it.
 //!
 //! Routes are made from the same list as the document, so that neither has what the other has not.
 
@@ -383,7 +383,7 @@ async fn do_act<W: World>(
     console.world.act(act).await.map(told).map_err(problem)
 }
 
-/// The OpenAPI document.
+/// The `OpenAPI` document.
 pub(crate) fn document() -> Value {
     let mut paths = Map::new();
     for route in &ROUTES {

@@ -123,8 +123,7 @@ async fn counts(
         limit: COUNTED_MAX,
         examine: COUNTED_MAX,
     };
-    let mut counts = Counts::default();
-    counts.failed = match &who.tenant {
+    let failed = match &who.tenant {
         None => depth.dead,
         Some(tenant) => {
             let letters = source.dead_letters(0, LETTERS_MAX).await?;
@@ -133,6 +132,10 @@ async fn counts(
                 .filter(|one| one.message.group.tenant == *tenant)
                 .count() as u64
         }
+    };
+    let mut counts = Counts {
+        failed,
+        ..Counts::default()
     };
     let Some(found) = source.queued(&look).await? else {
         // Such a queue tells no tenant apart.

@@ -5,8 +5,11 @@ use std::convert::Infallible;
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_runtime::{LambdaEvent, run, service_fn, tracing};
 use shared::adapters::stack::Stack;
+use shared::adapters::telemetry::Telemetry;
 use shared::adapters::{RememberedSecrets, SystemClock};
 use shared::ports::Clock;
+use shared::service::{measured, traced};
+use shared::trace::Scope;
 
 /// A rotated secret is found so soon.
 const SECRETS_KEPT_MS: i64 = 60_000;
@@ -15,17 +18,31 @@ const SECRETS_KEPT_MS: i64 = 60_000;
 async fn main() -> Result<(), lambda_runtime::Error> {
     tracing::init_default_subscriber();
     let stack = &Stack::from_env()?;
+    let telemetry = &Telemetry::new(&stack.config)?;
     let secrets = &RememberedSecrets::new(stack.aws.clone(), SystemClock, SECRETS_KEPT_MS);
     let handle = async |event: LambdaEvent<ApiGatewayV2httpRequest>| {
-        let (request, context) = event.into_parts();
-        let answer = async {
+        let (mut request, context) = event.into_parts();
+        let xray = context.xray_trace_id.filter(|_| stack.config.xray);
+        foldback_ingest::trace_as(&mut request, xray.as_deref());
+        let answer = Box::pin(async {
             let settings = match stack.settings().await {
                 Ok(settings) => settings,
                 Err(error) => return foldback_ingest::failed(&error),
             };
-            let now = SystemClock.now();
-            foldback_ingest::handle(&stack.aws, secrets, &settings, &request, now).await
-        };
+            let begun = SystemClock.now();
+            let taken = foldback_ingest::take_in(&stack.aws, secrets, &settings, &request, begun);
+            let taken = taken.await;
+            let done = (begun, SystemClock.now());
+            let spans = traced::of_request(&taken, Scope::AWS, done);
+            let mut readings = measured::of_request(&taken, done.0, done.1);
+            let (exported, error) = telemetry.trace(spans).await;
+            readings.extend(exported);
+            telemetry.measure(done.1, &readings);
+            if let Some(error) = error {
+                tracing::warn!(error = error.chain(), "traces are lost");
+            }
+            foldback_ingest::answer(taken.response)
+        });
         let (deadline_ms, now) = (context.deadline, SystemClock.now());
         Ok::<_, Infallible>(foldback_ingest::before(deadline_ms, now, answer).await)
     };

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use shared::adapters::aws::{Delivered, Delivery, Metric, count_of, metrics_line};
+use shared::adapters::aws::{Delivered, Delivery};
 use shared::adapters::stack::Stack;
-use shared::adapters::{Joined, SystemClock};
+use shared::adapters::telemetry::Telemetry;
+use shared::adapters::{Joined, SystemClock, Watched};
+use shared::metrics::Reading;
+use shared::metrics::registry::{MESSAGES_FAILED, MESSAGES_RECEIVED};
 use shared::model::Timestamp;
-use shared::ports::{Clock, Error, Received};
-use shared::service::{Apart, LateLine, Processed, process_apart};
+use shared::ports::{Clock, Error, Readings};
+use shared::service::{Apart, LateLine, Processed, measured, process_apart, traced};
+use shared::trace::{Journey, Scope, Span};
 
 /// Kept back of the time that is left, to answer in.
 const MARGIN_MS: i64 = 2_000;
@@ -25,12 +29,16 @@ const LAST_MS: i64 = 300;
 /// Nothing of the batch could be looked at; all of it comes again.
 pub async fn handle(
     stack: &Stack,
+    telemetry: &Telemetry,
     batch: SqsEvent,
     deadline_ms: u64,
 ) -> Result<SqsBatchResponse, Error> {
+    let begun = SystemClock.now();
+    let lookups = stack.lookups();
+    let requests = Readings::default();
     let delivered = batch.records.into_iter().map(delivered).collect();
     let delivery = Delivery::new(&stack.aws, delivered).await?;
-    let work = Box::pin(apart(stack, &delivery));
+    let work = Box::pin(apart(stack, &delivery, &requests));
     let apart = match tokio::time::timeout(left(deadline_ms, MARGIN_MS), work).await {
         Ok(Ok(apart)) => Some(apart),
         Ok(Err(error)) => {
@@ -43,18 +51,16 @@ pub async fn handle(
         }
     };
     let failed = delivery.failed();
-    let metrics = match &apart {
+    let (mut readings, spans) = match &apart {
         Some(apart) => {
             tell(apart);
-            metrics(apart, &delivery)
+            measures(apart, &delivery, begun)
         }
-        None => counts(&delivery, failed.len() as u64),
+        None => (counts(&delivery, failed.len() as u64), Vec::new()),
     };
-    #[expect(clippy::print_stdout, reason = "CloudWatch reads metrics from the log")]
-    {
-        let stack = &stack.config.stack;
-        println!("{}", metrics_line(SystemClock.now(), stack, &metrics, None));
-    }
+    readings.extend(requests.take());
+    readings.extend(measured::of_lookups(lookups, stack.lookups()));
+    telemetry.measure(SystemClock.now(), &readings);
     let release = delivery.release_failed(SystemClock.now());
     match tokio::time::timeout(left(deadline_ms, LAST_MS), release).await {
         Ok(Ok(())) => {}
@@ -63,6 +69,14 @@ pub async fn handle(
             "failed messages stay hidden for longer"
         ),
         Err(_elapsed) => tracing::warn!("failed messages stay hidden for longer"),
+    }
+    // Traces come last: they may be lost, nothing else may.
+    let export = telemetry.trace(spans);
+    if let Ok((readings, error)) = tokio::time::timeout(left(deadline_ms, LAST_MS), export).await {
+        telemetry.measure(SystemClock.now(), &readings);
+        if let Some(error) = error {
+            tracing::warn!(error = error.chain(), "traces are lost");
+        }
     }
     let mut response = SqsBatchResponse::default();
     for id in failed {
@@ -82,7 +96,11 @@ fn left(deadline_ms: u64, margin_ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))
 }
 
-async fn apart(stack: &Stack, delivery: &Delivery<'_>) -> Result<Apart, Error> {
+async fn apart(
+    stack: &Stack,
+    delivery: &Delivery<'_>,
+    requests: &Readings,
+) -> Result<Apart, Error> {
     let settings = stack.settings().await?;
     if let Some((version, why)) = stack.refused_settings() {
         tracing::error!(
@@ -95,8 +113,13 @@ async fn apart(stack: &Stack, delivery: &Delivery<'_>) -> Result<Apart, Error> {
         events: delivery,
         tables: stack.tables().await?,
     };
+    let ports = Watched {
+        ports: &ports,
+        meter: requests,
+    };
     let (received, spent) = (delivery.received(), stack.config.receives_max);
-    let apart = process_apart(&ports, &SystemClock, &settings, received, spent).await;
+    let work = process_apart(&ports, &SystemClock, &settings, received, spent);
+    let apart = Box::pin(work).await;
     let now = SystemClock.now();
     // A statistic: the batch is done all the same.
     let waited_ms = waited_ms(delivery, now);
@@ -133,6 +156,7 @@ fn tell(apart: &Apart) {
         tracing::error!(
             group = entry.group.to_string(),
             event = entry.event.id.as_str(),
+            trace = Journey::of(entry).trace().to_string(),
             why,
             "an event is parked"
         );
@@ -140,39 +164,26 @@ fn tell(apart: &Apart) {
     tell_late(&apart.processed);
 }
 
-/// The metrics of a batch whatever became of it. Alarms go by `MessagesFailed`: for Lambda, a batch of which
-/// some comes again went well.
-fn counts(delivery: &Delivery<'_>, failed: u64) -> Vec<Metric> {
-    let waited_ms = waited_ms(delivery, SystemClock.now());
-    let seconds = u32::try_from(waited_ms / 1_000).unwrap_or(u32::MAX);
+/// The metrics of a batch of which nothing else is known. Alarms go by `MessagesFailed`: for Lambda, a batch
+/// of which some comes again went well.
+fn counts(delivery: &Delivery<'_>, failed: u64) -> Vec<Reading> {
     vec![
-        count_of("MessagesReceived", delivery.count()),
-        count_of("MessagesFailed", failed),
-        ("QueueAge", "Seconds", f64::from(seconds)),
+        MESSAGES_RECEIVED.is(delivery.count(), &[]),
+        MESSAGES_FAILED.is(failed, &[]),
     ]
 }
 
-fn metrics(apart: &Apart, delivery: &Delivery<'_>) -> Vec<Metric> {
-    let done = &apart.processed;
-    let locked_out = |one: &&Received| {
-        let mut groups = done.locked_out.iter();
-        groups.any(|(group, _)| *group == one.message.group)
-    };
-    let received = delivery.received();
-    let locked_out = received.iter().filter(locked_out).count();
-    let mut metrics = counts(delivery, apart.failed_messages(received));
-    metrics.extend([
-        count_of("MessagesLockedOut", locked_out as u64),
-        count_of("EventsProcessed", done.events + done.held + done.unmapped),
-        count_of("EventsParked", done.parked.len() as u64 + apart.spent),
-        count_of("LateEvents", done.late.len() as u64),
-        count_of("LateRows", done.found.len() as u64),
-    ]);
-    if let Some(ms) = done.late.iter().map(|(_, late)| late.ms).max() {
-        let seconds = u32::try_from(ms / 1_000).unwrap_or(u32::MAX);
-        metrics.push(("LatenessMax", "Seconds", f64::from(seconds)));
-    }
-    metrics
+/// The metrics and the spans of a batch.
+fn measures(apart: &Apart, delivery: &Delivery<'_>, begun: Timestamp) -> (Vec<Reading>, Vec<Span>) {
+    let (received, done) = (delivery.received(), &apart.processed);
+    let when = (begun, SystemClock.now());
+    let failed = apart.failed_messages(received);
+    let mut readings = measured::of_batch(received, done, failed, when);
+    // Those that could not be read are no messages of ours, but they were received.
+    let unreadable = delivery.count().saturating_sub(received.len() as u64);
+    readings.push(MESSAGES_RECEIVED.is(unreadable, &[]));
+    readings.extend(measured::of_spent(received, &apart.failures, apart.spent));
+    (readings, traced::of_batch(received, done, Scope::AWS, when))
 }
 
 /// What came out of order, and what live handling found because of it.
@@ -189,6 +200,7 @@ fn tell_late(done: &Processed) {
             overtaken_by = line.overtaken_by,
             overtaken_by_source = line.overtaken_by_source,
             overtaken_by_time = line.overtaken_by_time,
+            trace = line.trace,
             rows = line.rows,
             "{}",
             LateLine::MESSAGE

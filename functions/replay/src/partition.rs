@@ -1,11 +1,11 @@
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use serde_json::{Value, json};
-use shared::adapters::aws::{PartOfRun, Run, count_of, metrics_line};
+use shared::adapters::aws::{PartOfRun, Run, metric_lines};
 use shared::adapters::stack::Stack;
 use shared::adapters::{Joined, SystemClock};
 use shared::model::{Finding, ReplayRun};
 use shared::ports::{Clock, Error, ErrorKind, Partition};
-use shared::service::{Pages, Replay, Replayed, Scope, keep_run};
+use shared::service::{Pages, Replay, Replayed, Scope, keep_run, measured};
 
 use crate::request::mode;
 
@@ -159,23 +159,8 @@ fn tell(stack: &str, whole: bool, run: &ReplayRun, findings: &[Finding]) {
             "a row differs from the fold of its events"
         );
     }
-    // What one tenant's run says is not how the whole stands.
-    if whole {
-        #[expect(clippy::print_stdout, reason = "CloudWatch reads metrics from the log")]
-        for line in metrics(stack, run) {
-            println!("{line}");
-        }
+    #[expect(clippy::print_stdout, reason = "CloudWatch reads metrics from the log")]
+    for line in metric_lines(run.finished, stack, &measured::of_replay(run, whole)) {
+        println!("{line}");
     }
-}
-
-/// The findings of a run: of all classes, and of each.
-fn metrics(stack: &str, run: &ReplayRun) -> Vec<String> {
-    let line = |number: u64, by: Option<(&str, &str)>| {
-        metrics_line(run.finished, stack, &[count_of("Findings", number)], by)
-    };
-    let mut lines = vec![line(run.findings, None)];
-    for (class, by_table) in &run.by_class {
-        lines.push(line(by_table.values().sum(), Some(("Class", class))));
-    }
-    lines
 }

@@ -1,12 +1,12 @@
 //! What the function `report` does.
 
 use serde_json::{Value, json};
-use shared::adapters::aws::{count_of, metrics_line};
+use shared::adapters::aws::metric_lines;
 use shared::adapters::stack::Stack;
 use shared::adapters::{Joined, SystemClock};
 use shared::model::Report;
 use shared::ports::{Clock, Error, Indexes, Reports};
-use shared::service;
+use shared::service::{self, measured};
 
 /// How far back the report looks at what was processed.
 const TRAFFIC_MS: i64 = 24 * 3_600_000;
@@ -41,18 +41,9 @@ pub async fn handle(stack: &Stack) -> Result<Value, Error> {
 
 /// Writes the metrics to the log, for `CloudWatch` to read them there.
 fn tell(stack: &str, report: &Report, index_faults: u64) {
-    let late = report.traffic.iter().map(|hour| hour.late).sum();
-    let metrics = [
-        count_of("QueueVisible", report.queue.visible),
-        count_of("QueueInFlight", report.queue.in_flight),
-        count_of("DeadLetters", report.queue.dead),
-        count_of("IndexFaults", index_faults),
-        count_of("LateEventsOfDay", late),
-        count_of("LateRowsOpen", report.late_rows.len() as u64),
-    ];
     #[expect(clippy::print_stdout, reason = "CloudWatch reads metrics from the log")]
-    {
-        println!("{}", metrics_line(report.at, stack, &metrics, None));
+    for line in metric_lines(report.at, stack, &measured::of_report(report, index_faults)) {
+        println!("{line}");
     }
     for note in &report.notes {
         tracing::warn!(note, "report");

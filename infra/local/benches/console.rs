@@ -4,6 +4,8 @@
 //!     cargo bench -p foldback --bench console
 #![expect(
     clippy::print_stdout,
+    clippy::float_arithmetic,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "a benchmark measures and tells"
 )]

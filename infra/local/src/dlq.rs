@@ -159,11 +159,12 @@ fn redrive(data: &Data, letters: &[u128], new_settings: Option<&Path>) -> Result
         settings: &in_force,
         tenant: None,
         inputs: &[],
-        batch_max: crate::run::BATCH_DEFAULT,
+        batch_max: crate::run::BATCH_MAX,
     };
     let mut progress = Progress::new("redriving", "events", None);
     let watch = Watch {
         probe: &Probe::default(),
+        scraped: None,
         told: &mut |told| {
             progress.set(told.consumed, None, told.totals.read);
             Ok(())

@@ -38,6 +38,14 @@ impl HostEvents {
         }
     }
 
+    /// When the oldest message that waits was sent; nobody but AWS knows that of a stack's.
+    pub(crate) fn oldest_message(&self) -> Result<Option<Timestamp>, Error> {
+        match self {
+            Self::Local(store) => store.oldest_message(),
+            Self::Aws(_) => Ok(None),
+        }
+    }
+
     /// Opens them for reading, as they are; another process may write meanwhile.
     pub(crate) fn open_to_read(data: &Data) -> Result<Self, Failure> {
         match data.target()? {

@@ -32,6 +32,7 @@ mod stopwatch;
 mod stores;
 mod summary;
 mod tables;
+mod trace;
 mod verdict;
 
 use std::process::ExitCode;

@@ -10,10 +10,13 @@ use std::thread;
 
 use hdrhistogram::Histogram;
 use shared::adapters::embedded::Embedded;
+use shared::adapters::prometheus::Scraped;
 use shared::adapters::{Joined, SystemClock};
-use shared::model::{Entry, Reject, RejectReason};
-use shared::ports::{Appended, Clock, Error, ErrorKind, Queue, Received, Rejects};
-use shared::service::{self, Duplicates, Processed};
+use shared::metrics::OTHER;
+use shared::metrics::registry::EVENTS_INGESTED;
+use shared::model::{Entry, Reject, RejectReason, Timestamp};
+use shared::ports::{Appended, Clock, Error, ErrorKind, Meter, Queue, Received, Rejects};
+use shared::service::{self, Duplicates, Processed, measured};
 
 use crate::error::Failure;
 use crate::handover::{Batch, Handover, Place};
@@ -71,6 +74,8 @@ pub(crate) struct Totals {
 pub(crate) struct Watch<'a> {
     /// Times the steps, and may make them fail.
     pub(crate) probe: &'a Probe,
+    /// Metrics, where they are wanted.
+    pub(crate) scraped: Option<&'a Scraped>,
     /// Is told after each unit of work, which is durable then.
     pub(crate) told: &'a mut dyn FnMut(Told<'_>) -> Result<(), Failure>,
 }
@@ -97,7 +102,11 @@ pub(crate) fn run(
     watch: Watch<'_>,
 ) -> Result<Totals, Failure> {
     let consumed = Counter::default();
-    let Watch { probe, told } = watch;
+    let Watch {
+        probe,
+        scraped,
+        told,
+    } = watch;
     let handover = Handover::new(intake.batch_max);
     let totals = Totals::new()?;
     let mut host = Host {
@@ -108,6 +117,7 @@ pub(crate) fn run(
         totals,
         log,
         probe,
+        scraped,
     };
     thread::scope(|scope| {
         // However this thread ends, the reading one must not wait for it.
@@ -143,6 +153,8 @@ struct Host<'a> {
     totals: Totals,
     log: Log,
     probe: &'a Probe,
+    /// Metrics, where they are wanted.
+    scraped: Option<&'a Scraped>,
 }
 
 /// Texts that were taken in and wait for what follows from them to be durable.
@@ -176,7 +188,9 @@ impl Host<'_> {
             };
             reading = batch.is_some();
             let mut batch = batch.unwrap_or_default();
+            let begun = SystemClock.now();
             let (unit, retries) = self.probe.unit(|| self.unit(&received, &batch))?;
+            self.measure(&received, &batch, &unit, begun);
             let mut done = std::mem::take(&mut under_way);
             under_way.texts = batch.read;
             under_way.since = std::mem::take(&mut batch.since);
@@ -200,6 +214,19 @@ impl Host<'_> {
             })?;
         }
         Ok(())
+    }
+
+    fn measure(&self, received: &[Received], batch: &Batch, unit: &Unit, begun: Timestamp) {
+        let Some(scraped) = self.scraped else {
+            return;
+        };
+        let (done, now) = (&unit.processed, SystemClock.now());
+        let failed = done.failed.len() as u64;
+        scraped.record(&measured::of_batch(received, done, failed, (begun, now)));
+        let events = batch.entries.iter().zip(unit.appended.iter().copied());
+        scraped.record(&measured::of_events(events));
+        let rejected = batch.rejects.len() as u64;
+        scraped.record(&[EVENTS_INGESTED.is(rejected, &["rejected", OTHER])]);
     }
 
     /// One unit of work, tried again as often as the store asks for it, and how often it was.
@@ -334,6 +361,8 @@ impl Totals {
                 self.first_parked.push((entry.event.id.to_string(), why));
             }
         }
+        done.finished.clear();
+        done.copies_made.clear();
         self.processed.add(done);
         unit.received
     }

@@ -8,7 +8,7 @@ use shared::adapters::SystemClock;
 use shared::adapters::embedded::Embedded;
 use shared::model::Timestamp;
 use shared::ports::{Clock, Error, SettingsVersions};
-use shared::service::SettingsCache;
+use shared::service::{Lookups, SettingsCache};
 use shared::settings::{Format, Settings, StoredSettings};
 
 use crate::cli::{Data, Target};
@@ -167,6 +167,11 @@ impl InForce {
     pub(crate) fn get(&self) -> Arc<Settings> {
         let last = self.last.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&last)
+    }
+
+    /// How often settings were wanted, from the beginning.
+    pub(crate) fn lookups(&self) -> Lookups {
+        self.cache.lookups()
     }
 
     /// Looks whether others were put. Of those that do not compile it tells once, and goes on with the last

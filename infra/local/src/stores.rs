@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use shared::adapters::Joined;
 use shared::adapters::embedded::Embedded;
 use shared::adapters::mongo::{Mongo, Retention};
+use shared::trace::Scope;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::aws::Stack;
@@ -184,6 +185,15 @@ impl Stores {
             store: HostTables::Remote(&remote.store),
         });
         rows.into_iter().chain(events).collect()
+    }
+
+    /// What spans call them.
+    pub(crate) fn scope(&self) -> Scope {
+        match (&self.events, &self.remote) {
+            (HostEvents::Aws(_), _) => Scope::AWS,
+            (HostEvents::Local(_), Some(_)) => Scope::LOCAL_WITH_MONGO,
+            (HostEvents::Local(_), None) => Scope::LOCAL,
+        }
     }
 
     /// All ports, given those of [`Stores::tables`].

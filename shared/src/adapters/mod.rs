@@ -14,15 +14,23 @@ mod joined;
 mod message_body;
 #[cfg(feature = "mongo")]
 pub mod mongo;
+#[cfg(feature = "otlp")]
+pub mod otlp;
+#[cfg(feature = "prometheus")]
+pub mod prometheus;
 #[cfg(feature = "fuzz")]
 pub mod records;
 mod remembered_secrets;
 #[cfg(feature = "aws")]
 pub mod stack;
 mod system_clock;
+#[cfg(feature = "aws")]
+pub mod telemetry;
 pub mod texts;
+mod watched;
 
 pub use environment::Environment;
 pub use joined::Joined;
 pub use remembered_secrets::RememberedSecrets;
 pub use system_clock::SystemClock;
+pub use watched::Watched;

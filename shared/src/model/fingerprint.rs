@@ -51,7 +51,7 @@ impl EventHash {
     }
 }
 
-pub(super) fn first_128_bits(hasher: &blake3::Hasher) -> u128 {
+pub(crate) fn first_128_bits(hasher: &blake3::Hasher) -> u128 {
     let mut first = [0; 16];
     hasher.finalize_xof().fill(&mut first);
     u128::from_le_bytes(first)

@@ -30,6 +30,7 @@ pub use amount::{Amount, AmountError};
 pub use audit::AuditRecord;
 pub use event::{BASELINE, Entry, Event, OWN_ATTRIBUTES, OWN_SOURCES, OWN_TYPES, Payload};
 pub use finding::{Class, EventRef, FieldChange, Finding};
+pub(crate) use fingerprint::first_128_bits;
 pub use fingerprint::{EventHash, Fingerprint};
 pub use group::{Group, GroupKind, OWN_KEYS};
 pub use index_check::{

@@ -63,6 +63,10 @@ pub struct Processed {
     pub found: Vec<Finding>,
     /// Messages left for another try, because their group could not be finished.
     pub failed: Vec<Receipt>,
+    /// Events that are done, with what each led to.
+    pub finished: Vec<(Arc<Entry>, ActionHierarchy)>,
+    /// What was stated to other groups.
+    pub copies_made: Vec<Arc<Entry>>,
     /// Groups whose messages are among these because somebody else holds a lock that they need.
     pub locked_out: Vec<(Group, LockKey)>,
 }
@@ -86,6 +90,8 @@ impl Processed {
         self.conflicts += other.conflicts;
         self.found.extend(other.found);
         self.failed.extend(other.failed);
+        self.finished.extend(other.finished);
+        self.copies_made.extend(other.copies_made);
         self.locked_out.extend(other.locked_out);
     }
 }
@@ -155,6 +161,7 @@ where
         // A death before this leaves the messages to come again, and what their rows hold is stated anew.
         let stated = ingest(ports, &owed, Duplicates::SendAgain, clock.now()).await?;
         done.stated = stated.new_entries();
+        done.copies_made = owed;
     }
     done.found = lateness::detect(ports, &suspects).await?;
     if !letters.is_empty() {
@@ -182,7 +189,9 @@ async fn add_all<'s>(
     let batches: Vec<atomic::Batch<'_>> = atomic.iter().map(Work::to_add).collect();
     let added = atomic::add(ports, clock, &batches).await?;
     let mut finished = Vec::new();
+    let mut ended = Vec::with_capacity(atomic.len());
     for (work, mut done) in atomic.iter().zip(added) {
+        ended.push(ends(&done.events));
         leavings.done.rows += done.rows;
         leavings.done.actions += work.finish(&mut done.events, done.stamps, &mut finished);
         let outcome = Outcome {
@@ -193,6 +202,10 @@ async fn add_all<'s>(
         leavings.finish(work, outcome, clock.now());
     }
     ports.commit(&[], &finished, clock.now()).await?;
+    let mut finished = finished.into_iter();
+    for (work, ended) in atomic.iter().zip(ended) {
+        leavings.end(work, &ended, &mut finished);
+    }
     Ok(others)
 }
 
@@ -272,8 +285,9 @@ async fn commit<'s, P: Tables>(
     let mut finished = Vec::new();
     let mut images: Vec<ImagesWrite> = Vec::new();
     for (work, (outcome, stamps)) in works.iter().zip(&mut outcomes) {
+        let ended = ends(&outcome.events);
         let actions = work.finish(&mut outcome.events, *stamps, &mut finished);
-        counts.push((outcome.writes.len(), actions));
+        counts.push((outcome.writes.len(), actions, ended));
         writes.append(&mut outcome.writes);
         images.extend(outcome.images.take());
     }
@@ -284,9 +298,11 @@ async fn commit<'s, P: Tables>(
     };
     let committed = ports.commit_all(commit, clock.now()).await?;
     let mut committed = committed.into_iter();
+    let mut finished = finished.into_iter();
     let mut again = Vec::new();
     let mut rest = writes.as_slice();
-    for ((work, (outcome, _)), (count, actions)) in works.into_iter().zip(outcomes).zip(counts) {
+    for ((work, (outcome, _)), counts) in works.into_iter().zip(outcomes).zip(counts) {
+        let (count, actions, ended) = counts;
         let written = committed.by_ref().take(count);
         let (of_group, later) = rest.split_at(count);
         rest = later;
@@ -294,9 +310,12 @@ async fn commit<'s, P: Tables>(
         leavings.done.conflicts += lost as u64;
         leavings.done.rows += (count - lost) as u64;
         if lost > 0 {
+            let ended = ended.iter().filter(|ended| **ended).count();
+            finished.by_ref().take(ended).for_each(drop);
             again.push(work);
         } else {
             leavings.done.actions += actions;
+            leavings.end(&work, &ended, &mut finished);
             if outcome.thins {
                 correction::thin_images(ports, clock, &work.group, work.imaging).await?;
             }
@@ -305,6 +324,14 @@ async fn commit<'s, P: Tables>(
         }
     }
     Ok(again)
+}
+
+/// Which of a group's events come to their end.
+fn ends(events: &[EventOutcome]) -> Vec<bool> {
+    let faults = events.iter().map(|event| &event.disposition);
+    faults
+        .map(|became| !matches!(became, Disposition::Fault(_)))
+        .collect()
 }
 
 /// Puts the messages of each group together. A tenant that the settings no longer know is parked.
@@ -561,6 +588,19 @@ impl Leavings {
                 late,
             });
         }
+    }
+
+    /// Notes what those of a group's events that came to their end led to.
+    fn end(
+        &mut self,
+        work: &Work<'_>,
+        ended: &[bool],
+        finished: &mut impl Iterator<Item = ActionHierarchy>,
+    ) {
+        let entries = work.entries.iter().zip(ended);
+        let entries = entries.filter(|(_, ended)| **ended);
+        let entries = entries.map(|(entry, _)| Arc::clone(entry));
+        self.done.finished.extend(entries.zip(finished));
     }
 
     /// Parks events: no number of tries would help them.

@@ -1,6 +1,8 @@
 //! What the adapters of AWS do when a request goes wrong: throttled, done in part, refused in part, or done
 //! with an answer that gets lost.
 
+#![expect(clippy::panic, reason = "what does not hold in a test ends it")]
+
 use std::future::Future;
 use std::slice::from_ref;
 use std::sync::Arc;

@@ -1,9 +1,15 @@
 //! What the function `process` answers to Lambda, and when what it names comes again.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "what an answer lacks is null when it is asked for by name; an assertion then says so"
+)]
+
 use foldback_tests::fixtures::{group, happened, lead_key};
 use serde_json::{Value, json};
 use shared::adapters::SystemClock;
 use shared::adapters::stack::Stack;
+use shared::adapters::telemetry::Telemetry;
 use shared::config::MongoUri;
 use shared::model::Group;
 use shared::ports::{Clock, LockKey, Locks, Queue, Tables};
@@ -30,7 +36,8 @@ async fn two_events_each(world: &World, leads: i64) {
 
 async fn handle(stack: &Stack, batch: &Value, deadline_ms: u64) -> Value {
     let batch = serde_json::from_value(batch.clone()).expect("a batch");
-    let answer = foldback_process::handle(stack, batch, deadline_ms).await;
+    let telemetry = Telemetry::new(&stack.config).expect("telemetry");
+    let answer = foldback_process::handle(stack, &telemetry, batch, deadline_ms).await;
     json!(answer.expect("an answer"))
 }
 

@@ -1,5 +1,11 @@
 //! The function `replay`, called as Lambda, a schedule and a person call it.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "what an answer lacks is null when it is asked for by name; an assertion then says so"
+)]
+#![expect(clippy::panic, reason = "what does not hold in a test ends it")]
+
 use std::sync::Arc;
 
 use foldback_tests::fixtures::{group, happened, lead_key, plain, taking_away};

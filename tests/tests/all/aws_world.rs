@@ -1,6 +1,11 @@
 //! A stack as its functions see it: SQS and DynamoDB in an emulator of its own, rows in MongoDB; and its
 //! functions called as Lambda calls them.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "what an answer lacks is null when it is asked for by name; an assertion then says so"
+)]
+
 use std::sync::Arc;
 
 use foldback_tests::contract::Fixture;
@@ -57,6 +62,9 @@ impl World {
             grace_ms: 900_000,
             settings_ms: 1_000,
             partitions: 3,
+            xray: false,
+            xray_daemon: None,
+            otlp: None,
         };
         let world = Self {
             rows: connect(&uri).await,

@@ -87,7 +87,7 @@ pub(crate) fn latency(activity: &Activity) -> Markup {
 }
 
 fn frame(label: &str, most: u64, activity: &Activity, inside: &Markup) -> Markup {
-    let first = activity.slots.first().map(|slot| short(slot));
+    let first = activity.slots.first().map(short);
     html! {
         svg.chart role="img" aria-label=(label) viewBox={ "0 0 " (WIDTH) " " (HEIGHT + BASE) } {
             line.axis x1="0" y1=(HEIGHT) x2=(WIDTH) y2=(HEIGHT) {}

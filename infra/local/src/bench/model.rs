@@ -145,7 +145,7 @@ impl Model {
         (most(&self.closed), most(&self.p50))
     }
 
-    /// Fits on loads up to half of the knee, and foretells the rest.
+    /// Fits on loads up to half of the knee, latencies up to half of the capacity, and foretells the rest.
     pub(crate) fn held_out(&self) -> Vec<HeldOut> {
         let half = self.usl.knee() / 2.0;
         let mut all = Vec::new();
@@ -162,7 +162,7 @@ impl Model {
                 all.push(held(what, &below, &above, |n| usl.at(n)));
             }
         }
-        let half_rate = self.usl.at(self.usl.knee()) / 2.0;
+        let half_rate = self.usl.capacity() / 2.0;
         for (what, points) in [("latency p50", &self.p50), ("latency p99", &self.p99)] {
             let (below, above) = split(points, half_rate);
             if let Some(queue) = Queue::fit(&below, Some(self.usl.capacity())) {

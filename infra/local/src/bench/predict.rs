@@ -315,7 +315,7 @@ fn limits(args: &PredictArgs, outcome: &Outcome) -> Chart {
     }
     chart.series.push(Series {
         name: "the limit".to_owned(),
-        colour: 4,
+        colour: 5,
         shape: Shape::Dashes(vec![(low, 100.0), (high, 100.0)]),
     });
     chart.marks.push((args.rate, "asked for".to_owned()));

@@ -174,7 +174,7 @@ impl Default for Load {
             arrivals: Arrivals::Poisson,
             seconds_max: 3.0,
             runs: 1,
-            batch_max: 16_384,
+            batch_max: crate::run::BATCH_MAX,
         }
     }
 }

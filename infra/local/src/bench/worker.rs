@@ -148,6 +148,7 @@ pub(crate) fn run(args: &WorkerArgs) -> Result<Status, Failure> {
     say(&Said::Ready)?;
     let watch = Watch {
         probe: &probe,
+        scraped: None,
         told: &mut |told: Told<'_>| {
             say(&Said::Unit(Unit {
                 durable: told.durable,

@@ -18,8 +18,8 @@ pub(crate) struct AccessArgs {
     /// Nothing is changed through the console and its API, whoever asks. Events are taken in all the same.
     #[arg(long)]
     read_only: bool,
-    /// Tokens to sign in with, in TOML: [[token]] with name, token (24 characters or more), and if wanted
-    /// tenant (sees that one alone) and read_only = true.
+    /// Tokens to sign in with, in TOML: `[[token]]` with `name`, `token` (24 characters or more), and if wanted
+    /// `tenant` (sees that one alone) and `read_only = true`.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// A token that sees all tenants and may do all, besides those of the file.

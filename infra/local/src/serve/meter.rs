@@ -1,9 +1,21 @@
-//! What happened since the process began: for `/metrics`, and for the overview's charts.
+//! What happened since the process began, for `/metrics`; and what is to be told to a collector of traces.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use shared::adapters::prometheus::Scraped;
+use shared::config::Otlp;
+use shared::metrics::Reading;
+use shared::model::Timestamp;
+use shared::ports::{Error, Meter as _};
 use shared::service::Processed;
+use shared::trace::Span;
+
+use super::spans::Spans;
+use crate::error::Failure;
+
+/// How often it is looked how long the queue is.
+const QUEUE_EVERY_MS: i64 = 1_000;
 
 /// What one durable unit of work came to.
 #[derive(Debug, Default)]
@@ -14,46 +26,71 @@ pub(crate) struct UnitDone {
     pub(crate) taken: Vec<Duration>,
     /// Messages whose rows are durable now, each with how long it waited and was worked on.
     pub(crate) handled: Vec<Duration>,
+    /// What was measured.
+    pub(crate) readings: Vec<Reading>,
+    /// What was done for which event.
+    pub(crate) spans: Vec<Span>,
 }
 
-/// Counts.
-#[derive(Debug, Default)]
+/// Metrics and traces.
+#[derive(Debug)]
 pub(crate) struct Meter {
-    counted: Mutex<Counted>,
-}
-
-#[derive(Debug, Default)]
-struct Counted {
-    units: u64,
-    events: u64,
-    late: u64,
-    parked: u64,
+    scraped: Scraped,
+    spans: Option<Spans>,
+    queue_seen_ms: AtomicI64,
 }
 
 impl Meter {
-    /// Counts a unit of work that is durable.
-    pub(crate) fn unit(&self, done: &UnitDone) {
-        let mut counted = self.lock();
-        counted.units += 1;
-        counted.events += done.processed.events;
-        counted.late += done.processed.late.len() as u64;
-        counted.parked += done.processed.parked.len() as u64;
+    /// Nothing yet; spans are exported where the environment says where to.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let spans = Otlp::from_env().map(|otlp| Spans::new(&otlp));
+        Ok(Self {
+            scraped: Scraped::new()?,
+            spans: spans.transpose()?,
+            queue_seen_ms: AtomicI64::new(0),
+        })
+    }
+
+    /// Takes note of a unit of work that is durable.
+    pub(crate) fn unit(&self, done: &mut UnitDone) {
+        self.record(&done.readings);
+        if let Some(spans) = &self.spans {
+            self.record(&spans.send(std::mem::take(&mut done.spans)));
+        }
+    }
+
+    /// Takes note of what was measured.
+    pub(crate) fn record(&self, readings: &[Reading]) {
+        self.scraped.record(readings);
+    }
+
+    /// Whether anybody wants spans.
+    pub(crate) fn traces(&self) -> bool {
+        self.spans.is_some()
+    }
+
+    /// Whether it is time to look how long the queue is.
+    pub(crate) fn looks_at_queue(&self, now: Timestamp) -> bool {
+        let seen_ms = self.queue_seen_ms.load(Ordering::Relaxed);
+        let due = now.ms().saturating_sub(seen_ms) >= QUEUE_EVERY_MS;
+        if due {
+            self.queue_seen_ms.store(now.ms(), Ordering::Relaxed);
+        }
+        due
     }
 
     /// All of it as Prometheus reads it, in its text format.
-    pub(crate) fn text(&self) -> String {
-        let counted = self.lock();
-        let counters = [
-            ("foldback_units_total", counted.units),
-            ("foldback_events_processed_total", counted.events),
-            ("foldback_events_late_total", counted.late),
-            ("foldback_events_parked_total", counted.parked),
-        ];
-        let line = |(name, count): (&str, u64)| format!("# TYPE {name} counter\n{name} {count}\n");
-        counters.into_iter().map(line).collect()
+    pub(crate) fn text(&self) -> Result<String, Error> {
+        if let Some(spans) = &self.spans {
+            self.record(&spans.told());
+        }
+        self.scraped.text()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counted> {
-        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Sends what is left of the spans.
+    pub(crate) fn close(&self) {
+        if let Some(spans) = &self.spans {
+            spans.close();
+        }
     }
 }

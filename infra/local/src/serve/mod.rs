@@ -9,6 +9,7 @@ mod mend;
 mod meter;
 mod recent;
 mod schedule;
+mod spans;
 mod web;
 mod world;
 mod writer;
@@ -84,7 +85,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status, Failure> {
     let (stop, stopping) = watch::channel(false);
     let (changes, changed) = watch::channel(0);
     let seen = Seen {
-        meter: Arc::new(Meter::default()),
+        meter: Arc::new(Meter::new()?),
         recent: Arc::new(Recent::default()),
         changes,
     };
@@ -102,9 +103,11 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status, Failure> {
         stores: stores.again()?,
         desk: desk.clone(),
         in_force,
+        meter: Arc::clone(&meter),
         replay_every: args.replay_every,
         report_every: args.report_every,
     };
+    let telling = Arc::clone(&meter);
     let served = web::Served {
         desk,
         meter,
@@ -125,11 +128,12 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Status, Failure> {
             let stopping = stopping.clone();
             move || schedule.run(stopping)
         });
-        let web = web(listener, served, stop);
+        let web = web(listener, served, &stop);
         let scheduled = scheduled.join().map_err(|_panic| died("scheduling"))?;
         let written = writing.join().map_err(|_panic| died("writing"))?;
         web.and(scheduled).and(written)
     })?;
+    telling.close();
     anstream::eprintln!("stopped; what was taken in is kept");
     Ok(Status::Clean)
 }
@@ -154,7 +158,7 @@ fn listen(at: SocketAddr) -> Result<TcpListener, Failure> {
 fn web(
     listener: TcpListener,
     served: web::Served,
-    stop: watch::Sender<bool>,
+    stop: &watch::Sender<bool>,
 ) -> Result<(), Failure> {
     let failed = |source| Failure::File {
         what: "serve".to_owned(),
@@ -166,7 +170,7 @@ fn web(
         .enable_all()
         .build()
         .map_err(failed)?;
-    let done = runtime.block_on(web::serve(listener, served, &stop));
+    let done = runtime.block_on(web::serve(listener, served, stop));
     // However it ended, the others are to end too.
     stop.send_replace(true);
     done.map_err(failed)

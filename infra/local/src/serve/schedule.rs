@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared::service::measured;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::meter::Meter;
 use super::writer::{Desk, Order};
 use crate::error::Failure;
 use crate::indexes::Checks;
@@ -19,6 +21,7 @@ pub(crate) struct Schedule {
     pub(crate) stores: Stores,
     pub(crate) desk: Desk,
     pub(crate) in_force: Arc<InForce>,
+    pub(crate) meter: Arc<Meter>,
     pub(crate) replay_every: u32,
     pub(crate) report_every: u32,
 }
@@ -84,6 +87,8 @@ impl Schedule {
     fn report(&self) -> Result<(), Failure> {
         let checks = Checks::make(&self.stores)?;
         let report = report::make(&self.stores, &checks)?;
+        let faults = checks.faults().len() as u64;
+        self.meter.record(&measured::of_report(&report, faults));
         self.desk.leave(Order::KeepReport(Box::new(report)));
         Ok(())
     }

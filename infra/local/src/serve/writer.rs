@@ -11,10 +11,11 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method};
 use foldback_console::{Act, Acted, Deed, Mending};
-use shared::adapters::{Environment, Joined, SystemClock};
-use shared::model::{AuditRecord, Finding, Group, ReplayRun, Report};
-use shared::ports::{Clock, Error, ErrorKind, Queue, Received, Reports};
-use shared::service::{self, keep_run};
+use shared::adapters::{Environment, Joined, SystemClock, Watched};
+use shared::metrics::registry::{MESSAGES_FAILED, MESSAGES_RECEIVED};
+use shared::model::{AuditRecord, Finding, Group, ReplayRun, Report, Timestamp};
+use shared::ports::{Clock, Error, ErrorKind, Queue, Readings, Received, Reports};
+use shared::service::{self, Processed, TakenIn, keep_run, measured, traced};
 use shared::webhook::{Request, Response};
 use tokio::sync::{oneshot, watch};
 
@@ -145,7 +146,7 @@ impl<'a> Writer<'a> {
         loop {
             let idle = received.is_empty() && self.mending.is_empty();
             let (orders, open) = self.fetch(idle);
-            received = self.step(received, orders, open);
+            received = self.step(&received, orders, open);
             self.mend();
             if !open {
                 return Ok(());
@@ -175,17 +176,17 @@ impl<'a> Writer<'a> {
 
     /// One unit of work: the messages in hand, the orders, and, if there is to be another, what to do in
     /// that. Returns the messages received.
-    fn step(&mut self, received: Vec<Received>, orders: Vec<Order>, more: bool) -> Vec<Received> {
+    fn step(&mut self, received: &[Received], orders: Vec<Order>, more: bool) -> Vec<Received> {
         let since = Stopwatch::start();
-        let handled = match self.unit(&received, &orders, more) {
-            Ok(unit) => return self.settle(unit, orders, &received, since),
+        let handled = match self.unit(received, &orders, more) {
+            Ok(unit) => return self.settle(unit, orders, received, since),
             Err(error) if received.is_empty() => Err(error),
             Err(error) => {
                 anstream::eprintln!(
                     "a batch failed, its groups are tried one by one: {}",
                     error.chain()
                 );
-                self.apart(&received);
+                self.apart(received);
                 self.unit(&[], &orders, more)
             }
         };
@@ -213,7 +214,12 @@ impl<'a> Writer<'a> {
             match self.unit(&of_group, &[], false) {
                 Ok(unit) => drop(self.settle(unit, Vec::new(), &of_group, Stopwatch::start())),
                 Err(error) => {
-                    anstream::eprintln!("{group} failed, and comes again: {}", error.chain())
+                    let count = of_group.len() as u64;
+                    self.seen.meter.record(&[
+                        MESSAGES_RECEIVED.is(count, &[]),
+                        MESSAGES_FAILED.is(count, &[]),
+                    ]);
+                    anstream::eprintln!("{group} failed, and comes again: {}", error.chain());
                 }
             }
         }
@@ -242,7 +248,7 @@ impl<'a> Writer<'a> {
                 Left::Nothing => {}
             }
         }
-        self.seen.tell(&done, changed);
+        self.seen.tell(&mut done, changed);
         unit.received
     }
 
@@ -288,14 +294,22 @@ impl<'a> Writer<'a> {
     ) -> Result<Unit, Error> {
         let mut unit = Unit::default();
         let (events, tables) = (self.stores.events(), self.stores.tables());
-        let ports = Joined {
-            events,
-            tables: &tables,
+        let requests = Readings::default();
+        let ports = Watched {
+            ports: &Joined {
+                events,
+                tables: &tables,
+            },
+            meter: &requests,
         };
+        let lookups = self.settings.lookups();
         let settings = self.settings.look(events, SystemClock.now()).await?;
+        let looked = measured::of_lookups(lookups, self.settings.lookups());
+        unit.done.readings.extend(looked);
         for part in received.chunks(PART_MESSAGES) {
-            let part = service::process(&ports, &SystemClock, &settings, part).await?;
-            unit.done.processed.add(part);
+            let begun = SystemClock.now();
+            let done = service::process(&ports, &SystemClock, &settings, part).await?;
+            self.processed(&mut unit.done, part, done, begun);
         }
         for order in orders {
             unit.answers.push(match order {
@@ -303,7 +317,8 @@ impl<'a> Writer<'a> {
                     let request = incoming.request();
                     let now = SystemClock.now();
                     let taken =
-                        service::take_in(events, &Environment, &settings, &request, now).await;
+                        service::take_in(&ports, &Environment, &settings, &request, now).await;
+                    self.taken(&mut unit.done, &taken, now);
                     if let Some(error) = taken.failure {
                         match error.kind() {
                             ErrorKind::Retry => return Err(error),
@@ -317,6 +332,8 @@ impl<'a> Writer<'a> {
                 Order::Answer(_) => Answer::Kept(0),
                 Order::KeepRun(run, findings, asked) => {
                     let number = keep_run(&tables, run, findings).await?;
+                    let whole = asked.is_none();
+                    unit.done.readings.extend(measured::of_replay(run, whole));
                     if let Some((record, _)) = asked {
                         deeds::note(self.stores, record)?;
                     }
@@ -344,9 +361,50 @@ impl<'a> Writer<'a> {
             });
         }
         if more {
-            unit.received = events.receive(RECEIVE_MAX, SystemClock.now()).await?;
+            unit.received = ports.receive(RECEIVE_MAX, SystemClock.now()).await?;
         }
+        let now = SystemClock.now();
+        if self.seen.meter.looks_at_queue(now) {
+            let oldest = events.oldest_message()?;
+            let depth = events.depth(now).await?;
+            let queue = measured::of_queue(&depth, oldest, now);
+            unit.done.readings.extend(queue);
+        }
+        unit.done.readings.extend(requests.take());
         Ok(unit)
+    }
+
+    /// Notes what a batch came to, to be told when it is durable.
+    fn processed(
+        &self,
+        unit: &mut UnitDone,
+        part: &[Received],
+        mut done: Processed,
+        begun: Timestamp,
+    ) {
+        let when = (begun, SystemClock.now());
+        let failed = done.failed.len() as u64;
+        let readings = measured::of_batch(part, &done, failed, when);
+        unit.readings.extend(readings);
+        if self.seen.meter.traces() {
+            let spans = traced::of_batch(part, &done, self.stores.scope(), when);
+            unit.spans.extend(spans);
+        }
+        // Kept for the spans alone.
+        done.finished.clear();
+        done.copies_made.clear();
+        unit.processed.add(done);
+    }
+
+    /// Notes what a request came to, to be told when it is durable.
+    fn taken(&self, unit: &mut UnitDone, taken: &TakenIn, begun: Timestamp) {
+        let ended = SystemClock.now();
+        unit.readings
+            .extend(measured::of_request(taken, begun, ended));
+        if self.seen.meter.traces() {
+            let spans = traced::of_request(taken, self.stores.scope(), (begun, ended));
+            unit.spans.extend(spans);
+        }
     }
 }
 
@@ -369,7 +427,7 @@ enum Left {
 }
 
 impl Seen {
-    fn tell(&self, done: &UnitDone, changed: bool) {
+    fn tell(&self, done: &mut UnitDone, changed: bool) {
         self.meter.unit(done);
         self.recent.count(done, SystemClock.now());
         if changed {

@@ -1,4 +1,9 @@
-//! A real browser: Debian's Chromium, headless, driven over the WebDriver protocol.
+//! A real browser: Debian's Chromium, headless, driven over the `WebDriver` protocol.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "what is not there fails the test, with the page in the message"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

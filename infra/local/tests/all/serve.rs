@@ -46,9 +46,19 @@ pub(crate) struct Answer {
 impl Serving {
     /// Starts one at a free port and waits until it listens.
     pub(crate) fn start(foldback: &Foldback, args: &[&str]) -> Self {
+        Self::start_with(foldback, args, &[])
+    }
+
+    /// Starts one in this environment.
+    pub(crate) fn start_with(
+        foldback: &Foldback,
+        args: &[&str],
+        environment: &[(&str, String)],
+    ) -> Self {
         let args = [&["serve", "--listen", "127.0.0.1:0"], args].concat();
         let mut child = foldback
             .command(&args)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary starts");
@@ -131,7 +141,7 @@ pub(crate) fn event(lead: &str, minute: u32, kind: &str) -> Value {
     })
 }
 
-fn settings(foldback: &Foldback) -> String {
+pub(crate) fn settings(foldback: &Foldback) -> String {
     foldback.file("settings.toml", SETTINGS)
 }
 

@@ -6,7 +6,6 @@
 
 mod dead_letters;
 mod delivery;
-mod emf;
 mod failure;
 mod groups;
 mod identities;
@@ -15,12 +14,14 @@ mod journal;
 #[cfg(test)]
 mod keys_apart;
 mod locks;
+mod measures;
 mod pause;
 mod queue;
 mod runs;
 mod secrets;
 mod settings_versions;
 mod tally;
+mod xray;
 
 use super::message_body as body;
 use std::collections::BTreeSet;
@@ -44,8 +45,9 @@ use crate::model::Group;
 use crate::ports::{Clock, Error, ErrorKind};
 
 pub use delivery::{Delivered, Delivery};
-pub use emf::{Metric, count_of, metrics_line};
+pub use measures::metric_lines;
 pub use runs::{Part, PartOfRun, Run, RunState};
+pub use xray::send_to_xray;
 
 use failure::failed;
 
@@ -81,6 +83,8 @@ pub struct Aws {
     listed: Arc<Mutex<BTreeSet<Group>>>,
     /// The last moment, in microseconds, that was given to a segment.
     last_us: Arc<AtomicU64>,
+    /// Whether messages carry X-Ray's header.
+    xray: bool,
 }
 
 impl fmt::Debug for Aws {
@@ -103,6 +107,7 @@ impl Aws {
             clock: Arc::new(SystemClock),
             listed: Arc::default(),
             last_us: Arc::default(),
+            xray: false,
         }
     }
 
@@ -110,6 +115,13 @@ impl Aws {
     #[must_use]
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..self }
+    }
+
+    /// The same, whose messages carry their traces on in X-Ray. Who receives them is traced then, even where
+    /// a function is not set up to begin traces by itself.
+    #[must_use]
+    pub fn with_xray(self, xray: bool) -> Self {
+        Self { xray, ..self }
     }
 
     /// What the stack calls its parts.

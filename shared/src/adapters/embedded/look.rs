@@ -1,10 +1,11 @@
 //! What a console looks at: the queue as it stands, finished work, the newest events. All of it is bounded.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use rusqlite::params;
 
-use crate::model::{ActionHierarchy, Entry, Group, Timestamp};
+use crate::model::{self, ActionHierarchy, Group, Timestamp};
 use crate::ports::{Error, Found, Look, Queued};
 
 use super::query::{Need, Query, queries};
@@ -47,7 +48,7 @@ impl Embedded {
     ///
     /// # Errors
     /// The store failed.
-    pub fn search(&self, text: &str, look: &Look) -> Result<Found<Entry>, Error> {
+    pub fn search(&self, text: &str, look: &Look) -> Result<Found<model::Entry>, Error> {
         let text = text.to_lowercase();
         self.look(|inner| {
             inner.back(&NEWEST, look, |group, body| {
@@ -71,7 +72,7 @@ impl Embedded {
     }
 }
 
-fn has(entry: &Entry, text: &str) -> bool {
+fn has(entry: &model::Entry, text: &str) -> bool {
     let data = entry.event.data.json().unwrap_or_default();
     data.to_lowercase().contains(text)
 }
@@ -82,10 +83,10 @@ struct Named(BTreeMap<i64, Group>);
 
 impl Named {
     fn get(&mut self, inner: &Inner, gid: i64) -> rusqlite::Result<&Group> {
-        if !self.0.contains_key(&gid) {
-            self.0.insert(gid, inner.group(gid)?);
-        }
-        self.0.get(&gid).ok_or(rusqlite::Error::QueryReturnedNoRows)
+        Ok(match self.0.entry(gid) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(inner.group(gid)?),
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
+use foldback_tests::servers::Collector;
 use serde_json::{Value, json};
 use shared::model::cloud_event;
 use shared::ports::Queue;
@@ -29,6 +30,7 @@ to = \"lead.updated\"
 set = { stage = { const = \"priced\" } }
 ";
 const POISON: &str = r#"{"specversion":"1.0","id":"poison","source":"//crm","type":"X_PRICED",
+    "traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     "time":"2026-03-01T09:30:00Z","partitionkey":"poisoned","data":{"price":"12x"}}"#;
 
 /// The settings of a data set, with webhooks and one more rule. All tenants share one part of them.
@@ -71,7 +73,10 @@ fn tables_end_up_right_whatever_happens_to_the_functions() {
     let again: Vec<String> = again.cloned().collect();
     let mut lines = [dataset.lines.clone(), again].concat();
     disorder.shuffle(&mut lines);
+    let collector = Collector::start();
+    let endpoint = collector.endpoint();
     let parameters = [
+        ("OtlpEndpoint", endpoint.as_str()),
         ("ReplaySchedule", "rate(1 day)"),
         ("ReportSchedule", "rate(1 day)"),
         ("GraceSeconds", "1"),
@@ -112,6 +117,40 @@ fn tables_end_up_right_whatever_happens_to_the_functions() {
     lose_and_mend(&deployed, &tenant(lines.first().expect("an event")));
     dataset.check_tables(&without_the_poisoned(deployed.tables()));
     check_the_schedules(&deployed, lines.len());
+    check_trace(&collector);
+}
+
+/// The poison event's trace tells how it was taken in, parked with its reason, and in the end became a row.
+fn check_trace(collector: &Collector) {
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let spans = collector.wait_for(trace, |spans| {
+        spans.iter().any(|span| span.name == "write RSLead")
+    });
+    let named = |name: &'static str| spans.iter().filter(move |span| span.name == name);
+    let created = named("create actions").next().expect("a message");
+    assert_eq!(created.parent, "b7ad6b7169203331", "its sender's");
+    let tries: Vec<_> = named("process actions").collect();
+    assert!(
+        tries.iter().all(|span| span.parent == created.id),
+        "{spans:#?}"
+    );
+    let reasons = tries.iter().filter_map(|span| span.error.as_deref());
+    assert!(
+        reasons.clone().any(|why| why.starts_with("amount: ")),
+        "{spans:#?}"
+    );
+    let done = tries
+        .iter()
+        .find(|span| span.error.is_none())
+        .expect("a try that went well");
+    let action = named("apply RSLead").next().expect("an action");
+    assert_eq!(action.parent, done.id);
+    let write = named("write RSLead").next().expect("a write");
+    assert_eq!(write.parent, action.id);
+    assert_eq!(
+        write.attributes.get("db.system.name").map(String::as_str),
+        Some("mongodb")
+    );
 }
 
 /// Kills what runs the function `process` with `kill -9` while a batch is in its hands.
@@ -221,33 +260,34 @@ fn check_metrics(deployed: &Deployed, sent: usize) {
     };
     let process = deployed.metrics("process");
     #[expect(clippy::cast_precision_loss, reason = "some thousands")]
-    let most = sent as f64;
-    assert!(sum(&process, "EventsProcessed") >= 0.9 * most);
+    let least = (9 * sent / 10) as f64;
+    assert!(sum(&process, "EventsProcessed") >= least);
     assert!(sum(&process, "MessagesReceived") > 0.0);
     assert!(sum(&process, "EventsParked") >= 1.0);
     assert!(sum(&process, "LateEvents") > 0.0);
-    assert!(
-        process
-            .iter()
-            .all(|line| line.get("MessagesFailed").is_some())
-    );
-    assert!(process.iter().all(|line| line.get("QueueAge").is_some()));
+    let whole = process.iter().filter(|line| {
+        let names = ["MessagesReceived", "MessagesFailed", "QueueAge", "EndToEnd"];
+        names.iter().all(|name| line.get(name).is_some())
+    });
+    assert!(whole.count() > 0, "{process:?}");
     let replay = deployed.metrics("replay");
     assert!(replay.len() >= 5, "each run of everything");
     let missing = json!("missing");
     let missing = replay
         .iter()
-        .filter(|line| line.get("Class") == Some(&missing));
+        .filter(|line| line.get("Class") == Some(&missing))
+        .filter(|line| line.get("Findings") == Some(&json!(1.0)));
     assert_eq!(missing.count(), 1, "{replay:?}");
     let findings = sum(&replay, "Findings");
-    assert!(
-        (1.5..2.5).contains(&findings),
-        "one row, in all and by its class"
-    );
+    assert!((0.5..1.5).contains(&findings), "one row, by its class");
     let report = deployed.metrics("report");
-    let faults = report.last().and_then(|line| line.get("IndexFaults"));
-    assert_eq!(faults, Some(&json!(0.0)));
-    assert!(report.iter().all(|line| line.get("QueueVisible").is_some()));
+    let faults = report.iter().filter_map(|line| line.get("IndexFaults"));
+    assert_eq!(faults.last(), Some(&json!(0.0)));
+    assert!(
+        report
+            .iter()
+            .any(|line| line.get("QueueMessages").is_some())
+    );
 }
 
 fn say_something_unreadable(deployed: &Deployed) {
