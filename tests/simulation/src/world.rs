@@ -194,12 +194,18 @@ impl World {
     }
 
     /// Doubts a finding of a replay that began at this moment, where nothing can be wrong for good: rows may
-    /// lack what was never queued or is parked, and nothing else.
+    /// lack what was never queued or is parked, and nothing else. Of amendments on their way replay may say too
+    /// much.
     pub(crate) fn doubt(&self, finding: &Finding, since: u64) {
         // A copy is journaled before it is queued, too.
-        let told_by_others =
-            finding.group.kind() == GroupKind::Day || finding.group.tenant == Tenant::Bolt.id();
+        let told_by_others = finding.changes.is_empty()
+            || finding.group.kind() == GroupKind::Day
+            || finding.group.tenant == Tenant::Bolt.id();
         let journal = self.store().journal.of(&finding.group).to_vec();
+        let amended = journal.iter().any(|entry| entry.event.revision() > 0);
+        if amended || journal.is_empty() {
+            return;
+        }
         let mut state = self.state();
         let (class, table, id) = (finding.class.name(), finding.table.name(), &finding.id);
         let settled = |entry: &Entry| {
@@ -211,10 +217,7 @@ impl World {
             Class::Late | Class::Extra | Class::Foreign | Class::Stale | Class::Orphan => true,
             Class::Parked => false,
             Class::Lost | Class::Missing => {
-                !told_by_others
-                    && journal.iter().all(settled)
-                    && journal.iter().all(|entry| entry.event.revision() == 0)
-                    && state.letters_moved <= since
+                !told_by_others && journal.iter().all(settled) && state.letters_moved <= since
             }
         };
         if wrong {
