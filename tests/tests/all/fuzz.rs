@@ -1,5 +1,10 @@
 //! The fuzzers' kept corpus, and mutations of it: what `tests/fuzz` does for hours, for as long as a test may take.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "tests say with a panic what is not as it must be"
+)]
+
 use std::fs;
 use std::path::Path;
 

@@ -334,7 +334,7 @@ fn hostile_texts_never_become_markup() {
         format!("/entity?id=lead-1&as_of={encoded}"),
         format!("/job?tenant=acme&group={encoded}&source=%2F%2Fcrm&event={encoded}"),
         format!("/done?deed={encoded}&count=1&back={encoded}"),
-        format!("/done?deed=redrive&count=1&back=javascript:alert(1)"),
+        "/done?deed=redrive&count=1&back=javascript:alert(1)".to_owned(),
         format!("/sign-in?to={encoded}"),
         format!("/findings?run={encoded}"),
         format!("/{encoded}"),

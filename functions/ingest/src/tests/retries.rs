@@ -143,7 +143,11 @@ fn amendments_and_withdrawals_go_where_their_event_is() {
         (amends(withdrawal, 2), known),
         (first, known),
     ] {
-        assert_eq!(world.send(&batch(&[told.clone()])), expect, "{told}");
+        assert_eq!(
+            world.send(&batch(std::slice::from_ref(&told))),
+            expect,
+            "{told}"
+        );
     }
     assert_eq!(world.journal("acme", "7"), ["1", "1", "1"]);
     assert!(world.journal("acme", "8").is_empty());

@@ -1,6 +1,11 @@
 //! Events that are first told wrongly, and ones that never happened: once they are amended and withdrawn, the
 //! tables are those of the true events, byte for byte, whatever came first.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "tests say with a panic what is not as it must be"
+)]
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -142,6 +147,7 @@ fn telling(id: &str, kind: &str, hour: u32, more: &[(&str, Value)]) -> Value {
 /// Which tellings were in force comes before what had happened: an event that was withdrawn, or moved to a
 /// later hour, must not come back because who looks back leaves that telling out.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn a_look_back_goes_by_what_is_in_force() {
     let foldback = Foldback::new();
     let settings = foldback.file("settings.toml", SETTINGS);

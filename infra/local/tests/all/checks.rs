@@ -1,5 +1,10 @@
 //! `foldback check` finds damage of every kind, says in which part, and what can be done about it.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "tests say with a panic what is not as it must be"
+)]
+
 use serde_json::Value;
 
 use crate::support::{Dataset, Foldback};

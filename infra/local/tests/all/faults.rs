@@ -150,7 +150,7 @@ fn read_only() {
     let settings = scene.foldback.file("settings.toml", &settings);
     let run = ["run", &scene.all, "--settings", &settings];
     let set = |path: &Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set")
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
     };
     let (data, database) = (scene.foldback.data(), scene.database());
     let files = || {

@@ -110,6 +110,7 @@ fn run(dataset: &Dataset, arrivals: &str, policy: &str, tables: &[&str]) -> Came
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn each_policy_makes_of_the_same_disorder_what_the_design_says() {
     let dataset = Dataset::small(EVENTS);
     let arrivals = Disorder::new(8).delay(&dataset.lines).join("\n");

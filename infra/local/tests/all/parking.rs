@@ -1,5 +1,10 @@
 //! Parked events of an entity: the later ones go on, the rows say so, and any order of redrive heals them.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "tests say with a panic what is not as it must be"
+)]
+
 use serde_json::Value;
 
 use crate::support::{Foldback, TABLES};
