@@ -5,6 +5,8 @@ use crate::ports::{Error, ErrorKind};
 /// How a function is set up. A wrong or missing variable is refused by its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// The stack's name, by which its metrics stand.
+    pub stack: String,
     /// The region.
     pub region: String,
     /// Another endpoint than the region's, for all services: an emulator's.
@@ -31,6 +33,12 @@ pub struct Config {
     pub settings_ms: i64,
     /// Over how many partitions a whole replay is fanned out.
     pub partitions: u64,
+    /// Whether traces go on in X-Ray.
+    pub xray: bool,
+    /// Where its daemon listens; Lambda says so.
+    pub xray_daemon: Option<String>,
+    /// How spans are exported, if they are.
+    pub otlp: Option<Otlp>,
 }
 
 /// The keys that Lambda gives a function for its role.
@@ -95,6 +103,7 @@ impl Config {
         let mongodb = get("FOLDBACK_MONGODB").map(MongoUri::Plain);
         let secret = get("FOLDBACK_MONGODB_SECRET").map(MongoUri::Secret);
         Ok(Self {
+            stack: get("FOLDBACK_STACK").unwrap_or_else(|| "foldback".to_owned()),
             region: needed("AWS_REGION")?,
             endpoint: get("AWS_ENDPOINT_URL"),
             keys: Keys {
@@ -108,10 +117,83 @@ impl Config {
             dlq_url: get("FOLDBACK_DLQ_URL").unwrap_or_default(),
             replay_queue_url: get("FOLDBACK_REPLAY_QUEUE_URL"),
             mongodb: mongodb.or(secret),
-            receives_max: number("FOLDBACK_RECEIVES_MAX", 5)?,
+            receives_max: number("FOLDBACK_RECEIVES_MAX", 10)?,
             grace_ms: i64::from(number("FOLDBACK_GRACE_SECONDS", 900)?) * 1_000,
             settings_ms: i64::from(number("FOLDBACK_SETTINGS_SECONDS", 30)?) * 1_000,
             partitions: u64::from(number("FOLDBACK_REPLAY_PARTITIONS", 16)?),
+            xray: get("FOLDBACK_TRACING").is_some_and(|text| text == "Active"),
+            xray_daemon: get("AWS_XRAY_DAEMON_ADDRESS"),
+            otlp: Otlp::read(get),
+        })
+    }
+}
+
+/// How traces are exported; where to and how is read by the library that does it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Otlp {
+    /// What the service is called: `OTEL_SERVICE_NAME`.
+    pub service: Option<String>,
+}
+
+impl Otlp {
+    /// What the environment says; `None` where it names no endpoint, or says that nothing is to be exported.
+    #[must_use]
+    pub fn from_env() -> Option<Self> {
+        #[expect(clippy::disallowed_methods, reason = "this is where it is read")]
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// What `get` says of each variable. One that is empty is not set.
+    #[must_use]
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let get = |name: &str| get(name).filter(|text| !text.is_empty());
+        let off = |name: &str, word: &str| get(name).is_some_and(|text| text == word);
+        if off("OTEL_SDK_DISABLED", "true") || off("OTEL_TRACES_EXPORTER", "none") {
+            return None;
+        }
+        let endpoint = get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+        endpoint.or_else(|| get("OTEL_EXPORTER_OTLP_ENDPOINT"))?;
+        Some(Self {
+            service: get("OTEL_SERVICE_NAME"),
+        })
+    }
+}
+
+/// What the console is told besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsoleConfig {
+    /// The secret in Secrets Manager whose text is the token to sign in with; without one, whoever IAM lets
+    /// through may look.
+    pub token_secret: Option<String>,
+    /// Whether dead letters may be sent back and thrown away.
+    pub may_act: bool,
+}
+
+impl ConsoleConfig {
+    /// What the environment says.
+    ///
+    /// # Errors
+    /// A variable is wrong; says which.
+    pub fn from_env() -> Result<Self, Error> {
+        #[expect(clippy::disallowed_methods, reason = "this is where it is read")]
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// What `get` says of each variable. One that is empty is not set.
+    ///
+    /// # Errors
+    /// A variable is wrong; says which.
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        const ACT: &str = "FOLDBACK_CONSOLE_ACT";
+        let may_act = match get(ACT).as_deref() {
+            None | Some("" | "false") => false,
+            Some("true") => true,
+            Some(other) => return Err(wrong(ACT, &format!("{other:?} is neither true nor false"))),
+        };
+        let token_secret = get("FOLDBACK_CONSOLE_TOKEN_SECRET").filter(|text| !text.is_empty());
+        Ok(Self {
+            token_secret,
+            may_act,
         })
     }
 }
@@ -150,13 +232,54 @@ mod tests {
     #[test]
     fn a_whole_environment_is_taken() {
         let config = read(&[]).expect("a config");
-        assert_eq!((config.grace_ms, config.receives_max), (60_000, 5));
+        assert_eq!((config.grace_ms, config.receives_max), (60_000, 10));
+        assert_eq!(config.stack, "foldback");
         assert_eq!(
             config.mongodb,
             Some(MongoUri::Secret("foldback/mongodb".into()))
         );
         let plain = read(&[("FOLDBACK_MONGODB", "mongodb://u:pw@h")]).expect("a config");
         assert!(!format!("{plain:?}").contains("pw"), "{plain:?}");
+    }
+
+    #[test]
+    fn traces_are_exported_where_an_endpoint_is_named() {
+        let check = |set: &[(&str, &str)], expect: Option<Option<&str>>| {
+            let get = |name: &str| {
+                let found = set.iter().find(|(one, _)| *one == name);
+                found.map(|(_, text)| (*text).to_owned())
+            };
+            let read = Otlp::read(get);
+            let read = read.as_ref().map(|otlp| otlp.service.as_deref());
+            assert_eq!(read, expect, "{set:?}");
+        };
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+        check(&[], None);
+        check(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")], None);
+        check(&[endpoint], Some(None));
+        check(
+            &[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://h")],
+            Some(None),
+        );
+        check(&[endpoint, ("OTEL_SERVICE_NAME", "crm")], Some(Some("crm")));
+        check(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")], None);
+        check(&[endpoint, ("OTEL_SDK_DISABLED", "true")], None);
+    }
+
+    #[test]
+    fn a_console_may_do_nothing_unless_told() {
+        let read = |act: &str| {
+            let told = |name: &str| (name == "FOLDBACK_CONSOLE_ACT").then(|| act.to_owned());
+            ConsoleConfig::read(told).ok().map(|config| config.may_act)
+        };
+        for (act, expect) in [
+            ("", Some(false)),
+            ("false", Some(false)),
+            ("true", Some(true)),
+            ("yes", None),
+        ] {
+            assert_eq!(read(act), expect, "{act}");
+        }
     }
 
     #[test]

@@ -13,23 +13,27 @@
 //! | [`handlers`] | one file a table: how a row follows from one more event |
 //! | [`observers`] | one file each: which row change asks for which child action |
 //! | [`flow`] | route, step, fold, refold, compare |
+//! | [`metrics`] | what is measured: names, units, labels, readings |
+//! | [`trace`] | which trace an event belongs to, and its spans |
 //! | [`webhook`] | HTTP requests: content modes, signatures, wrapping, problems |
 //! | [`ports`] | what the services need of the world, one trait a file |
 //! | [`service`] | ingest, process, replay, report and adopt over the ports; no rules |
 //! | [`adapters`] | the ports over real stores, each behind a cargo feature |
 //! | [`config`] | what a function is told by its environment |
 //!
-//! The first six are pure: no async, clock, randomness, environment or SDK type.
+//! The first eight are pure: no async, clock, randomness, environment or SDK type.
 
 pub mod adapters;
 pub mod config;
 pub mod flow;
 pub mod handlers;
+pub mod metrics;
 pub mod model;
 pub mod observers;
 pub mod ports;
 pub mod service;
 pub mod settings;
+pub mod trace;
 pub mod webhook;
 
 #[cfg(test)]

@@ -10,7 +10,9 @@
 )]
 
 pub mod contract;
+pub mod dashboards;
 pub mod fixtures;
+pub mod fuzz;
 pub mod mortal;
 pub mod servers;
 pub mod worker;

@@ -150,6 +150,10 @@ impl<P: AllPorts> Journal for Mortal<'_, P> {
         self.ports.whereabouts(events).await
     }
 
+    async fn homes(&self, events: &[(SmolStr, EventHash)]) -> Result<Vec<Option<Group>>, Error> {
+        self.ports.homes(events).await
+    }
+
     async fn groups(
         &self,
         partition: Partition,

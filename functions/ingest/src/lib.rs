@@ -4,23 +4,28 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads>).
 
 use std::borrow::Cow;
+use std::future::Future;
+use std::time::Duration;
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::encodings::Body;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::{HeaderName, HeaderValue};
 use shared::model::Timestamp;
-use shared::ports::{Error, Journal, Queue, Secrets};
-use shared::service;
+use shared::ports::{Error, ErrorKind, Journal, Queue, Secrets};
+use shared::service::{self, TakenIn};
 use shared::settings::Settings;
+use shared::trace::Journey;
 use shared::webhook::{Problem, ProblemKind, Request, Response};
 
 #[cfg(test)]
 mod tests;
 
+/// Kept back of the time that is left, to answer in.
+const MARGIN_MS: i64 = 1_000;
+
 /// Takes in the events of a request and answers it.
-///
-/// What went wrong on this side is logged here; the sender is told no more than whether to try again.
 pub async fn handle<P: Journal + Queue, S: Secrets>(
     ports: &P,
     secrets: &S,
@@ -28,9 +33,36 @@ pub async fn handle<P: Journal + Queue, S: Secrets>(
     request: &ApiGatewayV2httpRequest,
     now: Timestamp,
 ) -> ApiGatewayV2httpResponse {
+    answer(
+        take_in(ports, secrets, settings, request, now)
+            .await
+            .response,
+    )
+}
+
+/// Lets a request go on in the trace of X-Ray that its call belongs to, and in no other of X-Ray's: where
+/// that is not used, its header says nothing about what is to be recorded.
+pub fn trace_as(request: &mut ApiGatewayV2httpRequest, xray: Option<&str>) {
+    const HEADER: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+    request.headers.remove(HEADER);
+    if let Some(value) = xray.and_then(|text| HeaderValue::from_str(text).ok()) {
+        request.headers.insert(HEADER, value);
+    }
+}
+
+/// Takes in the events of a request.
+///
+/// What went wrong on this side is logged here; the sender is told no more than whether to try again.
+pub async fn take_in<P: Journal + Queue, S: Secrets>(
+    ports: &P,
+    secrets: &S,
+    settings: &Settings,
+    request: &ApiGatewayV2httpRequest,
+    now: Timestamp,
+) -> TakenIn {
     let Some(body) = body(request) else {
         let detail = "the body is marked as base64 and is not";
-        return answer(Problem::new(ProblemKind::Unreadable, detail).response());
+        return TakenIn::nothing(&Problem::new(ProblemKind::Unreadable, detail));
     };
     let read = Request {
         method: &request.request_context.http.method,
@@ -41,19 +73,58 @@ pub async fn handle<P: Journal + Queue, S: Secrets>(
     let taken = service::take_in(ports, secrets, settings, &read, now).await;
     let tenant = taken.tenant.as_deref().unwrap_or_default();
     let status = taken.response.status.as_u16();
+    let first = taken.events.first();
+    let trace = first.map(|(entry, _)| Journey::of(entry).trace().to_string());
+    let trace = trace.or_else(|| Some(taken.context?.trace.to_string()));
     match &taken.failure {
-        Some(error) => tracing::error!(tenant, status, error = error.chain(), "request not taken"),
+        Some(error) => tracing::error!(
+            tenant,
+            status,
+            trace,
+            error = error.chain(),
+            "request not taken"
+        ),
         None if taken.response.status.is_success() => {
-            tracing::info!(tenant, status, taken = taken.response.body, "request taken");
+            tracing::info!(
+                tenant,
+                status,
+                trace,
+                taken = taken.response.body,
+                "request taken"
+            );
         }
         None => tracing::warn!(
             tenant,
             status,
+            trace,
             told = taken.response.body,
             "request refused"
         ),
     }
-    answer(taken.response)
+    taken
+}
+
+/// Gives the answer of `work`, or asks the sender to try again shortly before the function is stopped.
+///
+/// Stopped by Lambda, it would answer 502 with a body that no sender can read. `deadline_ms` is when that is, in
+/// milliseconds since 1970. What was journaled by then stays, and the same request completes it.
+pub async fn before(
+    deadline_ms: u64,
+    now: Timestamp,
+    work: impl Future<Output = ApiGatewayV2httpResponse>,
+) -> ApiGatewayV2httpResponse {
+    let deadline_ms = i64::try_from(deadline_ms).unwrap_or(i64::MAX);
+    let left_ms = deadline_ms
+        .saturating_sub(now.ms())
+        .saturating_sub(MARGIN_MS);
+    let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
+    match tokio::time::timeout(left, work).await {
+        Ok(answer) => answer,
+        Err(_elapsed) => {
+            let why = "the stores did not answer in time";
+            failed(&Error::new(ErrorKind::Retry, "take a request in", why))
+        }
+    }
 }
 
 /// Answers a request that could not be looked at, because what it takes could not be had.
@@ -79,7 +150,9 @@ fn path(request: &ApiGatewayV2httpRequest) -> &str {
     below.filter(|rest| rest.starts_with('/')).unwrap_or(path)
 }
 
-fn answer(response: Response) -> ApiGatewayV2httpResponse {
+/// A response as API Gateway and function URLs take it.
+#[must_use]
+pub fn answer(response: Response) -> ApiGatewayV2httpResponse {
     let mut answer = ApiGatewayV2httpResponse::default();
     answer.status_code = i64::from(response.status.as_u16());
     answer.headers = response.headers;

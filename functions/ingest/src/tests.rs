@@ -3,4 +3,5 @@
 mod modes;
 mod refusals;
 mod retries;
+mod tenants;
 mod world;

@@ -3,15 +3,21 @@
 use std::time::Duration;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
-use shared::adapters::aws::{Delivered, Delivery, metrics_line};
+use shared::adapters::aws::{Delivered, Delivery};
 use shared::adapters::stack::Stack;
-use shared::adapters::{Joined, SystemClock};
+use shared::adapters::telemetry::Telemetry;
+use shared::adapters::{Joined, SystemClock, Watched};
+use shared::metrics::Reading;
+use shared::metrics::registry::{MESSAGES_FAILED, MESSAGES_RECEIVED};
 use shared::model::Timestamp;
-use shared::ports::{Clock, Error};
-use shared::service::{Apart, LateLine, Processed, process_apart};
+use shared::ports::{Clock, Error, Readings};
+use shared::service::{Apart, LateLine, Processed, measured, process_apart, traced};
+use shared::trace::{Journey, Scope, Span};
 
 /// Kept back of the time that is left, to answer in.
-const MARGIN_MS: i64 = 1_000;
+const MARGIN_MS: i64 = 2_000;
+/// Kept back of that when it has been said when failed messages are to come again.
+const LAST_MS: i64 = 300;
 
 /// Handles a batch and names the messages that are to come again.
 ///
@@ -23,29 +29,57 @@ const MARGIN_MS: i64 = 1_000;
 /// Nothing of the batch could be looked at; all of it comes again.
 pub async fn handle(
     stack: &Stack,
+    telemetry: &Telemetry,
     batch: SqsEvent,
     deadline_ms: u64,
 ) -> Result<SqsBatchResponse, Error> {
+    let begun = SystemClock.now();
+    let lookups = stack.lookups();
+    let requests = Readings::default();
     let delivered = batch.records.into_iter().map(delivered).collect();
     let delivery = Delivery::new(&stack.aws, delivered).await?;
-    let left_ms = i64::try_from(deadline_ms)
-        .unwrap_or(i64::MAX)
-        .saturating_sub(SystemClock.now().ms())
-        .saturating_sub(MARGIN_MS);
-    let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0));
-    match tokio::time::timeout(left, apart(stack, &delivery)).await {
-        Ok(Ok(apart)) => tell(&apart),
-        Ok(Err(error)) => tracing::error!(error = error.chain(), "the batch comes again"),
-        Err(_elapsed) => tracing::warn!("out of time; what is not done comes again"),
-    }
-    if let Err(error) = delivery.release_failed(SystemClock.now()).await {
-        tracing::warn!(
+    let work = Box::pin(apart(stack, &delivery, &requests));
+    let apart = match tokio::time::timeout(left(deadline_ms, MARGIN_MS), work).await {
+        Ok(Ok(apart)) => Some(apart),
+        Ok(Err(error)) => {
+            tracing::error!(error = error.chain(), "the batch comes again");
+            None
+        }
+        Err(_elapsed) => {
+            tracing::error!("out of time; what is not done comes again");
+            None
+        }
+    };
+    let failed = delivery.failed();
+    let (mut readings, spans) = match &apart {
+        Some(apart) => {
+            tell(apart);
+            measures(apart, &delivery, begun)
+        }
+        None => (counts(&delivery, failed.len() as u64), Vec::new()),
+    };
+    readings.extend(requests.take());
+    readings.extend(measured::of_lookups(lookups, stack.lookups()));
+    telemetry.measure(SystemClock.now(), &readings);
+    let release = delivery.release_failed(SystemClock.now());
+    match tokio::time::timeout(left(deadline_ms, LAST_MS), release).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(
             error = error.chain(),
             "failed messages stay hidden for longer"
-        );
+        ),
+        Err(_elapsed) => tracing::warn!("failed messages stay hidden for longer"),
+    }
+    // Traces come last: they may be lost, nothing else may.
+    let export = telemetry.trace(spans);
+    if let Ok((readings, error)) = tokio::time::timeout(left(deadline_ms, LAST_MS), export).await {
+        telemetry.measure(SystemClock.now(), &readings);
+        if let Some(error) = error {
+            tracing::warn!(error = error.chain(), "traces are lost");
+        }
     }
     let mut response = SqsBatchResponse::default();
-    for id in delivery.failed() {
+    for id in failed {
         let mut failure = BatchItemFailure::default();
         failure.item_identifier = id.into();
         response.batch_item_failures.push(failure);
@@ -53,7 +87,20 @@ pub async fn handle(
     Ok(response)
 }
 
-async fn apart(stack: &Stack, delivery: &Delivery<'_>) -> Result<Apart, Error> {
+/// How long there is until so much before the function is stopped.
+fn left(deadline_ms: u64, margin_ms: i64) -> Duration {
+    let deadline_ms = i64::try_from(deadline_ms).unwrap_or(i64::MAX);
+    let left_ms = deadline_ms
+        .saturating_sub(SystemClock.now().ms())
+        .saturating_sub(margin_ms);
+    Duration::from_millis(u64::try_from(left_ms).unwrap_or(0))
+}
+
+async fn apart(
+    stack: &Stack,
+    delivery: &Delivery<'_>,
+    requests: &Readings,
+) -> Result<Apart, Error> {
     let settings = stack.settings().await?;
     if let Some((version, why)) = stack.refused_settings() {
         tracing::error!(
@@ -66,16 +113,29 @@ async fn apart(stack: &Stack, delivery: &Delivery<'_>) -> Result<Apart, Error> {
         events: delivery,
         tables: stack.tables().await?,
     };
+    let ports = Watched {
+        ports: &ports,
+        meter: requests,
+    };
     let (received, spent) = (delivery.received(), stack.config.receives_max);
-    let apart = process_apart(&ports, &SystemClock, &settings, received, spent).await;
+    let work = process_apart(&ports, &SystemClock, &settings, received, spent);
+    let apart = Box::pin(work).await;
+    let now = SystemClock.now();
     // A statistic: the batch is done all the same.
-    if let Err(error) = stack.aws.tally(&apart.processed, SystemClock.now()).await {
+    let waited_ms = waited_ms(delivery, now);
+    if let Err(error) = stack.aws.tally(&apart.processed, waited_ms, now).await {
         tracing::warn!(error = error.chain(), "not counted");
     }
     Ok(apart)
 }
 
-/// Writes to the log what a person, or an alarm, should know.
+/// How long the message of the batch that was sent first has waited.
+fn waited_ms(delivery: &Delivery<'_>, now: Timestamp) -> i64 {
+    let waited = delivery.received().iter().map(|one| now.ms_since(one.sent));
+    waited.max().unwrap_or(0).max(0)
+}
+
+/// Writes to the log what a person should know.
 fn tell(apart: &Apart) {
     for (group, error) in &apart.failures {
         tracing::error!(
@@ -84,34 +144,46 @@ fn tell(apart: &Apart) {
             "a group's messages come again, or are parked after their last try"
         );
     }
+    for (group, lock) in &apart.processed.locked_out {
+        tracing::warn!(
+            group = group.to_string(),
+            lock = lock.name.as_str(),
+            "a group's messages come again: somebody else holds a lock, another worker, or other code \
+             that writes the same row"
+        );
+    }
     for (entry, why) in &apart.processed.parked {
         tracing::error!(
             group = entry.group.to_string(),
             event = entry.event.id.as_str(),
+            trace = Journey::of(entry).trace().to_string(),
             why,
             "an event is parked"
         );
     }
     tell_late(&apart.processed);
-    let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
-    let done = &apart.processed;
-    let events = usize::try_from(done.events + done.held + done.unmapped).unwrap_or(usize::MAX);
-    let spent = usize::try_from(apart.spent).unwrap_or(usize::MAX);
-    let metrics = [
-        ("EventsProcessed", "Count", count(events)),
-        ("EventsParked", "Count", count(done.parked.len() + spent)),
-        ("LateEvents", "Count", count(done.late.len())),
-        ("LateRows", "Count", count(done.found.len())),
-    ];
-    let mut metrics = metrics.to_vec();
-    if let Some(ms) = done.late.iter().map(|(_, late)| late.ms).max() {
-        let seconds = u32::try_from(ms / 1_000).unwrap_or(u32::MAX);
-        metrics.push(("LatenessMax", "Seconds", f64::from(seconds)));
-    }
-    #[expect(clippy::print_stdout, reason = "CloudWatch reads metrics from the log")]
-    {
-        println!("{}", metrics_line(SystemClock.now(), &metrics, None));
-    }
+}
+
+/// The metrics of a batch of which nothing else is known. Alarms go by `MessagesFailed`: for Lambda, a batch
+/// of which some comes again went well.
+fn counts(delivery: &Delivery<'_>, failed: u64) -> Vec<Reading> {
+    vec![
+        MESSAGES_RECEIVED.is(delivery.count(), &[]),
+        MESSAGES_FAILED.is(failed, &[]),
+    ]
+}
+
+/// The metrics and the spans of a batch.
+fn measures(apart: &Apart, delivery: &Delivery<'_>, begun: Timestamp) -> (Vec<Reading>, Vec<Span>) {
+    let (received, done) = (delivery.received(), &apart.processed);
+    let when = (begun, SystemClock.now());
+    let failed = apart.failed_messages(received);
+    let mut readings = measured::of_batch(received, done, failed, when);
+    // Those that could not be read are no messages of ours, but they were received.
+    let unreadable = delivery.count().saturating_sub(received.len() as u64);
+    readings.push(MESSAGES_RECEIVED.is(unreadable, &[]));
+    readings.extend(measured::of_spent(received, &apart.failures, apart.spent));
+    (readings, traced::of_batch(received, done, Scope::AWS, when))
 }
 
 /// What came out of order, and what live handling found because of it.
@@ -128,6 +200,7 @@ fn tell_late(done: &Processed) {
             overtaken_by = line.overtaken_by,
             overtaken_by_source = line.overtaken_by_source,
             overtaken_by_time = line.overtaken_by_time,
+            trace = line.trace,
             rows = line.rows,
             "{}",
             LateLine::MESSAGE

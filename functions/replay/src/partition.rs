@@ -1,11 +1,11 @@
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use serde_json::{Value, json};
-use shared::adapters::aws::{PartOfRun, Run, metrics_line};
+use shared::adapters::aws::{PartOfRun, Run, metric_lines};
 use shared::adapters::stack::Stack;
 use shared::adapters::{Joined, SystemClock};
 use shared::model::{Finding, ReplayRun};
 use shared::ports::{Clock, Error, ErrorKind, Partition};
-use shared::service::{Pages, Replay, Replayed, Scope, keep_run};
+use shared::service::{Pages, Replay, Replayed, Scope, keep_run, measured};
 
 use crate::request::mode;
 
@@ -13,6 +13,9 @@ use crate::request::mode;
 const MARGIN_MS: i64 = 20_000;
 
 /// Takes partitions from the queue and says which are to come again.
+///
+/// # Errors
+/// All failed: Lambda counts that, and an alarm goes by it; they come again all the same.
 pub(crate) async fn handle(
     stack: &Stack,
     batch: SqsEvent,
@@ -20,6 +23,8 @@ pub(crate) async fn handle(
 ) -> Result<Value, Error> {
     let deadline_ms = i64::try_from(deadline_ms).unwrap_or(i64::MAX);
     let mut response = SqsBatchResponse::default();
+    let count = batch.records.len();
+    let mut last = None;
     for message in batch.records {
         let body = message.body.unwrap_or_default();
         let part = serde_json::from_str::<PartOfRun>(&body);
@@ -39,9 +44,13 @@ pub(crate) async fn handle(
             let mut failure = BatchItemFailure::default();
             failure.item_identifier = message.message_id.unwrap_or_default();
             response.batch_item_failures.push(failure);
+            last = Some(error);
         }
     }
-    Ok(json!(response))
+    match last {
+        Some(error) if response.batch_item_failures.len() == count => Err(error),
+        Some(_) | None => Ok(json!(response)),
+    }
 }
 
 /// Goes through a partition from where it was left, as far as the time allows.
@@ -134,12 +143,12 @@ async fn finish(stack: &Stack, run: &Run) -> Result<(), Error> {
     let findings = stack.aws.findings_of_run(&run.id).await?;
     let number = keep_run(stack.tables().await?, &kept, &findings).await?;
     stack.aws.finish_run(&run.id, number).await?;
-    tell(&kept, &findings);
+    tell(&stack.config.stack, run.tenant.is_none(), &kept, &findings);
     Ok(())
 }
 
 /// Writes to the log what a person, or an alarm, should know.
-fn tell(run: &ReplayRun, findings: &[Finding]) {
+fn tell(stack: &str, whole: bool, run: &ReplayRun, findings: &[Finding]) {
     for finding in findings {
         tracing::error!(
             class = finding.class.name(),
@@ -150,10 +159,8 @@ fn tell(run: &ReplayRun, findings: &[Finding]) {
             "a row differs from the fold of its events"
         );
     }
-    let count = |number: u64| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
-    let metrics = [("Findings", "Count", count(run.findings))];
     #[expect(clippy::print_stdout, reason = "CloudWatch reads metrics from the log")]
-    {
-        println!("{}", metrics_line(run.finished, &metrics, None));
+    for line in metric_lines(run.finished, stack, &measured::of_replay(run, whole)) {
+        println!("{line}");
     }
 }

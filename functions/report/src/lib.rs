@@ -1,12 +1,12 @@
 //! What the function `report` does.
 
 use serde_json::{Value, json};
-use shared::adapters::aws::metrics_line;
+use shared::adapters::aws::metric_lines;
 use shared::adapters::stack::Stack;
 use shared::adapters::{Joined, SystemClock};
 use shared::model::Report;
 use shared::ports::{Clock, Error, Indexes, Reports};
-use shared::service;
+use shared::service::{self, measured};
 
 /// How far back the report looks at what was processed.
 const TRAFFIC_MS: i64 = 24 * 3_600_000;
@@ -24,26 +24,26 @@ pub async fn handle(stack: &Stack) -> Result<Value, Error> {
         events: &stack.aws,
         tables: rows,
     };
+    let faults = indexes.faults();
+    let usage_is_told = indexes.usage.is_some();
     let indexes = Some(json!(indexes));
     let now = SystemClock.now();
     let mut report = service::report(&ports, counts.collect(), indexes, now).await?;
+    if !usage_is_told {
+        let note = "the server does not say how often its indexes are used ($indexStats)";
+        report.notes.push(note.to_owned());
+    }
     report.traffic = stack.aws.traffic(now.plus_ms(-TRAFFIC_MS)).await?;
     rows.keep_report(&report).await?;
-    tell(&report);
+    tell(&stack.config.stack, &report, faults);
     Ok(json!(report))
 }
 
 /// Writes the metrics to the log, for `CloudWatch` to read them there.
-fn tell(report: &Report) {
-    let count = |number: u64| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
-    let metrics = [
-        ("QueueVisible", "Count", count(report.queue.visible)),
-        ("QueueInFlight", "Count", count(report.queue.in_flight)),
-        ("DeadLetters", "Count", count(report.queue.dead)),
-    ];
+fn tell(stack: &str, report: &Report, index_faults: u64) {
     #[expect(clippy::print_stdout, reason = "CloudWatch reads metrics from the log")]
-    {
-        println!("{}", metrics_line(report.at, &metrics, None));
+    for line in metric_lines(report.at, stack, &measured::of_report(report, index_faults)) {
+        println!("{line}");
     }
     for note in &report.notes {
         tracing::warn!(note, "report");

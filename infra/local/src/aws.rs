@@ -21,14 +21,14 @@ use tokio::runtime::Runtime;
 use crate::error::Failure;
 
 /// How often the template lets a message be received.
-const RECEIVES_MAX: u32 = 5;
+const RECEIVES_MAX: u32 = 10;
 /// How long the template's functions go on with settings they have read.
 const SETTINGS_SECONDS: u64 = 30;
 /// How long the template's replays take an event for one that is under way.
 const GRACE_SECONDS: u32 = 900;
 
 /// Which account and region of AWS.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct AwsArgs {
     /// The stack, by its name or ARN.
     #[arg(long, value_name = "NAME", required_if_eq("target", "aws"))]

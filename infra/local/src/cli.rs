@@ -34,18 +34,22 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(crate::run::RunArgs),
+    Serve(crate::serve::ServeArgs),
     Adopt(crate::adopt::AdoptArgs),
+    Check(crate::check::CheckArgs),
     Replay(crate::replay::ReplayArgs),
     Runs(crate::runs::RunsArgs),
     Export(crate::export::ExportArgs),
     Query(crate::query::QueryArgs),
     Show(crate::show::ShowArgs),
+    Trace(crate::trace::TraceArgs),
     Rejects(crate::rejects::RejectsArgs),
     Indexes(crate::indexes::IndexesArgs),
     Dlq(crate::dlq::DlqArgs),
     Settings(crate::settings::SettingsArgs),
     Report(crate::report::ReportArgs),
     Generate(crate::generate::GenerateArgs),
+    Bench(Box<crate::bench::BenchArgs>),
 }
 
 /// Which kind of place the data is in.
@@ -81,6 +85,16 @@ pub(crate) struct Data {
 }
 
 impl Data {
+    /// A data directory of this machine.
+    pub(crate) fn local(directory: PathBuf, mongodb: Option<Uri>) -> Self {
+        Self {
+            target: Target::Local,
+            aws: AwsArgs::default(),
+            directory,
+            mongodb,
+        }
+    }
+
     /// Where it is.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
         match (self.target, self.aws.given()) {
@@ -112,12 +126,7 @@ pub(crate) struct OneTenant {
 
 /// Reads a moment: RFC 3339, or a day, which means its beginning in UTC.
 pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
-    let whole = if text.len() == "2026-03-01".len() {
-        format!("{text}T00:00:00Z")
-    } else {
-        text.to_owned()
-    };
-    Timestamp::parse(&whole).map_err(|error| format!("{error}, nor a day such as 2026-03-01"))
+    Timestamp::parse_or_day(text).map_err(|error| format!("{error}, nor a day such as 2026-03-01"))
 }
 
 /// A table for a person to read.
@@ -133,18 +142,22 @@ impl Cli {
     pub(crate) fn run(&self) -> Result<Status, Failure> {
         match &self.command {
             Command::Run(args) => crate::run::run(args),
+            Command::Serve(args) => crate::serve::run(args),
             Command::Adopt(args) => crate::adopt::run(args),
+            Command::Check(args) => crate::check::run(args),
             Command::Replay(args) => crate::replay::run(args),
             Command::Runs(args) => crate::runs::run(args),
             Command::Export(args) => crate::export::run(args),
             Command::Query(args) => crate::query::run(args),
             Command::Show(args) => crate::show::run(args),
+            Command::Trace(args) => crate::trace::run(args),
             Command::Rejects(args) => crate::rejects::run(args),
             Command::Indexes(args) => crate::indexes::run(args),
             Command::Dlq(args) => crate::dlq::run(args),
             Command::Settings(args) => crate::settings::run(args),
             Command::Report(args) => crate::report::run(args),
             Command::Generate(args) => crate::generate::run(args),
+            Command::Bench(args) => crate::bench::run(args),
         }
     }
 }

@@ -12,7 +12,8 @@ use crate::error::{Failure, Status};
 use crate::events::HostEvents;
 use crate::intake::Intake;
 use crate::log::Log;
-use crate::pipeline;
+use crate::pipeline::{self, Watch};
+use crate::probe::Probe;
 use crate::progress::Progress;
 use crate::settings::{self, InForce, Source};
 use crate::stopwatch;
@@ -161,7 +162,15 @@ fn redrive(data: &Data, letters: &[u128], new_settings: Option<&Path>) -> Result
         batch_max: crate::run::BATCH_MAX,
     };
     let mut progress = Progress::new("redriving", "events", None);
-    let done = pipeline::run(&stores, intake, Log::default(), &mut progress);
+    let watch = Watch {
+        probe: &Probe::default(),
+        scraped: None,
+        told: &mut |told| {
+            progress.set(told.consumed, None, told.totals.read);
+            Ok(())
+        },
+    };
+    let done = pipeline::run(&stores, intake, Log::default(), watch);
     progress.finish();
     let totals = done?;
     let applied = totals.processed.events;

@@ -11,6 +11,8 @@ pub(crate) enum Status {
     Clean,
     /// Done, and something was found.
     Findings,
+    /// Done, and the store has lost something: what is wrong is not to be mended from what it has.
+    Lost,
 }
 
 impl From<Status> for ExitCode {
@@ -18,6 +20,7 @@ impl From<Status> for ExitCode {
         match status {
             Status::Clean => Self::SUCCESS,
             Status::Findings => Self::from(1),
+            Status::Lost => Self::from(3),
         }
     }
 }

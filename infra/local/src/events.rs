@@ -9,7 +9,7 @@ use shared::ports::{
     Appended, Error, Journal, Lease, Letter, LockKey, Locks, Message, Partition, Queue, Receipt,
     Received, SettingsVersions, Since, Waiting,
 };
-use shared::settings::{Format, StoredSettings};
+use shared::settings::{Format, SettingsVersion, StoredSettings};
 
 use smol_str::SmolStr;
 
@@ -35,6 +35,14 @@ impl HostEvents {
                 Ok(Self::Local(store))
             }
             Target::Aws => Ok(Self::Aws(Stack::find(&data.aws)?)),
+        }
+    }
+
+    /// When the oldest message that waits was sent; nobody but AWS knows that of a stack's.
+    pub(crate) fn oldest_message(&self) -> Result<Option<Timestamp>, Error> {
+        match self {
+            Self::Local(store) => store.oldest_message(),
+            Self::Aws(_) => Ok(None),
         }
     }
 
@@ -80,6 +88,14 @@ impl HostEvents {
         match self {
             Self::Local(store) => store.commit(),
             Self::Aws(_) => Ok(()),
+        }
+    }
+
+    /// Gives a unit of work up, where there is such a thing.
+    pub(crate) fn roll_back(&self) {
+        match self {
+            Self::Local(store) => store.roll_back(),
+            Self::Aws(_) => {}
         }
     }
 
@@ -144,6 +160,13 @@ impl Journal for HostEvents {
         match self {
             Self::Local(store) => store.whereabouts(events).await,
             Self::Aws(stack) => stack.aws.whereabouts(events).await,
+        }
+    }
+
+    async fn homes(&self, events: &[(SmolStr, EventHash)]) -> Result<Vec<Option<Group>>, Error> {
+        match self {
+            Self::Local(store) => store.homes(events).await,
+            Self::Aws(stack) => stack.aws.homes(events).await,
         }
     }
 
@@ -273,6 +296,20 @@ impl SettingsVersions for HostEvents {
         match self {
             Self::Local(store) => store.latest().await,
             Self::Aws(stack) => stack.aws.latest().await,
+        }
+    }
+
+    async fn versions(&self, limit: usize) -> Result<Vec<SettingsVersion>, Error> {
+        match self {
+            Self::Local(store) => store.versions(limit).await,
+            Self::Aws(stack) => stack.aws.versions(limit).await,
+        }
+    }
+
+    async fn version(&self, version: u32) -> Result<Option<StoredSettings>, Error> {
+        match self {
+            Self::Local(store) => store.version(version).await,
+            Self::Aws(stack) => stack.aws.version(version).await,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The reading half of a run: reads, parses and checks.
 
 use shared::adapters::SystemClock;
+use shared::adapters::texts::{Item, Text};
 use shared::model::cloud_event::{EVENT_BYTES_MAX, Refusal};
 use shared::model::{Reject, RejectReason};
 use shared::ports::Clock;
@@ -9,7 +10,7 @@ use smol_str::SmolStr;
 
 use crate::error::Failure;
 use crate::handover::{Checked, Handover, Place};
-use crate::input::{Counter, Input, Item, Text};
+use crate::input::{Counter, Input};
 use crate::settings::InForce;
 
 /// How much of a rejected text is kept.

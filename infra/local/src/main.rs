@@ -2,6 +2,8 @@
 
 mod adopt;
 mod aws;
+mod bench;
+mod check;
 mod cli;
 mod dlq;
 mod error;
@@ -15,6 +17,7 @@ mod input;
 mod intake;
 mod log;
 mod pipeline;
+mod probe;
 mod progress;
 mod query;
 mod rejects;
@@ -22,12 +25,14 @@ mod replay;
 mod report;
 mod run;
 mod runs;
+mod serve;
 mod settings;
 mod show;
 mod stopwatch;
 mod stores;
 mod summary;
 mod tables;
+mod trace;
 mod verdict;
 
 use std::process::ExitCode;

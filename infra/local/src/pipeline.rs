@@ -10,17 +10,20 @@ use std::thread;
 
 use hdrhistogram::Histogram;
 use shared::adapters::embedded::Embedded;
+use shared::adapters::prometheus::Scraped;
 use shared::adapters::{Joined, SystemClock};
-use shared::model::{Entry, Reject, RejectReason};
-use shared::ports::{Appended, Clock, Error, ErrorKind, Queue, Received, Rejects};
-use shared::service::{self, Duplicates, Processed};
+use shared::metrics::OTHER;
+use shared::metrics::registry::EVENTS_INGESTED;
+use shared::model::{Entry, Reject, RejectReason, Timestamp};
+use shared::ports::{Appended, Clock, Error, ErrorKind, Meter, Queue, Received, Rejects};
+use shared::service::{self, Duplicates, Processed, measured};
 
 use crate::error::Failure;
 use crate::handover::{Batch, Handover, Place};
 use crate::input::{Counter, Input};
 use crate::intake::Intake;
 use crate::log::Log;
-use crate::progress::Progress;
+use crate::probe::{Probe, Probed, Step};
 use crate::settings::InForce;
 use crate::stopwatch::Stopwatch;
 use crate::stores::Stores;
@@ -28,9 +31,9 @@ use crate::stores::Stores;
 /// Messages processed at once, so that what they need stays in the processor's cache.
 const PART_MESSAGES: usize = 512;
 /// The most messages of one unit of work.
-const RECEIVE_MAX: usize = 16_384;
+const RECEIVE_MAX: usize = 65_536;
 /// How often a batch is tried again when the store asks for it.
-const ATTEMPTS_MAX: u32 = 5;
+const ATTEMPTS_MAX: u64 = 5;
 /// The longest latency that is told apart, an hour.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
 /// How many rejects a summary shows.
@@ -67,15 +70,43 @@ pub(crate) struct Totals {
     pub(crate) latency_us: Histogram<u64>,
 }
 
+/// What looks on while a run goes.
+pub(crate) struct Watch<'a> {
+    /// Times the steps, and may make them fail.
+    pub(crate) probe: &'a Probe,
+    /// Metrics, where they are wanted.
+    pub(crate) scraped: Option<&'a Scraped>,
+    /// Is told after each unit of work, which is durable then.
+    pub(crate) told: &'a mut dyn FnMut(Told<'_>) -> Result<(), Failure>,
+}
+
+/// How far a run is.
+#[derive(Debug)]
+pub(crate) struct Told<'a> {
+    /// Bytes of input that were read.
+    pub(crate) consumed: u64,
+    /// Texts of which all that follows from them became durable with this unit of work, in the order of
+    /// the input.
+    pub(crate) durable: u64,
+    /// How often the unit was tried again.
+    pub(crate) retries: u64,
+    /// What the run came to so far.
+    pub(crate) totals: &'a Totals,
+}
+
 /// Ingests all inputs and processes until the queue is empty.
 pub(crate) fn run(
     stores: &Stores,
     intake: Intake<'_>,
     log: Log,
-    progress: &mut Progress,
+    watch: Watch<'_>,
 ) -> Result<Totals, Failure> {
     let consumed = Counter::default();
-    let bytes: Option<u64> = intake.inputs.iter().map(Input::bytes).sum();
+    let Watch {
+        probe,
+        scraped,
+        told,
+    } = watch;
     let handover = Handover::new(intake.batch_max);
     let totals = Totals::new()?;
     let mut host = Host {
@@ -85,6 +116,8 @@ pub(crate) fn run(
         inputs: intake.inputs,
         totals,
         log,
+        probe,
+        scraped,
     };
     thread::scope(|scope| {
         // However this thread ends, the reading one must not wait for it.
@@ -94,9 +127,7 @@ pub(crate) fn run(
             handover.end();
             read
         });
-        let done = host.run(&handover, |totals| {
-            progress.set(consumed.load(Ordering::Relaxed), bytes, totals.read);
-        });
+        let done = host.run(&handover, &consumed, told);
         drop(fetching);
         let read = reading.join().map_err(|_panic| {
             Failure::Input("the reading thread died: a fault of foldback".to_owned())
@@ -121,6 +152,16 @@ struct Host<'a> {
     inputs: &'a [Input],
     totals: Totals,
     log: Log,
+    probe: &'a Probe,
+    /// Metrics, where they are wanted.
+    scraped: Option<&'a Scraped>,
+}
+
+/// Texts that were taken in and wait for what follows from them to be durable.
+#[derive(Default)]
+struct UnderWay {
+    texts: u64,
+    since: Vec<(Stopwatch, u64)>,
 }
 
 impl Host<'_> {
@@ -130,41 +171,73 @@ impl Host<'_> {
     fn run(
         &mut self,
         handover: &Handover,
-        mut progress: impl FnMut(&Totals),
+        consumed: &Counter,
+        told: &mut dyn FnMut(Told<'_>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut reading = true;
         // What a dead process had left waiting goes first.
-        let mut received = self.unit(&[], &Batch::default())?.received;
-        let mut under_way: Vec<(Stopwatch, u64)> = Vec::new();
+        let (unit, _) = self.unit(&[], &Batch::default())?;
+        let mut received = unit.received;
+        let mut under_way = UnderWay::default();
         while reading || !received.is_empty() {
             let batch = if reading {
-                handover.fetch(received.is_empty())
+                let wait = received.is_empty();
+                self.probe.time(Step::Wait, || handover.fetch(wait))
             } else {
                 None
             };
             reading = batch.is_some();
-            let batch = batch.unwrap_or_default();
-            let unit = self.unit(&received, &batch)?;
-            for (since, count) in under_way.drain(..) {
+            let mut batch = batch.unwrap_or_default();
+            let begun = SystemClock.now();
+            let (unit, retries) = self.probe.unit(|| self.unit(&received, &batch))?;
+            self.measure(&received, &batch, &unit, begun);
+            let mut done = std::mem::take(&mut under_way);
+            under_way.texts = batch.read;
+            under_way.since = std::mem::take(&mut batch.since);
+            if unit.received.is_empty() {
+                // Nothing more follows from what was taken in.
+                done.texts += under_way.texts;
+                done.since.append(&mut under_way.since);
+                under_way.texts = 0;
+            }
+            for (since, count) in done.since {
                 let us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
                 self.totals.latency_us.saturating_record_n(us, count);
             }
             self.log.tell(&unit.processed, SystemClock.now())?;
-            received = self.totals.count(batch, unit, &mut under_way);
-            progress(&self.totals);
+            received = self.totals.count(batch, unit);
+            told(Told {
+                consumed: consumed.load(Ordering::Relaxed),
+                durable: done.texts,
+                retries,
+                totals: &self.totals,
+            })?;
         }
         Ok(())
     }
 
-    /// One unit of work, tried again as often as the store asks for it.
-    fn unit(&self, received: &[Received], batch: &Batch) -> Result<Unit, Failure> {
-        let mut attempt = 1;
+    fn measure(&self, received: &[Received], batch: &Batch, unit: &Unit, begun: Timestamp) {
+        let Some(scraped) = self.scraped else {
+            return;
+        };
+        let (done, now) = (&unit.processed, SystemClock.now());
+        let failed = done.failed.len() as u64;
+        scraped.record(&measured::of_batch(received, done, failed, (begun, now)));
+        let events = batch.entries.iter().zip(unit.appended.iter().copied());
+        scraped.record(&measured::of_events(events));
+        let rejected = batch.rejects.len() as u64;
+        scraped.record(&[EVENTS_INGESTED.is(rejected, &["rejected", OTHER])]);
+    }
+
+    /// One unit of work, tried again as often as the store asks for it, and how often it was.
+    fn unit(&self, received: &[Received], batch: &Batch) -> Result<(Unit, u64), Failure> {
+        let mut retries = 0;
         loop {
             let store = self.local;
             let done = store.begin().and_then(|()| {
                 let work = self.work(received, batch);
                 let done = self.stores.wait(work).and_then(|unit| {
-                    store.commit()?;
+                    self.probe.time(Step::Sync, || store.commit())?;
                     Ok(unit)
                 });
                 if done.is_err() {
@@ -173,22 +246,24 @@ impl Host<'_> {
                 done
             });
             match done {
-                Err(error) if error.kind() == ErrorKind::Retry && attempt < ATTEMPTS_MAX => {
-                    attempt += 1;
+                Err(error) if error.kind() == ErrorKind::Retry && retries + 1 < ATTEMPTS_MAX => {
+                    retries += 1;
                 }
-                done => return Ok(done?),
+                done => return Ok((done?, retries)),
             }
         }
     }
 
     async fn work(&self, received: &[Received], batch: &Batch) -> Result<Unit, Error> {
         let mut unit = Unit::default();
-        let (store, tables) = (self.local, self.stores.tables());
+        let (local, tables) = (self.local, self.stores.tables());
+        let store = &Probed::new(local, self.probe);
+        let tables = &Probed::new(&tables, self.probe);
         let ports = Joined {
             events: store,
-            tables: &tables,
+            tables,
         };
-        let settings = self.settings.look(store, SystemClock.now()).await?;
+        let settings = self.settings.look(local, SystemClock.now()).await?;
         for part in received.chunks(PART_MESSAGES) {
             let part = service::process(&ports, &SystemClock, &settings, part).await?;
             unit.processed.add(part);
@@ -206,10 +281,10 @@ impl Host<'_> {
             }
         }
         if !batch.rejects.is_empty() {
-            store.keep(&batch.rejects).await?;
+            local.keep(&batch.rejects).await?;
         }
         if !unit.conflicts.is_empty() {
-            store.keep(&unit.conflicts).await?;
+            local.keep(&unit.conflicts).await?;
         }
         unit.received = store.receive(RECEIVE_MAX, now).await?;
         Ok(unit)
@@ -227,8 +302,8 @@ impl Host<'_> {
             line: place.line,
             reason: RejectReason::Conflict,
             detail: format!(
-                "event {:?} of {:?} is journaled with other content; an event never changes: give \
-                 the new one an id of its own",
+                "event {:?} of {:?} is journaled with other content, which stays; give what is \
+                 new an id of its own, and what amends it a higher revision",
                 event.id, event.source
             ),
             text: format!("{} {} {:?}", event.kind, event.time, event.data),
@@ -258,20 +333,14 @@ impl Totals {
     }
 
     /// Counts a unit that is durable now, and returns the messages it received.
-    fn count(
-        &mut self,
-        batch: Batch,
-        unit: Unit,
-        under_way: &mut Vec<(Stopwatch, u64)>,
-    ) -> Vec<Received> {
+    fn count(&mut self, batch: Batch, unit: Unit) -> Vec<Received> {
         self.commits += 1;
         self.read += batch.read;
-        under_way.extend(batch.since);
         for became in unit.appended {
             match became {
                 Appended::New => self.accepted += 1,
                 Appended::Duplicate => self.duplicates += 1,
-                Appended::Conflict => {}
+                Appended::Conflict | Appended::Elsewhere => {}
             }
         }
         for reject in batch.rejects.into_iter().chain(unit.conflicts) {
@@ -292,6 +361,8 @@ impl Totals {
                 self.first_parked.push((entry.event.id.to_string(), why));
             }
         }
+        done.finished.clear();
+        done.copies_made.clear();
         self.processed.add(done);
         unit.received
     }

@@ -53,19 +53,8 @@ struct ConversionsArgs {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     /// Go on after the page that gave this cursor.
-    #[arg(long, value_name = "CURSOR", value_parser = cursor)]
+    #[arg(long, value_name = "CURSOR")]
     after: Option<Cursor>,
-}
-
-/// A cursor as a page's end prints it: the time of the last row's conversion, then its lead.
-fn cursor(text: &str) -> Result<Cursor, String> {
-    let wrong = || format!("{text:?} is no cursor that a page has given");
-    let (time, lead) = text.split_once('/').ok_or_else(wrong)?;
-    let last_at = Timestamp::parse(time).map_err(|_no_time| wrong())?;
-    Ok(Cursor {
-        last_at,
-        lead_id: lead.into(),
-    })
 }
 
 pub(crate) fn run(args: &QueryArgs) -> Result<Status, Failure> {
@@ -205,8 +194,8 @@ fn conversions(args: &ConversionsArgs) -> Result<Status, Failure> {
         writeln!(out, "{}", row.row.body())?;
     }
     out.flush()?;
-    if let Some(Cursor { last_at, lead_id }) = next {
-        anstream::eprintln!("there is more: --after {last_at}/{lead_id}");
+    if let Some(next) = next {
+        anstream::eprintln!("there is more: --after {next}");
     }
     Ok(Status::Clean)
 }

@@ -3,8 +3,8 @@ use std::thread;
 
 use clap::{Args, ValueEnum};
 use shared::adapters::SystemClock;
-use shared::model::{Finding, Group};
-use shared::ports::{Partition, Tables};
+use shared::model::{Finding, Group, ReplayRun};
+use shared::ports::{Error, Partition, Tables};
 use shared::service::{Mode, Parked, Replay, Replayed, Scope, keep_run, parked_events};
 use shared::settings::Settings;
 use smol_str::SmolStr;
@@ -297,14 +297,57 @@ fn serial(
     Ok(verdict)
 }
 
+/// What a replay that changes nothing saw.
+pub(crate) struct Looked {
+    pub(crate) run: ReplayRun,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Replays a scope in `report` mode, beside whoever writes.
+pub(crate) fn look(stores: &Stores, settings: &Settings, scope: &Scope) -> Result<Looked, Failure> {
+    let found = Found::begin(ReplayMode::Report.name(), scope, settings);
+    let terms = Terms::new(stores, settings, None, Mode::Report)?;
+    let verdict = match scope {
+        Scope::Partition(whole, tenant) => {
+            side_by_side(stores, &terms, (*whole, tenant.as_ref()), found)?
+        }
+        Scope::Groups(_) => serial(stores, &terms, scope, found)?,
+    };
+    Ok(Looked {
+        run: verdict.run,
+        findings: verdict.findings,
+    })
+}
+
 /// The groups that an id belongs to: a lead's or a day's own, an appointment's own and its lead's.
 pub(crate) fn groups_of(
     stores: &Stores,
     tenant: Option<&SmolStr>,
     id: &SmolStr,
 ) -> Result<Vec<Group>, Failure> {
-    let tables = stores.tables();
-    let keys = stores.wait(tables.find(tenant.map(SmolStr::as_str), id))?;
+    let groups = stores.wait(known_groups_of(stores, tenant, id))?;
+    if groups.is_empty() {
+        return Err(Failure::Input(match stores.events() {
+            HostEvents::Local(_) => format!("no lead or appointment {id:?} is known"),
+            HostEvents::Aws(_) => format!(
+                "no lead or appointment {id:?} has rows; with --tenant ID it is looked for in the \
+                 journal too"
+            ),
+        }));
+    }
+    Ok(groups)
+}
+
+/// The same; none where no such id is known.
+pub(crate) async fn known_groups_of(
+    stores: &Stores,
+    tenant: Option<&SmolStr>,
+    id: &SmolStr,
+) -> Result<Vec<Group>, Error> {
+    let keys = stores
+        .tables()
+        .find(tenant.map(SmolStr::as_str), id)
+        .await?;
     let mut groups: Vec<Group> = keys.into_iter().map(|key| key.group).collect();
     if let Some(tenant) = tenant {
         // One whose rows are gone is still in the journal.
@@ -316,14 +359,5 @@ pub(crate) fn groups_of(
     }
     groups.sort();
     groups.dedup();
-    if groups.is_empty() {
-        return Err(Failure::Input(match stores.events() {
-            HostEvents::Local(_) => format!("no lead or appointment {id:?} is known"),
-            HostEvents::Aws(_) => format!(
-                "no lead or appointment {id:?} has rows; with --tenant ID it is looked for in the \
-                 journal too"
-            ),
-        }));
-    }
     Ok(groups)
 }

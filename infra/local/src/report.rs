@@ -53,7 +53,8 @@ pub(crate) fn run(args: &ReportArgs) -> Result<Status, Failure> {
     Ok(Status::Clean)
 }
 
-fn make(stores: &Stores, checks: &Checks) -> Result<Report, Failure> {
+/// Makes a report; it is not kept yet.
+pub(crate) fn make(stores: &Stores, checks: &Checks) -> Result<Report, Failure> {
     let tables = stores.tables();
     let rows = stores.wait(tables.row_counts())?.into_iter();
     let rows = rows.map(|(table, count)| (table.name().into(), count));

@@ -1,8 +1,11 @@
+use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
 use shared::adapters::SystemClock;
-use shared::ports::{Clock, Queue};
+use shared::adapters::prometheus::Scraped;
+use shared::ports::{Clock, Meter, Queue};
+use shared::service::measured;
 use smol_str::SmolStr;
 
 use crate::cli::Data;
@@ -10,6 +13,8 @@ use crate::error::{Failure, Status};
 use crate::input::Input;
 use crate::intake::Intake;
 use crate::log::Log;
+use crate::pipeline::Watch;
+use crate::probe::Probe;
 use crate::progress::Progress;
 use crate::settings::{self, InForce, Source};
 use crate::stopwatch::Stopwatch;
@@ -40,20 +45,25 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "ID")]
     tenant: Option<SmolStr>,
     /// The most events that one commit makes durable. Fewer mean shorter waits and less speed; events
-    /// that are put in order within a batch are not late. By default 16384, and 256 for the sample.
+    /// that are put in order within a batch are not late. By default 65536, and 256 for the sample.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=BATCH_MAX))]
     batch: Option<u64>,
     /// Write an error-level line of JSON for each late event, and each row that policy detect finds out of
     /// order, to this file; `-` is standard error.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Write the metrics of the run to this file when it is over, as Prometheus's text; for its textfile
+    /// collector, or to look at.
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
     /// Leave the replay at the end out.
     #[arg(long)]
     no_verify: bool,
 }
 
-/// The most events of one commit.
-pub(crate) const BATCH_MAX: u64 = 16_384;
+/// The most events of one commit. Of a complete permutation a batch refolds nearly every lead, so that half as
+/// many batches are nearly half the work; more would cost more memory than they save time.
+pub(crate) const BATCH_MAX: u64 = 65_536;
 /// Small enough that the sample's disorder shows.
 const SAMPLE_BATCH: u64 = 256;
 
@@ -87,7 +97,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     let mut progress = Progress::new("processing", "events", total);
     let started = Stopwatch::start();
     let log = Log::open(args.log.as_deref())?;
-    let done = pipeline::run(&stores, intake, log, &mut progress);
+    let scraped = args.metrics.as_ref().map(|_| Scraped::new()).transpose()?;
+    let watch = Watch {
+        probe: &Probe::default(),
+        scraped: scraped.as_ref(),
+        told: &mut |told| {
+            progress.set(told.consumed, total, told.totals.read);
+            Ok(())
+        },
+    };
+    let done = pipeline::run(&stores, intake, log, watch);
     progress.finish();
     let totals = done?;
     let elapsed = started.elapsed();
@@ -97,6 +116,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
     } else {
         Some(replay::verify(&stores, &in_force.get())?)
     };
+    if let (Some(scraped), Some(path)) = (&scraped, &args.metrics) {
+        if let Some(verdict) = &verdict {
+            scraped.record(&measured::of_replay(&verdict.run, true));
+        }
+        fs::write(path, scraped.text()?).map_err(|source| Failure::File {
+            what: format!("write the metrics {}", path.display()),
+            source,
+        })?;
+    }
     let depth = stores.wait(stores.events().depth(SystemClock.now()))?;
     let rows = stores.wait(stores.tables().row_counts())?;
     summary::Summary {

@@ -8,7 +8,7 @@ use shared::adapters::SystemClock;
 use shared::adapters::embedded::Embedded;
 use shared::model::Timestamp;
 use shared::ports::{Clock, Error, SettingsVersions};
-use shared::service::SettingsCache;
+use shared::service::{Lookups, SettingsCache};
 use shared::settings::{Format, Settings, StoredSettings};
 
 use crate::cli::{Data, Target};
@@ -53,7 +53,7 @@ enum What {
 }
 
 /// The settings that the shipped sample is read with.
-const SAMPLE: &str = include_str!("../sample/settings.toml");
+pub(crate) const SAMPLE: &str = include_str!("../sample/settings.toml");
 
 /// Where a run's settings come from.
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +119,7 @@ pub(crate) fn put_in_force(
 /// The settings in force, compiled.
 pub(crate) fn in_force(events: &HostEvents) -> Result<Settings, Failure> {
     let stored = stored(events)?;
-    Settings::compile(&stored.text, stored.format, stored.version).map_err(|error| {
+    Settings::of(&stored).map_err(|error| {
         Failure::Input(format!(
             "stored settings, version {}: {error}",
             stored.version
@@ -167,6 +167,11 @@ impl InForce {
     pub(crate) fn get(&self) -> Arc<Settings> {
         let last = self.last.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&last)
+    }
+
+    /// How often settings were wanted, from the beginning.
+    pub(crate) fn lookups(&self) -> Lookups {
+        self.cache.lookups()
     }
 
     /// Looks whether others were put. Of those that do not compile it tells once, and goes on with the last

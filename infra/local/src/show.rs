@@ -1,13 +1,11 @@
-use std::collections::BTreeMap;
 use std::io::Write;
 
 use clap::Args;
 use serde_json::json;
-use shared::flow::{self, RowKey, Stored};
 use shared::handlers::Table;
-use shared::model::{ActionHierarchy, Entry, Group, GroupKind, Timestamp};
-use shared::ports::{Hierarchies, HistoryVersion, Journal, Tables};
-use shared::settings::{Mapping, Settings, Tenant};
+use shared::model::{Late, Timestamp};
+use shared::ports::{HistoryVersion, Journal};
+use shared::service::{self, EntityQuery, EntityView, Moment, Overtaken, Point, ViewRow};
 use smol_str::SmolStr;
 
 use crate::cli::{Data, OneTenant, moment, table};
@@ -45,25 +43,6 @@ pub(crate) struct ShowArgs {
     json: bool,
 }
 
-/// One event of the timeline.
-struct Moment<'e> {
-    entry: &'e Entry,
-    meaning: String,
-    hierarchy: Option<&'e ActionHierarchy>,
-    counts: bool,
-}
-
-/// A row of the view: the table, its id and its canonical JSON.
-type ViewRow = (Table, SmolStr, String);
-
-/// All that is shown of one group.
-struct View<'e> {
-    group: &'e Group,
-    moments: Vec<Moment<'e>>,
-    rows: Vec<ViewRow>,
-    histories: Vec<(SmolStr, Vec<HistoryVersion>)>,
-}
-
 pub(crate) fn run(args: &ShowArgs) -> Result<Status, Failure> {
     let stores = Stores::open_to_read(&args.data)?;
     let (store, tables) = (stores.events(), stores.tables());
@@ -77,285 +56,186 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Status, Failure> {
             args.id
         )));
     }
-    for (group, journal) in groups
+    let query = EntityQuery {
+        id: args.id.clone(),
+        at: Point {
+            as_of: args.as_of,
+            known_at: args.known_at,
+        },
+        since: None,
+    };
+    for (group, _) in groups
         .iter()
         .zip(&journals)
         .filter(|(_, journal)| !journal.is_empty())
     {
-        let stored = stores.wait(tables.read_groups(std::slice::from_ref(group)))?;
-        let stored: Vec<Stored> = stored.into_iter().flatten().collect();
-        let hierarchies = stores.wait(tables.of_group(group))?;
-        let view = view(
-            args,
-            &stores,
-            &settings,
-            group,
-            (journal, &stored, &hierarchies),
-        )?;
+        if settings.tenant(&group.tenant).is_none() {
+            return Err(Failure::Input(format!(
+                "the settings know no tenant {:?}",
+                group.tenant
+            )));
+        }
+    }
+    let ports = stores.ports(&tables);
+    for view in stores.wait(service::entity(&ports, &settings, &groups, &query))? {
         if args.json {
-            writeln!(out, "{}", view.json())?;
+            writeln!(out, "{}", json(&view))?;
         } else {
-            view.print(&mut out, args)?;
+            print(&mut out, &view, args)?;
         }
     }
     out.flush()?;
     Ok(Status::Clean)
 }
 
-fn view<'e>(
-    args: &ShowArgs,
-    stores: &Stores,
-    settings: &Settings,
-    group: &'e Group,
-    (journal, stored, hierarchies): (&'e [Entry], &'e [Stored], &'e [ActionHierarchy]),
-) -> Result<View<'e>, Failure> {
-    let Some(tenant) = settings.tenant(&group.tenant) else {
-        return Err(Failure::Input(format!(
-            "the settings know no tenant {:?}",
-            group.tenant
-        )));
+fn late(moment: &Moment) -> Option<&Late> {
+    moment.hierarchy.as_ref()?.late.as_ref()
+}
+
+fn print(out: &mut impl Write, view: &EntityView, args: &ShowArgs) -> Result<(), Failure> {
+    writeln!(
+        out,
+        "{} {} of tenant {}: {} events",
+        view.group.kind(),
+        view.group.subject(),
+        view.group.tenant,
+        view.moments.len()
+    )?;
+    let mut events = table(&["event time", "event", "type", "means", "recorded", "late"]);
+    for moment in &view.moments {
+        let event = &moment.entry.event;
+        events.add_row(vec![
+            event.time.to_string(),
+            format!("{}{}", event.id, moment.mark()),
+            event.kind.to_string(),
+            moment.meaning.clone(),
+            moment.entry.recorded.to_string(),
+            late(moment).map_or_else(String::new, |late| {
+                format!("by {}, after {}", lateness(late.ms), late.overtaken_by)
+            }),
+        ]);
+    }
+    writeln!(out, "{events}")?;
+    let when = |name: &str, moment: Option<Timestamp>| {
+        moment
+            .map(|moment| format!(" {name} {moment}"))
+            .unwrap_or_default()
     };
-    let whole = group.subject() == args.id && group.kind() != GroupKind::Appointment;
-    let mut entries: Vec<&Entry> = journal.iter().collect();
-    entries.sort_by(|a, b| a.event.cmp_order(&b.event));
-    let counts = |entry: &Entry| {
-        args.as_of.is_none_or(|moment| entry.event.time <= moment)
-            && args.known_at.is_none_or(|moment| entry.recorded <= moment)
-    };
-    let by_event: BTreeMap<(&str, &str), &ActionHierarchy> = hierarchies
-        .iter()
-        .rev()
-        .map(|h| ((h.source.as_str(), h.event_id.as_str()), h))
-        .collect();
-    let moments = entries
-        .iter()
-        .filter(|entry| whole || acts_on(tenant, entry, &args.id))
-        .map(|entry| Moment {
-            entry,
-            meaning: meaning(tenant, entry),
-            hierarchy: by_event
-                .get(&(entry.event.source.as_str(), entry.event.id.as_str()))
-                .copied(),
-            counts: counts(entry),
-        })
-        .collect();
-    let rows = if args.as_of.is_some() || args.known_at.is_some() {
-        let counted: Vec<&Entry> = entries
-            .iter()
-            .copied()
-            .filter(|entry| counts(entry))
-            .collect();
-        let cells = flow::fold_all(tenant, group, &counted);
-        cells
-            .into_iter()
-            .map(|((table, id), cell)| (table, id, cell.row.body()))
-            .collect()
-    } else {
-        let row = |row: &Stored| (row.key.table, row.key.id.clone(), row.row.body());
-        let there = stored.iter().filter(|row| !row.is_gone());
-        there.map(row).collect::<Vec<ViewRow>>()
-    };
-    let rows: Vec<ViewRow> = rows
-        .into_iter()
-        .filter(|(_, id, _)| whole || *id == args.id)
-        .collect();
-    let mut histories = Vec::new();
-    for (table, id, _) in rows.iter().filter(|(table, _, _)| table.is_temporal()) {
-        let key = RowKey {
-            group: group.clone(),
-            table: *table,
-            id: id.clone(),
-        };
-        let versions = stores.wait(stores.tables().history(&key))?;
-        histories.push((
-            id.clone(),
-            versions.into_iter().filter_map(|v| seen(args, v)).collect(),
-        ));
-    }
-    Ok(View {
-        group,
-        moments,
-        rows,
-        histories,
-    })
-}
-
-/// A version as it was to be seen at the moments that are asked about, if it was.
-fn seen(args: &ShowArgs, mut one: HistoryVersion) -> Option<HistoryVersion> {
-    if args
-        .known_at
-        .is_some_and(|moment| one.recorded_from > moment)
-        || args
-            .as_of
-            .is_some_and(|moment| one.version.valid_from > moment)
-    {
-        return None;
-    }
-    one.recorded_to = one
-        .recorded_to
-        .filter(|end| args.known_at.is_none_or(|now| *end <= now));
-    one.version.valid_to = one
-        .version
-        .valid_to
-        .filter(|end| args.as_of.is_none_or(|moment| *end <= moment));
-    Some(one)
-}
-
-fn acts_on(tenant: &Tenant, entry: &Entry, appointment: &SmolStr) -> bool {
-    match tenant.map(&entry.event) {
-        Mapping::Mapped(meaning) => {
-            let id = Table::RSAppointment.route(&meaning, &entry.group);
-            id.as_ref() == Some(appointment)
-        }
-        Mapping::Unmapped | Mapping::Fault(_) => false,
-    }
-}
-
-fn meaning(tenant: &Tenant, entry: &Entry) -> String {
-    match tenant.map(&entry.event) {
-        Mapping::Mapped(meaning) => match entry.event.stated_by() {
-            Some(key) => format!("{meaning}, stated by {key}"),
-            None => meaning.to_string(),
-        },
-        Mapping::Unmapped => "(unmapped)".to_owned(),
-        Mapping::Fault(why) => format!("(parked: {why})"),
-    }
-}
-
-impl Moment<'_> {
-    fn late(&self) -> String {
-        match self.hierarchy.and_then(|hierarchy| hierarchy.late.as_ref()) {
-            Some(late) => format!("by {}, after {}", lateness(late.ms), late.overtaken_by),
-            None => String::new(),
-        }
-    }
-}
-
-impl View<'_> {
-    fn print(&self, out: &mut impl Write, args: &ShowArgs) -> Result<(), Failure> {
+    let as_of = when("as of", args.as_of);
+    writeln!(out, "\nrows{as_of}{}", when("as known at", args.known_at))?;
+    if view.rows.is_empty() {
         writeln!(
             out,
-            "{} {} of tenant {}: {} events",
-            self.group.kind(),
-            self.group.subject(),
-            self.group.tenant,
-            self.moments.len()
+            "  none: no event counts by then; the column recorded says what was known when"
         )?;
-        let mut events = table(&["event time", "event", "type", "means", "recorded", "late"]);
-        for moment in &self.moments {
-            let event = &moment.entry.event;
-            let mark = if moment.counts { "" } else { " (left out)" };
-            events.add_row(vec![
-                event.time.to_string(),
-                format!("{}{mark}", event.id),
-                event.kind.to_string(),
-                moment.meaning.clone(),
-                moment.entry.recorded.to_string(),
-                moment.late(),
+    }
+    for ViewRow {
+        table, id, body, ..
+    } in &view.rows
+    {
+        writeln!(out, "  {} {id}{}", table.name(), parked(view, *table, id))?;
+        let fields: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(body).unwrap_or_default();
+        let shown = fields
+            .iter()
+            .filter(|(name, _)| *name != "tenant" && *name != table.id_field());
+        for (name, value) in shown {
+            writeln!(out, "    {name:<22} {value}")?;
+        }
+    }
+    print_histories(out, view)
+}
+
+/// What is said of a row that waits for events in the dead-letter queue.
+fn parked(view: &EntityView, table: Table, id: &SmolStr) -> String {
+    let events = view.waits.of_row(table, id);
+    if events.is_empty() {
+        return String::new();
+    }
+    let events: Vec<&str> = events.into_iter().map(SmolStr::as_str).collect();
+    format!("  parked: waits for {}", events.join(", "))
+}
+
+fn print_histories(out: &mut impl Write, view: &EntityView) -> Result<(), Failure> {
+    let open = |end: Option<Timestamp>| end.map_or("…".to_owned(), |end| end.to_string());
+    let header = [
+        "n",
+        "valid from",
+        "valid to",
+        "is",
+        "caused by",
+        "believed from",
+        "until",
+    ];
+    for (id, versions) in &view.histories {
+        writeln!(out, "\nwhat was believed of {id}, and when")?;
+        let mut believed = table(&header);
+        for HistoryVersion {
+            version,
+            recorded_from,
+            recorded_to,
+        } in versions
+        {
+            believed.add_row(vec![
+                version.n.to_string(),
+                version.valid_from.to_string(),
+                open(version.valid_to),
+                version.fields.to_string(),
+                version.caused_by.to_string(),
+                recorded_from.to_string(),
+                open(*recorded_to),
             ]);
         }
-        writeln!(out, "{events}")?;
-        let when = |name: &str, moment: Option<Timestamp>| {
-            moment
-                .map(|moment| format!(" {name} {moment}"))
-                .unwrap_or_default()
-        };
-        let as_of = when("as of", args.as_of);
-        writeln!(out, "\nrows{as_of}{}", when("as known at", args.known_at))?;
-        if self.rows.is_empty() {
-            writeln!(
-                out,
-                "  none: no event counts by then; the column recorded says what was known when"
-            )?;
-        }
-        for (table, id, body) in &self.rows {
-            writeln!(out, "  {} {id}", table.name())?;
-            let fields: serde_json::Map<String, serde_json::Value> =
-                serde_json::from_str(body).unwrap_or_default();
-            let shown = fields
-                .iter()
-                .filter(|(name, _)| *name != "tenant" && *name != table.id_field());
-            for (name, value) in shown {
-                writeln!(out, "    {name:<22} {value}")?;
-            }
-        }
-        self.print_histories(out)
+        writeln!(out, "{believed}")?;
     }
+    Ok(())
+}
 
-    fn print_histories(&self, out: &mut impl Write) -> Result<(), Failure> {
-        let open = |end: Option<Timestamp>| end.map_or("…".to_owned(), |end| end.to_string());
-        let header = [
-            "n",
-            "valid from",
-            "valid to",
-            "is",
-            "caused by",
-            "believed from",
-            "until",
-        ];
-        for (id, versions) in &self.histories {
-            writeln!(out, "\nwhat was believed of {id}, and when")?;
-            let mut believed = table(&header);
-            for HistoryVersion {
-                version,
-                recorded_from,
-                recorded_to,
-            } in versions
-            {
-                believed.add_row(vec![
-                    version.n.to_string(),
-                    version.valid_from.to_string(),
-                    open(version.valid_to),
-                    version.fields.to_string(),
-                    version.caused_by.to_string(),
-                    recorded_from.to_string(),
-                    open(*recorded_to),
-                ]);
-            }
-            writeln!(out, "{believed}")?;
-        }
-        Ok(())
-    }
-
-    fn json(&self) -> serde_json::Value {
-        let events: Vec<_> = self
-            .moments
-            .iter()
-            .map(|moment| {
-                let event = &moment.entry.event;
-                json!({
-                    "time": event.time, "source": event.source, "id": event.id,
-                    "type": event.kind, "means": moment.meaning,
-                    "recorded": moment.entry.recorded, "counts": moment.counts,
-                    "late": moment.hierarchy.and_then(|hierarchy| hierarchy.late.as_ref()),
-                    "actions": moment.hierarchy.map(|hierarchy| &hierarchy.actions),
-                })
+fn json(view: &EntityView) -> serde_json::Value {
+    let events: Vec<_> = view
+        .moments
+        .iter()
+        .map(|moment| {
+            let event = &moment.entry.event;
+            json!({
+                "time": event.time, "source": event.source, "id": event.id,
+                "type": event.kind, "means": moment.meaning,
+                "recorded": moment.entry.recorded, "counts": moment.counts,
+                "revision": event.revision(),
+                "overtaken": moment.overtaken.map(Overtaken::name),
+                "late": late(moment),
+                "actions": moment.hierarchy.as_ref().map(|hierarchy| &hierarchy.actions),
             })
-            .collect();
-        let rows: Vec<_> = self
-            .rows
-            .iter()
-            .map(|(table, id, body)| {
+        })
+        .collect();
+    let rows: Vec<_> = view
+        .rows
+        .iter()
+        .map(
+            |ViewRow {
+                 table, id, body, ..
+             }| {
                 let row: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
-                json!({"table": table, "id": id, "row": row})
-            })
-            .collect();
-        let histories: Vec<_> = self
-            .histories
-            .iter()
-            .flat_map(|(id, versions)| {
-                versions.iter().map(move |one| {
-                    let fields: serde_json::Value =
-                        serde_json::from_str(&one.version.fields).unwrap_or_default();
-                    json!({
-                        "id": id, "n": one.version.n, "validFrom": one.version.valid_from,
-                        "validTo": one.version.valid_to, "causedBy": one.version.caused_by,
-                        "fields": fields, "recordedFrom": one.recorded_from,
-                        "recordedTo": one.recorded_to,
-                    })
+                let parked = view.waits.of_row(*table, id);
+                json!({"table": table, "id": id, "row": row, "parked": parked})
+            },
+        )
+        .collect();
+    let histories: Vec<_> = view
+        .histories
+        .iter()
+        .flat_map(|(id, versions)| {
+            versions.iter().map(move |one| {
+                let fields: serde_json::Value =
+                    serde_json::from_str(&one.version.fields).unwrap_or_default();
+                json!({
+                    "id": id, "n": one.version.n, "validFrom": one.version.valid_from,
+                    "validTo": one.version.valid_to, "causedBy": one.version.caused_by,
+                    "fields": fields, "recordedFrom": one.recorded_from,
+                    "recordedTo": one.recorded_to,
                 })
             })
-            .collect();
-        json!({"group": self.group, "events": events, "rows": rows, "history": histories})
-    }
+        })
+        .collect();
+    json!({"group": view.group, "events": events, "rows": rows, "history": histories})
 }

@@ -26,3 +26,12 @@ impl Stopwatch {
 pub(crate) fn pause(seconds: u64) {
     std::thread::sleep(Duration::from_secs(seconds));
 }
+
+/// Waits so long.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark keeps a pace; no runtime is blocked"
+)]
+pub(crate) fn pause_for(time: Duration) {
+    std::thread::sleep(time);
+}

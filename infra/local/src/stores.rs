@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use shared::adapters::Joined;
 use shared::adapters::embedded::Embedded;
 use shared::adapters::mongo::{Mongo, Retention};
+use shared::trace::Scope;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::aws::Stack;
@@ -37,6 +38,22 @@ impl FromStr for Uri {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(Self(text.to_owned()))
+    }
+}
+
+impl Uri {
+    /// The same for another database of the same server, named after this one.
+    pub(crate) fn beside(&self, suffix: &str) -> Self {
+        let (head, options) = match self.0.split_once('?') {
+            Some((head, options)) => (head, format!("?{options}")),
+            None => (self.0.as_str(), String::new()),
+        };
+        Self(format!("{head}{suffix}{options}"))
+    }
+
+    /// The text, for a process that is to use it.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
     }
 }
 
@@ -168,6 +185,15 @@ impl Stores {
             store: HostTables::Remote(&remote.store),
         });
         rows.into_iter().chain(events).collect()
+    }
+
+    /// What spans call them.
+    pub(crate) fn scope(&self) -> Scope {
+        match (&self.events, &self.remote) {
+            (HostEvents::Aws(_), _) => Scope::AWS,
+            (HostEvents::Local(_), Some(_)) => Scope::LOCAL_WITH_MONGO,
+            (HostEvents::Local(_), None) => Scope::LOCAL,
+        }
     }
 
     /// All ports, given those of [`Stores::tables`].

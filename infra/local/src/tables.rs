@@ -4,8 +4,8 @@ use shared::flow::{Addition, ImageHead, KeptImage, RowKey, Stored};
 use shared::handlers::{Table, Version};
 use shared::model::{ActionHierarchy, Finding, Group, IndexCheck, ReplayRun, Report, Timestamp};
 use shared::ports::{
-    Added, Commit, Committed, ConversionPage, ConversionQuery, Error, Hierarchies, HistoryVersion,
-    Indexes, Partition, Reading, Reports, Tables,
+    Added, Commit, Committed, ConversionPage, ConversionQuery, Error, Found, Hierarchies,
+    HistoryVersion, Indexes, Look, Partition, Reading, Reports, Tables,
 };
 use smol_str::SmolStr;
 
@@ -130,6 +130,13 @@ impl Tables for HostTables<'_> {
 }
 
 impl Hierarchies for HostTables<'_> {
+    async fn finished(&self, look: &Look) -> Result<Found<ActionHierarchy>, Error> {
+        match self {
+            Self::Local(store) => store.finished(look).await,
+            Self::Remote(store) => store.finished(look).await,
+        }
+    }
+
     async fn of_group(&self, group: &Group) -> Result<Vec<ActionHierarchy>, Error> {
         match self {
             Self::Local(store) => store.of_group(group).await,

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -17,6 +18,9 @@ pub(super) enum Unreadable {
     #[cfg(any(feature = "embedded", feature = "mongo"))]
     #[error("the record is of a table that is not known to this version")]
     Table,
+    #[cfg(feature = "embedded")]
+    #[error("the record is damaged: it is not what its checksum is of")]
+    Checksum,
     #[error("the record is empty")]
     Empty,
     #[error("the record claims {0} bytes")]
@@ -31,6 +35,10 @@ const FORMAT_1: u8 = 1;
 const FORMAT_1_LZ4: u8 = 2;
 /// No record is larger; a damaged one must not claim all memory.
 const RECORD_BYTES_MAX: usize = 1 << 30;
+/// The most that a byte of an LZ4 block becomes, and what its first and last ones may add
+/// (<https://github.com/lz4/lz4/blob/dev/doc/lz4_Block_format.md>).
+const LZ4_RATIO_MAX: usize = 255;
+const LZ4_MORE_MAX: usize = 64;
 
 #[derive(Serialize, Deserialize)]
 struct EntryV1<'a> {
@@ -116,7 +124,7 @@ fn record(entry: &Entry) -> EntryV1<'_> {
 
 fn entry(group: &Group, record: EntryV1<'_>) -> Entry {
     let text = |text: Cow<'_, str>| SmolStr::from(text);
-    Entry {
+    let mut entry = Entry {
         group: group.clone(),
         event: Event {
             source: text(record.source),
@@ -127,7 +135,7 @@ fn entry(group: &Group, record: EntryV1<'_>) -> Entry {
             sequence: record.sequence.map(|sequence| Sequence(text(sequence))),
             subject: record.subject.map(text),
             tenant: record.names_tenant.then(|| group.tenant.clone()),
-            partition_key: record.names_partition_key.then(|| group.key.clone()),
+            partition_key: None,
             traceparent: record.traceparent.map(text),
             content_type: record.content_type.map(text),
             data: match record.data {
@@ -139,7 +147,11 @@ fn entry(group: &Group, record: EntryV1<'_>) -> Entry {
         },
         recorded: Timestamp::from_ms(record.recorded),
         hash: EventHash(u128::from_le_bytes(record.hash)),
+    };
+    if record.names_partition_key {
+        entry.event.name_group(group);
     }
+    entry
 }
 
 /// Events of one group are much alike; small records are not worth the trouble.
@@ -157,13 +169,19 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Unreadable> {
     Ok(packed)
 }
 
+/// What a record holds.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
+    Ok(postcard::from_bytes(&unpack(bytes)?)?)
+}
+
 /// The `postcard` bytes of a record.
 pub(super) fn unpack(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Unreadable> {
     match bytes.split_first() {
         Some((&FORMAT_1, rest)) => Ok(Cow::Borrowed(rest)),
         Some((&FORMAT_1_LZ4, rest)) => {
             let (size, _) = lz4_flex::block::uncompressed_size(rest)?;
-            if size > RECORD_BYTES_MAX {
+            let most = rest.len() * LZ4_RATIO_MAX + LZ4_MORE_MAX;
+            if size > most.min(RECORD_BYTES_MAX) {
                 return Err(Unreadable::TooLarge(size));
             }
             Ok(Cow::Owned(lz4_flex::decompress_size_prepended(rest)?))

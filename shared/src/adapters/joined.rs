@@ -8,9 +8,9 @@ use crate::model::{
     ActionHierarchy, Entry, EventHash, Finding, Group, ReplayRun, Report, Timestamp,
 };
 use crate::ports::{
-    Added, Appended, Commit, Committed, ConversionPage, ConversionQuery, Depth, Error, Hierarchies,
-    HistoryVersion, Journal, Lease, LegacyRow, LegacyTables, Letter, LockKey, Locks, Message,
-    Partition, Queue, Reading, Receipt, Received, Reports, Since, Tables, Waiting,
+    Added, Appended, Commit, Committed, ConversionPage, ConversionQuery, Depth, Error, Found,
+    Hierarchies, HistoryVersion, Journal, Lease, LegacyRow, LegacyTables, Letter, LockKey, Locks,
+    Look, Message, Partition, Queue, Reading, Receipt, Received, Reports, Since, Tables, Waiting,
 };
 
 /// All ports over two stores: events and messages in one, rows and hierarchies in the other.
@@ -43,6 +43,10 @@ impl<E: Journal, T: Send + Sync> Journal for Joined<'_, E, T> {
         events: &[(SmolStr, EventHash)],
     ) -> Result<Vec<Option<Group>>, Error> {
         self.events.whereabouts(events).await
+    }
+
+    async fn homes(&self, events: &[(SmolStr, EventHash)]) -> Result<Vec<Option<Group>>, Error> {
+        self.events.homes(events).await
     }
 
     async fn groups(
@@ -180,6 +184,10 @@ impl<E: Send + Sync, T: Tables> Tables for Joined<'_, E, T> {
 }
 
 impl<E: Send + Sync, T: Hierarchies> Hierarchies for Joined<'_, E, T> {
+    async fn finished(&self, look: &Look) -> Result<Found<ActionHierarchy>, Error> {
+        self.tables.finished(look).await
+    }
+
     async fn of_group(&self, group: &Group) -> Result<Vec<ActionHierarchy>, Error> {
         self.tables.of_group(group).await
     }

@@ -11,7 +11,7 @@ use crate::config::MongoUri;
 #[cfg(feature = "mongo")]
 use crate::ports::ErrorKind;
 use crate::ports::{Clock, Error};
-use crate::service::SettingsCache;
+use crate::service::{Lookups, SettingsCache};
 use crate::settings::Settings;
 
 use super::SystemClock;
@@ -55,7 +55,7 @@ impl Stack {
             receives_max: config.receives_max,
         };
         Self {
-            aws: Aws::new(&access.config(), names),
+            aws: Aws::new(&access.config(), names).with_xray(config.xray),
             settings: SettingsCache::new(config.settings_ms),
             config,
             #[cfg(feature = "mongo")]
@@ -92,6 +92,11 @@ impl Stack {
     /// The store failed, or there are none.
     pub async fn settings(&self) -> Result<Arc<Settings>, Error> {
         self.settings.get(&self.aws, SystemClock.now()).await
+    }
+
+    /// How often settings were wanted, from the beginning.
+    pub fn lookups(&self) -> Lookups {
+        self.settings.lookups()
     }
 
     /// The stored version of the settings that cannot be put in force, and why, once: to be logged.

@@ -178,7 +178,7 @@ impl Addition {
             fence: before.map_or(0, |trail| trail.fence),
             checksum: 0,
             stamps,
-            amended: before.is_some_and(|trail| trail.amended),
+            amended: before.and_then(|trail| trail.amended.clone()),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::model::{Entry, Group, Stamps, Timestamp};
 use crate::settings::Tenant;
 
 use super::row::Making;
-use super::{Put, RowKey, Write, fold_all};
+use super::{Put, RowKey, Write, amend, fold_all};
 
 impl Baseline {
     /// The key of the row.
@@ -69,7 +69,7 @@ pub fn first_writes(
     rows: &[(Table, SmolStr)],
     stamps: Stamps,
 ) -> Vec<Option<Write>> {
-    let amended = journal.iter().any(|entry| entry.event.revision() > 0);
+    let amended = amend::known(journal.iter());
     let journal: Vec<&Entry> = journal.iter().collect();
     let mut cells = fold_all(tenant, group, &journal);
     let write = |(table, id): &(Table, SmolStr)| {
@@ -83,7 +83,7 @@ pub fn first_writes(
             settings: tenant.version(),
             out_of_order: 0,
             stamps: Stamps { event, ..stamps },
-            amended,
+            amended: amended.as_ref(),
         };
         let key = RowKey {
             group: group.clone(),

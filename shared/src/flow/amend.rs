@@ -4,7 +4,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::handlers::Table;
-use crate::model::{Entry, EventHash, Fingerprint, Group, GroupKind, Held};
+use crate::model::{Amended, Entry, EventHash, Fingerprint, Group, GroupKind, Held, Timestamp};
 use crate::settings::{EventType, Fields, Mapped, Mapping, Meaning, Tenant};
 
 use super::reach;
@@ -39,13 +39,44 @@ fn latest<'e>(events: impl Iterator<Item = &'e Entry>) -> Latest {
 
 fn counts(entry: &Entry, latest: &Latest) -> bool {
     if latest.is_empty() {
-        return true;
+        return entry.event.acts_here();
     }
     let highest = latest.get(&entry.event.identity());
-    highest.is_none_or(|highest| *highest == entry.event.revision()) && !entry.event.is_withdrawn()
+    highest.is_none_or(|highest| *highest == entry.event.revision()) && entry.event.acts_here()
 }
 
-/// Those of some events that count: of each identity the highest revision, unless it is withdrawn.
+/// What a group's journal tells of its amended events; `None` where there are none.
+pub(super) fn known<'e>(journal: impl Iterator<Item = &'e Entry> + Clone) -> Option<Amended> {
+    let latest = latest(journal.clone());
+    if latest.is_empty() {
+        return None;
+    }
+    let mut until = Timestamp::MIN;
+    let mut told: BTreeMap<EventHash, BTreeSet<u32>> = BTreeMap::new();
+    for entry in journal {
+        let identity = entry.event.identity();
+        if latest.contains_key(&identity) {
+            until = until.max(entry.event.time);
+            told.entry(identity)
+                .or_default()
+                .insert(entry.event.revision());
+        }
+    }
+    // What lacks no telling up to the last gets none that would not amend it once more.
+    let is_open = |highest: u32, told: &BTreeSet<u32>| told.len() as u64 <= u64::from(highest);
+    let open = latest.into_iter().filter_map(|(identity, highest)| {
+        let told = told.get(&identity)?;
+        is_open(highest, told).then_some(identity)
+    });
+    let open: BTreeSet<EventHash> = open.collect();
+    if open.len() > Amended::OPEN_MAX {
+        return Some(Amended::unknown());
+    }
+    Some(Amended { until, open })
+}
+
+/// Those of some events that count: of each identity the highest revision, unless it is withdrawn or meant
+/// for another group.
 #[must_use]
 pub fn in_force<'e>(events: &[&'e Entry]) -> Vec<&'e Entry> {
     let latest = latest(events.iter().copied());
@@ -84,15 +115,16 @@ pub(super) fn sort_out<'j>(tenant: &Tenant, journal: &mut Vec<(usize, &'j Entry)
     let latest = latest(journal.iter().map(|(_, entry)| *entry));
     let mut tellings = Tellings::new();
     if latest.is_empty() {
+        journal.retain(|(_, entry)| counts(entry, &latest));
         return tellings;
     }
     for (arrival, entry) in journal.iter().copied() {
         let identity = entry.event.identity();
         if latest.contains_key(&identity) {
-            let mapping = if entry.event.is_withdrawn() {
-                Mapping::Unmapped
-            } else {
+            let mapping = if entry.event.acts_here() {
                 tenant.map(&entry.event)
+            } else {
+                Mapping::Unmapped
             };
             let meaning = match mapping {
                 Mapping::Mapped(meaning) => Some(meaning),
@@ -136,7 +168,7 @@ pub(super) fn common(group: &Group) -> BTreeSet<(Table, SmolStr)> {
             };
             reach(&Meaning::Event(bare), group)
         }
-        GroupKind::Appointment | GroupKind::Day => {
+        GroupKind::Appointment | GroupKind::Day | GroupKind::Event => {
             let tables = Table::ALL.into_iter();
             let tables = tables.filter(|table| table.lives_in(group.kind()));
             tables

@@ -4,9 +4,11 @@ use smol_str::SmolStr;
 
 use crate::handlers::Table;
 use crate::model::{Entry, EventHash, GroupKind, Held, Order, Timestamp};
-use crate::settings::Mapping;
+use crate::settings::{Mapping, Policy};
 
-use super::correct::{Holders, Refold, difference, find, refold_onto, with_batch};
+use super::correct::{
+    Arrived, Holders, Refold, arrive, difference, find, refold_onto, taken_in, with_batch,
+};
 use super::image::Gone;
 use super::recorder::{Versions, images};
 use super::row::Making;
@@ -144,21 +146,28 @@ impl<'a> Base<'a> {
         reached: &BTreeSet<(Table, SmolStr)>,
         stored: &[Stored],
         cells: &mut BTreeMap<(Table, SmolStr), Cell>,
+        mut arrived: Arrived,
     ) -> Vec<Write> {
-        let write = |(table, id): &(Table, SmolStr)| {
-            let cell = cells.remove(&(*table, id.clone()));
+        let write = |row: &(Table, SmolStr)| {
+            let (table, id) = row;
+            let cell = cells.remove(row);
+            let before = find(stored, *table, id);
             let making = Making {
                 settings: self.batch.tenant.version(),
                 out_of_order: 0,
                 stamps: self.batch.stamps,
-                amended: false,
+                amended: None,
             };
             let key = RowKey {
                 group: self.batch.group.clone(),
                 table: *table,
                 id: id.clone(),
             };
-            difference(key, find(stored, *table, id), cell, making, true)
+            let on_arrival = arrived.take(self.batch, row, before, cell.as_ref());
+            match (on_arrival, before) {
+                (Some(arrived), Some(row)) => taken_in(key, row, arrived, making),
+                (Some(_), None) | (None, _) => difference(key, before, cell, making, true),
+            }
         };
         reached.iter().filter_map(write).collect()
     }
@@ -173,7 +182,7 @@ impl<'a> Base<'a> {
         let batch = self.batch;
         let mut later = with_batch(batch, journal);
         later.retain(|entry| self.is_later(entry));
-        if later.iter().any(|entry| amends(entry)) {
+        if later.iter().any(|entry| amends(entry)) || !self.is_spared(stored, &later) {
             return None;
         }
         let cells = self.cells(&later, stored).ok()?;
@@ -199,8 +208,9 @@ impl<'a> Base<'a> {
         if !holders.all_known {
             return None;
         }
+        let arrived = arrive(batch, &own, &holders);
         let mut outcome = Outcome {
-            writes: self.writes(&reached, &own, &mut refolded.cells),
+            writes: self.writes(&reached, &own, &mut refolded.cells, arrived),
             folded: refolded.events.len(),
             images_used: self.images.len(),
             stated: batch.stated(),
@@ -295,11 +305,15 @@ impl<'a> Base<'a> {
         id: &SmolStr,
         stored: Option<&Stored>,
     ) -> Result<Option<Cell>, Untold> {
+        let is_before = |row: &Stored| {
+            let amended = row.trail.amended.as_ref();
+            amended.is_none_or(|amended| amended.is_before(self.from.time))
+        };
         let as_folded = |row: &Stored| {
             row.readable
                 && row.is_made_under(self.batch.tenant)
                 && row.trail.out_of_order == 0
-                && !row.trail.amended
+                && is_before(row)
         };
         if !stored.is_none_or(as_folded) {
             return Err(Untold);
@@ -332,6 +346,19 @@ impl<'a> Base<'a> {
         Ok(cell)
     }
 
+    /// Whether no event from here on can be one that was amended before, for all that the rows know.
+    ///
+    /// Then the later events are folded as they stand. What is applied as it comes, though, an amendment never
+    /// left in force: the whole journal decides on that.
+    fn is_spared(&self, stored: &[Stored], later: &[&Entry]) -> bool {
+        let tenant = self.batch.tenant;
+        let detects = |(table, _): &(Table, SmolStr)| tenant.policy(*table) == Policy::Detect;
+        let mut amended = stored.iter().filter_map(|row| row.trail.amended.as_ref());
+        amended.all(|amended| later.iter().all(|entry| amended.spares(&entry.event)))
+            && (!self.batch.reach().iter().any(detects)
+                || stored.iter().all(|row| row.trail.amended.is_none()))
+    }
+
     fn is_later(&self, entry: &Entry) -> bool {
         entry.event.order() >= self.from
     }
@@ -339,7 +366,7 @@ impl<'a> Base<'a> {
 
 /// Whether an entry may change what came before the base.
 pub(super) fn amends(entry: &Entry) -> bool {
-    entry.event.revision() > 0
+    entry.event.is_told_again()
 }
 
 /// The first event that acts on rows.

@@ -23,10 +23,29 @@ pub(super) fn fill(findings: &mut [Finding], group: &Group, events: &[(usize, &E
     if findings.is_empty() {
         return;
     }
-    let mut rows: BTreeMap<(Table, SmolStr), Known> = findings
-        .iter()
-        .map(|finding| ((finding.table, finding.id.clone()), Known::default()))
-        .collect();
+    let rows = findings.iter().map(|one| (one.table, one.id.clone()));
+    let set_by = set_by(rows, group, events);
+    for finding in findings {
+        let known = set_by.get(&(finding.table, finding.id.clone()));
+        for change in &mut finding.changes {
+            match (&mut change.caused_by, known) {
+                (Some(cause), _) => name_source(cause, events),
+                (None, known) => {
+                    change.caused_by = known.and_then(|known| known.get(&change.field).cloned());
+                }
+            }
+        }
+    }
+}
+
+/// Which event set which field of these rows last, in the fold of these events, which come in their order.
+pub(super) fn set_by(
+    rows: impl Iterator<Item = (Table, SmolStr)>,
+    group: &Group,
+    events: &[(usize, &Entry, Meaning)],
+) -> BTreeMap<(Table, SmolStr), BTreeMap<String, EventRef>> {
+    let mut rows: BTreeMap<(Table, SmolStr), Known> =
+        rows.map(|row| (row, Known::default())).collect();
     let mut fold = Fold::new(group);
     for (_, entry, meaning) in events {
         if rows.is_empty() {
@@ -41,18 +60,8 @@ pub(super) fn fill(findings: &mut [Finding], group: &Group, events: &[(usize, &E
             }
         }
     }
-    for finding in findings {
-        let known = rows.get(&(finding.table, finding.id.clone()));
-        for change in &mut finding.changes {
-            match (&mut change.caused_by, known) {
-                (Some(cause), _) => name_source(cause, events),
-                (None, known) => {
-                    change.caused_by =
-                        known.and_then(|known| known.set_by.get(&change.field).cloned());
-                }
-            }
-        }
-    }
+    let rows = rows.into_iter();
+    rows.map(|(row, known)| (row, known.set_by)).collect()
 }
 
 impl Known {

@@ -3,7 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::SmolStr;
 
 use crate::handlers::{Table, Version};
-use crate::model::{Class, Entry, EventHash, EventRef, FieldChange, Finding, Group, Stamps};
+use crate::model::{
+    Class, Entry, EventHash, EventRef, FieldChange, Finding, Group, GroupKind, Stamps,
+};
 use crate::observers;
 use crate::settings::Tenant;
 
@@ -93,11 +95,12 @@ pub fn compare(evidence: &Evidence<'_>, stamps: Stamps) -> Comparison {
         }
     }
     comparison.rows = keys.len() as u64;
+    let amended = refolded.amended.take();
     let making = Making {
         settings: tenant.version(),
         out_of_order: 0,
         stamps,
-        amended: refolded.is_amended(),
+        amended: amended.as_ref(),
     };
     let mut guesses = None;
     for (table, id) in keys {
@@ -174,6 +177,7 @@ impl Suspect<'_> {
     fn finding(&self, wanted: Option<&Cell>) -> Option<Finding> {
         let (class, events, why) = match (self.before, wanted) {
             (None, None) => return None,
+            (Some(row), None) if row.trail.is_gone() => written_into(),
             (Some(row), None) if !row.is_made_under(self.evidence.tenant) => self.stale(row),
             (Some(row), None) => self.no_events(row)?,
             (Some(row), Some(_)) if !row.readable => foreign(),
@@ -207,6 +211,11 @@ impl Suspect<'_> {
 
     /// No event leads to the row: nothing ever did, or it lacks that what did was taken back.
     fn no_events(&self, row: &Stored) -> Option<Verdict> {
+        let linking = self.linking_on_their_way();
+        if !linking.is_empty() {
+            let why = "it stands until the event is handled that names its lead".to_owned();
+            return self.owed(linking, why);
+        }
         let lacking = self.guesses.lacking(self.key, Some(row));
         match lacking.filter(|lacking| !lacking.is_empty()) {
             Some(lacking) => {
@@ -215,6 +224,27 @@ impl Suspect<'_> {
                 self.owed(lacking, why)
             }
             None => Some((Class::Orphan, Vec::new(), String::new())),
+        }
+    }
+
+    /// Of an appointment's own group the events that name its lead and are not handled yet: until then the rows
+    /// stand that follow from the others.
+    fn linking_on_their_way(&self) -> Vec<&Entry> {
+        let Evidence {
+            group,
+            journal,
+            parked,
+            in_flight,
+            ..
+        } = *self.evidence;
+        let waits = |entry: &&Entry| {
+            let hash = &entry.hash;
+            entry.event.linked_lead().is_some()
+                && (in_flight.contains(hash) || parked.contains(hash))
+        };
+        match group.kind() {
+            GroupKind::Appointment => journal.iter().filter(waits).collect(),
+            GroupKind::Lead | GroupKind::Day | GroupKind::Event => Vec::new(),
         }
     }
 
@@ -376,6 +406,12 @@ impl Suspect<'_> {
         }
         foreign()
     }
+}
+
+/// Somebody else wrote into what is left of a row that no event leads to.
+fn written_into() -> Verdict {
+    let why = "what led to it was taken back, and other code has written into it since";
+    (Class::Orphan, Vec::new(), why.to_owned())
 }
 
 /// Somebody else wrote the row.

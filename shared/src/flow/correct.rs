@@ -3,7 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use smol_str::SmolStr;
 
 use crate::handlers::Table;
-use crate::model::{ActionNode, Entry, Event, EventHash, Group, GroupKind, Held, Late, Order};
+use crate::model::{
+    ActionNode, Amended, Entry, Event, EventHash, Group, GroupKind, Held, Late, Order,
+};
 use crate::settings::{Mapping, Meaning, Policy, Tenant};
 
 use super::amend::{self, Arrival, Tellings, held_since};
@@ -22,6 +24,8 @@ pub(super) struct Refold<'j> {
     pub(super) events: Vec<(usize, &'j Entry, Meaning)>,
     /// What was told of the events that were amended.
     pub(super) tellings: Tellings<'j>,
+    /// The same in short.
+    pub(super) amended: Option<Amended>,
     pub(super) cells: BTreeMap<(Table, SmolStr), Cell>,
     /// The actions of the events that were asked for.
     pub(super) nodes: BTreeMap<EventHash, Vec<ActionNode>>,
@@ -61,11 +65,12 @@ pub(super) fn refold_onto<'j>(
 ) -> Refold<'j> {
     let mut ordered: Vec<(usize, &'j Entry)> = journal.iter().copied().enumerate().collect();
     let tellings = amend::sort_out(tenant, &mut ordered);
+    let amended = (!tellings.is_empty()).then(|| amend::known(journal.iter().copied()));
     ordered.sort_by(|(_, a), (_, b)| a.event.cmp_order(&b.event));
     ordered.dedup_by(|(_, a), (_, b)| a.hash == b.hash);
     let lead = match fold.group().kind() {
         GroupKind::Appointment => linked::lead_of(ordered.iter().map(|(_, entry)| *entry)),
-        GroupKind::Lead | GroupKind::Day => None,
+        GroupKind::Lead | GroupKind::Day | GroupKind::Event => None,
     };
     let mut faults = 0;
     let mut events = Vec::with_capacity(ordered.len());
@@ -94,6 +99,7 @@ pub(super) fn refold_onto<'j>(
     Refold {
         events,
         tellings,
+        amended: amended.flatten(),
         cells: fold.into_cells(),
         nodes,
         lead,
@@ -117,8 +123,8 @@ pub fn fold_all(
 /// journal and writes the difference. Rows of tables under `detect` take them in on arrival.
 ///
 /// `stored` must be all rows in reach that exist, with their histories, and where the batch amends events
-/// all rows of the group: what they said before may have touched any. `journal` must be all entries of
-/// the group in the order of arrival.
+/// those in their [`amended_reach`](super::amended_reach()) too. `journal` must be all entries of the group in
+/// the order of arrival.
 #[must_use]
 pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outcome {
     let (outcome, _) = correct_imaged(batch, stored, journal, None);
@@ -129,8 +135,7 @@ pub fn correct(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outco
 /// no more than it is late. `stored` must be all rows of the group.
 #[must_use]
 pub fn correct_whole(batch: &Batch<'_>, stored: &[Stored], journal: &[Entry]) -> Outcome {
-    let amended = batch.amends() || journal.iter().any(|entry| entry.event.revision() > 0);
-    let imaging = (batch.may_image() && !amended).then_some(batch.imaging);
+    let imaging = batch.may_image().then_some(batch.imaging);
     let (mut outcome, refolded) = correct_imaged(batch, stored, journal, imaging);
     let standing = Standing::new(batch, stored, &outcome.writes);
     outcome.images = Some(ImagesWrite {
@@ -161,31 +166,19 @@ fn correct_imaged<'j>(
     };
     for (table, id) in reached_by(batch, &refolded) {
         let before = find(stored, table, &id);
-        let on_arrival = arrived.take(table, &id).filter(|_| {
-            batch.tenant.policy(table) == Policy::Detect
-                && before.is_some_and(|row| row.is_made_under(batch.tenant))
-                && holders.all_known
-                // What an amendment takes back, no later event makes good.
-                && !refolded.is_amended()
-                && refolded.lead.is_none()
-        });
-        // A derived row is fed by others only: where those held the event before and it does not,
-        // the journal knows what it lacks.
-        let on_arrival = on_arrival.filter(|(cell, _)| {
-            let whole = refolded.cells.get(&(table, id.clone()));
-            cell.touched || whole.is_some_and(|whole| whole.held.same_events(&cell.held))
-        });
+        let row = (table, id.clone());
+        let on_arrival = arrived.take(batch, &row, before, refolded.cells.get(&row));
+        // What an amendment takes back, no later event makes good.
+        let on_arrival = on_arrival
+            .filter(|_| holders.all_known && !refolded.is_amended() && refolded.lead.is_none());
         let key = RowKey {
             group: batch.group.clone(),
             table,
             id,
         };
-        if let (Some((cell, late)), Some(row)) = (on_arrival, before) {
-            let making = Making {
-                out_of_order: row.trail.out_of_order + late,
-                ..making(batch, &refolded)
-            };
-            outcome.writes.extend(taken_in(key, row, cell, making));
+        if let (Some(arrived), Some(row)) = (on_arrival, before) {
+            let making = making(batch, &refolded);
+            outcome.writes.extend(taken_in(key, row, arrived, making));
             continue;
         }
         let cell = refolded.cells.remove(&(table, key.id.clone()));
@@ -213,12 +206,12 @@ fn correct_imaged<'j>(
     (outcome, refolded)
 }
 
-fn making(batch: &Batch<'_>, refolded: &Refold<'_>) -> Making {
+fn making<'a>(batch: &Batch<'_>, refolded: &'a Refold<'_>) -> Making<'a> {
     Making {
         settings: batch.tenant.version(),
         out_of_order: 0,
         stamps: batch.stamps,
-        amended: refolded.is_amended(),
+        amended: refolded.amended.as_ref(),
     }
 }
 
@@ -238,7 +231,8 @@ fn as_folded(
     }
     // A row that stays the same is written all the same if that brings it up to date.
     let current = before.is_none_or(|row| {
-        (row.is_gone() || row.is_made_under(batch.tenant)) && (row.trail.amended || !making.amended)
+        (row.is_gone() || row.is_made_under(batch.tenant))
+            && (making.amended.is_none() || row.trail.amended.as_ref() == making.amended)
     });
     // What additions must not take in any more is noted with a write.
     let current = current && !(batch.amends() && key.table.is_commutative());
@@ -282,7 +276,7 @@ pub(super) fn difference(
     key: RowKey,
     before: Option<&Stored>,
     wanted: Option<Cell>,
-    making: Making,
+    making: Making<'_>,
     current: bool,
 ) -> Option<Write> {
     let expected = before.map(|row| row.trail.version);
@@ -305,7 +299,7 @@ pub(super) fn difference(
 }
 
 /// The write that leaves of a row nothing but its trail.
-fn gone(key: RowKey, before: Option<&Stored>, making: Making) -> Write {
+fn gone(key: RowKey, before: Option<&Stored>, making: Making<'_>) -> Write {
     let put = Put::gone(&key, before, making);
     Write {
         key,
@@ -315,7 +309,16 @@ fn gone(key: RowKey, before: Option<&Stored>, making: Making) -> Write {
 }
 
 /// The write of a row that took events in as they came; `None` where it took none.
-fn taken_in(key: RowKey, before: &Stored, cell: Cell, making: Making) -> Option<Write> {
+pub(super) fn taken_in(
+    key: RowKey,
+    before: &Stored,
+    (cell, late): (Cell, u32),
+    making: Making<'_>,
+) -> Option<Write> {
+    let making = Making {
+        out_of_order: before.trail.out_of_order + late,
+        ..making
+    };
     if !cell.touched {
         return None;
     }
@@ -362,7 +365,7 @@ fn told(group: &Group, refolded: &Refold<'_>) -> BTreeMap<EventHash, Told> {
             let told = Told {
                 rows: rows.clone(),
                 first: Some(one.arrival) == first,
-                counts: Some(event.revision()) == highest && !event.is_withdrawn(),
+                counts: Some(event.revision()) == highest && event.acts_here(),
             };
             all.insert(one.entry.hash, told);
         }
@@ -516,20 +519,34 @@ impl EventOutcome {
 }
 
 /// Rows as they are when the batch's new events are applied to them as they came.
-struct Arrived {
+pub(super) struct Arrived {
     cells: BTreeMap<(Table, SmolStr), Cell>,
     late: BTreeMap<(Table, SmolStr), u32>,
 }
 
 impl Arrived {
-    fn take(&mut self, table: Table, id: &SmolStr) -> Option<(Cell, u32)> {
-        let key = (table, id.clone());
-        let cell = self.cells.remove(&key)?;
-        Some((cell, self.late.get(&key).copied().unwrap_or(0)))
+    /// The row as it is then, and how many events it took in late; `None` where the table is not under
+    /// `detect`, or where the journal knows better: `whole` is what that says.
+    pub(super) fn take(
+        &mut self,
+        batch: &Batch<'_>,
+        row: &(Table, SmolStr),
+        before: Option<&Stored>,
+        whole: Option<&Cell>,
+    ) -> Option<(Cell, u32)> {
+        let cell = self.cells.remove(row)?;
+        // A derived row is fed by others only: where those held the event before and it does not, the
+        // journal knows what it lacks.
+        let complete =
+            cell.touched || whole.is_some_and(|whole| whole.held.same_events(&cell.held));
+        let as_it_came = complete
+            && batch.tenant.policy(row.0) == Policy::Detect
+            && before.is_some_and(|row| row.is_made_under(batch.tenant));
+        as_it_came.then(|| (cell, self.late.get(row).copied().unwrap_or(0)))
     }
 }
 
-fn arrive(batch: &Batch<'_>, stored: &[Stored], holders: &Holders<'_>) -> Arrived {
+pub(super) fn arrive(batch: &Batch<'_>, stored: &[Stored], holders: &Holders<'_>) -> Arrived {
     let mut late = BTreeMap::new();
     let detects = |table: &Table| batch.tenant.policy(*table) == Policy::Detect;
     if !Table::ALL.iter().any(detects) {

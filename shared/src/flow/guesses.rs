@@ -12,6 +12,9 @@ use super::{Evidence, RowKey, Stored};
 /// How many amendments are tried as the one that is lacking, the newest first.
 const AMENDMENTS_TRIED_MAX: usize = 16;
 
+/// Of how many events on their way each part is tried as what is lacking.
+const SUBSETS_OF_MAX: usize = 10;
+
 /// Which events rows hold.
 type HeldByRow = BTreeMap<(Table, SmolStr), Held>;
 
@@ -126,8 +129,16 @@ impl<'a> Guesses<'a> {
             return None;
         }
         let lacks = all.minus(held.fingerprint);
-        if let Some(one) = acting.iter().find(|event| event.hash.0 == lacks.0) {
+        // Without an amendment the telling before it would count.
+        let one = acting.iter().find(|event| event.hash.0 == lacks.0);
+        if let Some(one) = one.filter(|one| one.event.revision() == 0) {
             return Some(BTreeSet::from([one.hash]));
+        }
+        // Some of those on their way are held: they are handled, and not acknowledged yet.
+        let on_the_way = acting.iter().map(|event| event.hash);
+        let on_the_way = on_the_way.filter(|hash| self.evidence.in_flight.contains(hash));
+        if let Some(some) = summing_up(&on_the_way.collect::<Vec<_>>(), lacks) {
+            return Some(some);
         }
         let row = (row.key.table, row.key.id.clone());
         let told = self.told.get(&row).map_or(&[][..], Vec::as_slice);
@@ -176,6 +187,23 @@ impl<'a> Guesses<'a> {
         }
         Some(named)
     }
+}
+
+/// Those among few events whose hashes sum up to this.
+fn summing_up(events: &[EventHash], sum: Fingerprint) -> Option<BTreeSet<EventHash>> {
+    if events.len() > SUBSETS_OF_MAX {
+        return None;
+    }
+    let chosen = |set: u32| {
+        let events = events.iter().enumerate();
+        events.filter(move |(place, _)| set & (1 << place) != 0)
+    };
+    let sum_of = |set: u32| {
+        let hashes = chosen(set).map(|(_, hash)| *hash);
+        hashes.fold(Fingerprint::default(), Fingerprint::with)
+    };
+    let set = (1..1_u32 << events.len()).find(|set| sum_of(*set) == sum)?;
+    Some(chosen(set).map(|(_, hash)| *hash).collect())
 }
 
 /// By row, the tellings of amended events that could act on it, or took back what did.

@@ -24,7 +24,13 @@ impl<'j> Told<'j> {
     }
 
     fn in_force(&self) -> Option<&'j Entry> {
-        self.latest().filter(|entry| !entry.event.is_withdrawn())
+        self.latest().filter(|entry| entry.event.acts_here())
+    }
+
+    /// The last one that is no other group's.
+    fn latest_own(&self) -> Option<&'j Entry> {
+        let mut latest_first = self.tellings.values().rev().copied();
+        latest_first.find(|entry| entry.event.meant_for().is_none())
     }
 
     fn amendments(&self) -> usize {
@@ -57,7 +63,8 @@ impl<'j> Linked<'j> {
         for entry in journal {
             let told = events.entry(entry.event.identity()).or_default();
             told.tellings.insert(entry.event.revision(), entry);
-            if let Some(lead) = entry.event.linked_lead() {
+            let own = entry.event.meant_for().is_none();
+            if let Some(lead) = entry.event.linked_lead().filter(|_| own) {
                 told.links = true;
                 leads.insert(lead);
                 first = first.or(Some(entry.hash));
@@ -118,7 +125,7 @@ impl<'j> Linked<'j> {
             let revision = u32::try_from(revision).unwrap_or(u32::MAX);
             for to in &self.leads {
                 let counting = told.in_force().filter(|_| self.lead.as_ref() == Some(to));
-                let entry = counting.or_else(|| told.latest());
+                let entry = counting.or_else(|| told.latest_own());
                 statements.extend(entry.map(|entry| Statement {
                     entry,
                     because_of: entry,
@@ -146,32 +153,51 @@ mod tests {
     const LEADS: [&str; 3] = ["lead-1", "lead-2", "lead-3"];
 
     /// One telling: which event, its revision, when it happened, the lead that it names, and whether it is
-    /// withdrawn.
-    type Telling = (u8, u32, u8, Option<usize>, bool);
+    /// withdrawn or one of another appointment.
+    type Telling = (u8, u32, u8, Option<usize>, Fate);
 
-    fn entry(&(id, revision, minute, lead, withdrawn): &Telling) -> Entry {
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Fate {
+        Counts,
+        Withdrawn,
+        Elsewhere,
+    }
+
+    fn entry(&(id, revision, minute, lead, fate): &Telling) -> Entry {
         let text = format!(
             r#"{{"specversion":"1.0","id":"{id}","source":"//crm","type":"t","revision":{revision},
                 "withdrawn":{},"time":"2026-03-01T09:{minute:02}:00Z"}}"#,
-            withdrawn && revision > 0,
+            fate == Fate::Withdrawn && revision > 0,
         );
         let mut event = cloud_event::parse(text.as_bytes()).expect("an event");
         event.link_to(
             lead.and_then(|lead| LEADS.get(lead))
                 .map(|lead| SmolStr::from(*lead)),
         );
-        Entry {
-            group: Group::of_appointment(&"acme".into(), "a"),
+        let own = Group::of_appointment(&"acme".into(), "a");
+        let other = Group::of_appointment(&"acme".into(), "b");
+        let entry = Entry {
+            group: if fate == Fate::Elsewhere {
+                other
+            } else {
+                own.clone()
+            },
             hash: event.hash(),
             recorded: event.time,
             event,
-        }
+        };
+        entry.at_home(&own)
     }
 
     fn tellings() -> impl Strategy<Value = Vec<Telling>> {
         let lead =
             prop_oneof![3 => Just(None), 2 => Just(Some(0)), 1 => (0..3_usize).prop_map(Some)];
-        let telling = (0..6_u8, 0..3_u32, 0..60_u8, lead, any::<bool>());
+        let fate = prop_oneof![
+            3 => Just(Fate::Counts),
+            2 => Just(Fate::Withdrawn),
+            1 => Just(Fate::Elsewhere),
+        ];
+        let telling = (0..6_u8, 0..3_u32, 0..60_u8, lead, fate);
         proptest::collection::vec(telling, 1..12).prop_map(|mut tellings: Vec<Telling>| {
             let mut known = BTreeSet::new();
             tellings.retain(|telling| known.insert((telling.0, telling.1)));
@@ -205,7 +231,7 @@ mod tests {
         let counts = |one: &&Entry| {
             let same = entries.iter().filter(|two| two.event.id == one.event.id);
             let highest = same.map(|two| two.event.revision()).max();
-            highest == Some(one.event.revision()) && !one.event.is_withdrawn()
+            highest == Some(one.event.revision()) && one.event.acts_here()
         };
         let counting: Vec<&Entry> = entries.iter().filter(counts).collect();
         let linking = counting
@@ -273,9 +299,9 @@ mod tests {
     #[test]
     fn one_lead_and_no_amendments_need_one_statement_an_event() {
         let entries = [
-            (0, 0, 1, None, false),
-            (1, 0, 2, Some(0), false),
-            (2, 0, 3, Some(0), false),
+            (0, 0, 1, None, Fate::Counts),
+            (1, 0, 2, Some(0), Fate::Counts),
+            (2, 0, 3, Some(0), Fate::Counts),
         ];
         let entries = entries.map(|telling| entry(&telling));
         let linked = Linked::new(&entries.each_ref());

@@ -17,10 +17,12 @@ mod blame;
 mod compare;
 mod correct;
 mod diff;
+mod explain;
 mod fold;
 mod guesses;
 mod image;
 mod linked;
+mod moved;
 mod recorder;
 mod row;
 mod standing;
@@ -37,6 +39,7 @@ pub use amend::{amended_reach, in_force};
 pub use base::Base;
 pub use compare::{Comparison, Evidence, Owed, compare};
 pub use correct::{correct, correct_whole, fold_all};
+pub use explain::{Explained, explain, fields_of};
 pub use fold::{Cell, Fold};
 pub use image::{
     Gone, Image, ImageHead, ImagesWrite, Imaging, KeptImage, RowImage, Was, thin, thins_since,

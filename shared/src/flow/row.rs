@@ -1,7 +1,7 @@
 use smol_str::SmolStr;
 
 use crate::handlers::{Row, Table, Version};
-use crate::model::{ActionId, Group, Held, Stamps, Trail};
+use crate::model::{ActionId, Amended, Group, Held, Stamps, Trail};
 use crate::settings::Tenant;
 
 use super::Cell;
@@ -34,10 +34,12 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Whether no event leads to the row any more: it is none, and only its trail is left.
+    /// Whether no event leads to the row any more: it is none, and only its trail is left. One into which
+    /// somebody else has written since is a row again.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        self.readable && self.trail.is_gone()
+        let RowKey { group, table, id } = &self.key;
+        self.readable && self.trail.is_gone() && self.row == table.new_row(group, id)
     }
 
     /// Whether the row was made by the present handler under these settings. To one that was not,
@@ -158,12 +160,13 @@ impl HistoryWrite {
 
 /// What a row is made under.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Making {
+pub(super) struct Making<'a> {
     pub(super) settings: u32,
     pub(super) out_of_order: u32,
     pub(super) stamps: Stamps,
-    /// Whether an event of the group is known to have been amended.
-    pub(super) amended: bool,
+    /// What the group's whole journal tells of its amended events; `None` where there are none, or where
+    /// what the row knows of them stays.
+    pub(super) amended: Option<&'a Amended>,
 }
 
 impl Put {
@@ -171,7 +174,7 @@ impl Put {
     pub(super) fn new(
         cell: Cell,
         before: Option<&Stored>,
-        making: Making,
+        making: Making<'_>,
         history: Option<HistoryWrite>,
     ) -> Self {
         let replaces = before.map(|row| row.trail.version);
@@ -187,7 +190,10 @@ impl Put {
             handler: cell.row.table().handler_version(),
             checksum: crc32fast::hash(body.as_bytes()),
             stamps: making.stamps,
-            amended: making.amended || before.is_some_and(|row| row.trail.amended),
+            amended: making
+                .amended
+                .or(before.and_then(|row| row.trail.amended.as_ref()))
+                .cloned(),
         };
         Self {
             row: cell.row,
@@ -200,7 +206,7 @@ impl Put {
     }
 
     /// What is left of a row that no event leads to: a trail that holds none, over the stored version.
-    pub(super) fn gone(key: &RowKey, before: Option<&Stored>, making: Making) -> Self {
+    pub(super) fn gone(key: &RowKey, before: Option<&Stored>, making: Making<'_>) -> Self {
         let row = key.table.new_row(&key.group, &key.id);
         let history = key.table.is_temporal().then(|| HistoryWrite::anew(&[]));
         let cell = Cell {
@@ -224,7 +230,7 @@ impl Put {
     pub(super) fn anew(
         cell: Cell,
         before: Option<&Stored>,
-        making: Making,
+        making: Making<'_>,
         history: Option<HistoryWrite>,
     ) -> Self {
         Self {

@@ -4,10 +4,10 @@ use crate::model::{Entry, EventHash, Group, GroupKind, Timestamp};
 use crate::observers::{may_be_stated_to, stated_to};
 use crate::settings::{Mapping, Meaning};
 
-use super::Batch;
 use super::amend::{Telling, Tellings};
 use super::correct::Refold;
 use super::linked::Linked;
+use super::{Batch, moved};
 
 /// What a group states to another about one of its events: that it is the other's too, or that it is not.
 ///
@@ -28,7 +28,7 @@ pub struct Statement<'j> {
 
 impl<'j> Statement<'j> {
     /// That an event is the other's too.
-    fn plain(entry: &'j Entry, to: Group) -> Self {
+    pub(super) fn plain(entry: &'j Entry, to: Group) -> Self {
         Self {
             entry,
             because_of: entry,
@@ -64,25 +64,32 @@ pub(super) fn statements<'j>(
     journal: &[&'j Entry],
     refolded: &'j Refold<'j>,
 ) -> Vec<Statement<'j>> {
+    let mut all = moved::statements(journal);
     if group.kind() == GroupKind::Appointment {
-        return Linked::new(journal).statements();
+        all.extend(Linked::new(journal).statements());
+        return all;
     }
     let events = refolded.events.iter();
     let events = events.map(|(_, entry, meaning)| (*entry, meaning));
-    of_tellings(group, events, &refolded.tellings)
+    all.extend(of_tellings(group, events, &refolded.tellings));
+    all
 }
 
 /// The copies by which a group states what is new once a batch is handled: what became of each of its
 /// events, whatever telling came.
 pub(super) fn news(batch: &Batch<'_>, journal: &[&Entry], refolded: &Refold<'_>) -> Vec<Entry> {
+    let identities = batch.entries.iter().map(|entry| entry.event.identity());
+    let identities: BTreeSet<EventHash> = identities.collect();
+    let is_told = |one: &Statement<'_>| identities.contains(&one.entry.event.identity());
     let stated = if batch.group.kind() == GroupKind::Appointment {
         let handled = batch.entries.iter().map(|entry| entry.hash).collect();
-        Linked::new(journal).news(&handled)
+        let mut stated = moved::statements(journal);
+        stated.retain(is_told);
+        stated.extend(Linked::new(journal).news(&handled));
+        stated
     } else {
-        let identities = batch.entries.iter().map(|entry| entry.event.identity());
-        let identities: BTreeSet<EventHash> = identities.collect();
         let mut stated = statements(batch.group, journal, refolded);
-        stated.retain(|one| identities.contains(&one.entry.event.identity()));
+        stated.retain(is_told);
         stated
     };
     let recorded = batch.stamps.write_start;
@@ -134,7 +141,7 @@ fn taken_back<'j>(group: &Group, told: &[Telling<'j>]) -> Vec<Statement<'j>> {
     let event = &latest.entry.event;
     let statement = |(to, entry): (Group, &'j Entry)| {
         // What it says may come to count there under other settings.
-        if !event.is_withdrawn() && may_be_stated_to(group, event, &to) {
+        if event.acts_here() && may_be_stated_to(group, event, &to) {
             return Statement::plain(latest.entry, to);
         }
         Statement {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::handlers::Table;
-use crate::model::{ActionNode, Entry, EventHash, Group, GroupKind, Late, Stamps};
+use crate::model::{ActionNode, Amended, Entry, EventHash, Group, GroupKind, Late, Stamps};
 use crate::observers;
 use crate::settings::{Mapping, Meaning, Policy, Tenant};
 
@@ -51,11 +51,16 @@ impl Batch<'_> {
         stored.iter().any(long) && self.may_image()
     }
 
-    /// Whether all rows are folds of events in order. Under `detect` they are not, nor are those of an
-    /// appointment that belongs to a lead.
+    /// Whether rows that say that nothing in them is out of order are folds of events in order. Those that
+    /// observers feed under `detect` need not be, nor are those of an appointment that belongs to a lead.
     pub(super) fn may_image(&self) -> bool {
-        let detects = |table: Table| self.tenant.policy(table) == Policy::Detect;
-        self.group.kind() != GroupKind::Appointment && !Table::ALL.into_iter().any(detects)
+        let kind = self.group.kind();
+        let is_untold = |table: Table| {
+            self.tenant.policy(table) == Policy::Detect
+                && table.lives_in(kind)
+                && observers::feeders(table).next().is_some()
+        };
+        kind != GroupKind::Appointment && !Table::ALL.into_iter().any(is_untold)
     }
 
     /// Whether the group's images are to be merged after this batch, which adds so many.
@@ -154,13 +159,19 @@ fn can_go_on(batch: &Batch<'_>, row: &Stored) -> bool {
     let misleads = row.trail.out_of_order > 0
         && observers::feeds(row.key.table, batch.group)
             .any(|(fed, _)| batch.tenant.policy(fed) != Policy::Detect);
-    row.readable && row.is_made_under(batch.tenant) && !row.trail.amended && !misleads
+    let written_into = row.trail.is_gone() && !row.is_gone();
+    let spares = |amended: &Amended| {
+        let mut entries = batch.entries.iter();
+        entries.all(|entry| amended.spares(&entry.event))
+    };
+    let spared = row.trail.amended.as_ref().is_none_or(spares);
+    row.readable && row.is_made_under(batch.tenant) && spared && !misleads && !written_into
 }
 
 impl Batch<'_> {
     /// Whether it takes back what some event said before.
     pub(super) fn amends(&self) -> bool {
-        self.entries.iter().any(|entry| entry.event.revision() > 0)
+        self.entries.iter().any(|entry| entry.event.is_told_again())
     }
 }
 
@@ -168,8 +179,8 @@ impl Batch<'_> {
 ///
 /// `stored` must be all rows in the [`reach`] of the batch's events that exist. Returns `None` where
 /// an event does not come after all that its rows hold, where a row cannot be read, or where it was made
-/// under other settings, by another handler, or out of order, and where an event of the batch or of the
-/// group is amended; [`correct`](super::correct()) then decides. So it does for an appointment's own group,
+/// under other settings, by another handler, or out of order, and where an event of the batch is amended or may
+/// be one that was; [`correct`](super::correct()) then decides. So it does for an appointment's own group,
 /// of which the rows do not tell whether it belongs to a lead.
 #[must_use]
 pub fn step(batch: &Batch<'_>, stored: &[Stored]) -> Option<Outcome> {
@@ -236,7 +247,7 @@ fn writes_of(batch: &Batch<'_>, fold: Fold<'_>, stored: &[Stored]) -> Vec<Write>
             settings: batch.tenant.version(),
             out_of_order: before.map_or(0, |row| row.trail.out_of_order),
             stamps: batch.stamps,
-            amended: false,
+            amended: None,
         };
         let history = cell.row.versions().and_then(HistoryWrite::appended);
         let key = RowKey {

@@ -9,6 +9,7 @@ mod histories;
 mod images;
 mod legacy_rows;
 mod lives;
+mod moved;
 mod naive;
 mod spoils;
 mod stories;

@@ -1,6 +1,7 @@
+use std::cell::Cell;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use smol_str::SmolStr;
 
 use super::fingerprint::first_128_bits;
@@ -95,7 +96,27 @@ pub struct ActionNode {
     /// What became of it.
     pub outcome: Outcome,
     /// What it led to.
+    #[serde(deserialize_with = "children")]
     pub children: Vec<ActionNode>,
+}
+
+/// No action has more generations below it: one that claims to would exhaust the stack of who reads it.
+const GENERATIONS_MAX: u8 = 64;
+
+/// Reads what an action led to, no deeper than it can be.
+fn children<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ActionNode>, D::Error> {
+    thread_local! {
+        static GENERATION: Cell<u8> = const { Cell::new(0) };
+    }
+    let generation = GENERATION.get();
+    if generation >= GENERATIONS_MAX {
+        let deep = format_args!("actions go deeper than {GENERATIONS_MAX} generations");
+        return Err(serde::de::Error::custom(deep));
+    }
+    GENERATION.set(generation + 1);
+    let read = Vec::deserialize(deserializer);
+    GENERATION.set(generation);
+    read
 }
 
 impl ActionNode {

@@ -26,7 +26,10 @@ impl Event {
     pub fn identity(&self) -> EventHash {
         let hash = EventHash::of(&self.source, &self.id);
         match self.extensions.get(STATED_BY) {
-            Some(by) => hash.of_copy(by, self.partition_key.as_deref().unwrap_or_default()),
+            Some(by) => {
+                let to = self.partition_key.as_deref().unwrap_or_default();
+                hash.of_copy(by, to, self.is_moved())
+            }
             None => hash,
         }
     }
@@ -35,7 +38,8 @@ impl Event {
     /// that of the second.
     #[must_use]
     pub fn hash_of_copy(&self, by: &str, to: &str, revision: u32) -> EventHash {
-        let identity = EventHash::of(&self.source, &self.id).of_copy(&json(by), to);
+        let moved = self.meant_for().as_deref() == Some(to);
+        let identity = EventHash::of(&self.source, &self.id).of_copy(&json(by), to, moved);
         identity.revised(revision)
     }
 }
@@ -66,6 +70,7 @@ impl Entry {
         let mut event = self.event.clone();
         let by = json(&self.group.key);
         event.extensions.insert(STATED_BY.into(), by.into());
+        event.move_to(&group.key);
         event.amend(revision, withdrawn);
         event.tenant = Some(group.tenant.clone());
         event.partition_key = Some(group.key.clone());

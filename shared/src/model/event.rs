@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::fingerprint::first_128_bits;
+use super::home::is_of_home;
 use super::{EventHash, Group, Order, Sequence, Timestamp};
 
 /// How the types of Foldback's own events begin. Nobody else may send one.
@@ -98,7 +99,7 @@ impl Event {
             extensions: event
                 .extensions
                 .iter()
-                .filter(|(name, _)| !DELIVERY_ATTRIBUTES.contains(&name.as_str()))
+                .filter(|(name, _)| is_said(name))
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
             ..event.clone()
@@ -131,7 +132,7 @@ impl Event {
         say(6, self.partition_key.as_deref());
         say(7, self.content_type.as_deref());
         for (name, value) in &self.extensions {
-            if !DELIVERY_ATTRIBUTES.contains(&name.as_str()) {
+            if is_said(name) {
                 say(8, Some(name));
                 say(9, Some(value));
             }
@@ -185,6 +186,11 @@ const FIXED_BYTES: usize = 64;
 
 /// Attributes that describe one delivery of an event, not the event.
 const DELIVERY_ATTRIBUTES: [&str; 2] = ["recordedtime", "tracestate"];
+
+/// Whether an attribute is part of what the event says.
+fn is_said(attribute: &str) -> bool {
+    !DELIVERY_ATTRIBUTES.contains(&attribute) && !is_of_home(attribute)
+}
 
 impl Payload {
     /// The JSON text, where the payload is one.

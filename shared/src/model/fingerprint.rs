@@ -18,11 +18,12 @@ impl EventHash {
         Self(first_128_bits(&hasher))
     }
 
-    /// The hash of a copy of the event, which one group states to another.
+    /// The hash of a copy of the event, which one group states to another; `moved` where it is none of the
+    /// first one's own.
     #[must_use]
-    pub(super) fn of_copy(self, by: &str, to: &str) -> Self {
+    pub(super) fn of_copy(self, by: &str, to: &str, moved: bool) -> Self {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(b"copy");
+        hasher.update(if moved { b"move" } else { b"copy" });
         hasher.update(&self.0.to_le_bytes());
         hasher.update(&(by.len() as u64).to_le_bytes());
         hasher.update(by.as_bytes());
@@ -50,7 +51,7 @@ impl EventHash {
     }
 }
 
-pub(super) fn first_128_bits(hasher: &blake3::Hasher) -> u128 {
+pub(crate) fn first_128_bits(hasher: &blake3::Hasher) -> u128 {
     let mut first = [0; 16];
     hasher.finalize_xof().fill(&mut first);
     u128::from_le_bytes(first)

@@ -9,6 +9,7 @@ use super::{EventHash, Timestamp};
 pub const OWN_KEYS: &str = "foldback:";
 const DAY_KEYS: &str = "foldback:day/";
 const APPOINTMENT_KEYS: &str = "foldback:appointment/";
+const EVENT_KEYS: &str = "foldback:event/";
 /// The characters of an RFC 3339 date.
 const DAY_CHARS: usize = 10;
 
@@ -35,6 +36,7 @@ impl fmt::Display for GroupKind {
             Self::Lead => "lead",
             Self::Appointment => "appointment",
             Self::Day => "day",
+            Self::Event => "event",
         })
     }
 }
@@ -54,6 +56,9 @@ pub enum GroupKind {
     Appointment,
     /// A UTC day of a tenant; takes copies of other groups' events.
     Day,
+    /// An event of which the first that came was a withdrawal that names no group: the home of its tellings.
+    /// It has no rows.
+    Event,
 }
 
 impl Group {
@@ -74,6 +79,15 @@ impl Group {
         Self {
             tenant: tenant.clone(),
             key: format_smolstr!("{APPOINTMENT_KEYS}{id}"),
+        }
+    }
+
+    /// The home of an event that is withdrawn before anybody said which group it belongs to.
+    #[must_use]
+    pub fn of_event(tenant: &SmolStr, identity: EventHash) -> Self {
+        Self {
+            tenant: tenant.clone(),
+            key: format_smolstr!("{EVENT_KEYS}{identity}"),
         }
     }
 
@@ -98,18 +112,21 @@ impl Group {
             GroupKind::Lead
         } else if self.key.starts_with(DAY_KEYS) {
             GroupKind::Day
+        } else if self.key.starts_with(EVENT_KEYS) {
+            GroupKind::Event
         } else {
             GroupKind::Appointment
         }
     }
 
-    /// The id of what it is the journal of: the lead's, the appointment's, or the day.
+    /// The id of what it is the journal of: the lead's, the appointment's, the day, or the event's hash.
     #[must_use]
     pub fn subject(&self) -> &str {
         let prefix = match self.kind() {
             GroupKind::Lead => "",
             GroupKind::Appointment => APPOINTMENT_KEYS,
             GroupKind::Day => DAY_KEYS,
+            GroupKind::Event => EVENT_KEYS,
         };
         self.key.strip_prefix(prefix).unwrap_or(&self.key)
     }

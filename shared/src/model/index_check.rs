@@ -3,6 +3,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::Timestamp;
+
 /// How a store runs one declared query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -97,6 +99,9 @@ pub struct IndexCheck {
     pub unused: Vec<UnusedIndex>,
     /// Indexes that the store keeps as tables of its own, compared with the rows they follow from.
     pub derived: Vec<DerivedIndex>,
+    /// How often each index was used, as the server that was asked counts; `None` where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Vec<IndexUse>>,
 }
 
 /// A declared index that does not exist.
@@ -141,14 +146,34 @@ impl DerivedIndex {
     }
 }
 
+/// How often the store itself has used an index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IndexUse {
+    /// The table or collection.
+    pub table: SmolStr,
+    /// The index.
+    pub index: SmolStr,
+    /// So many operations used it.
+    pub operations: u64,
+    /// Since then: the server was started, or the index was made.
+    pub since: Timestamp,
+}
+
 impl IndexCheck {
-    /// Whether every query runs as declared and every index is as it should be. An unused index is
+    /// How many queries do not run as declared, and indexes are not as they should be. An unused index is
     /// worth a look and no fault.
     #[must_use]
+    pub fn faults(&self) -> u64 {
+        let plans = self.plans.iter().filter(|plan| plan.fault().is_some());
+        let derived = self.derived.iter().filter(|index| !index.is_clean());
+        (plans.count() + self.missing.len() + derived.count()) as u64
+    }
+
+    /// Whether every query runs as declared and every index is as it should be.
+    #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.plans.iter().all(|plan| plan.fault().is_none())
-            && self.missing.is_empty()
-            && self.derived.iter().all(DerivedIndex::is_clean)
+        self.faults() == 0
     }
 }
 
@@ -214,6 +239,7 @@ mod tests {
             lacking,
             stray,
         };
+        assert_eq!(clean.faults(), 0);
         let with = |derived| IndexCheck {
             derived: vec![derived],
             ..clean.clone()
@@ -231,6 +257,7 @@ mod tests {
             with(derived(0, 1)),
         ] {
             assert!(!wrong.is_clean(), "{wrong:?}");
+            assert_eq!(wrong.faults(), 1, "{wrong:?}");
         }
         assert!(with(derived(0, 0)).is_clean());
     }

@@ -137,6 +137,9 @@ pub struct Traffic {
     pub late_hours: u64,
     /// Later than a day.
     pub late_days: u64,
+    /// The longest that a message had waited when it was handled, in seconds, rounded up to a power of two.
+    #[serde(default)]
+    pub waited_seconds_max: u64,
 }
 
 /// How many messages a queue holds.

@@ -74,6 +74,17 @@ impl Timestamp {
         Self::parse_precise(text).map(|(time, _below_ms)| time)
     }
 
+    /// Reads RFC 3339, or a day such as `2026-03-01`, which means its beginning in UTC.
+    ///
+    /// # Errors
+    /// The text is neither.
+    pub fn parse_or_day(text: &str) -> Result<Self, TimestampError> {
+        if text.len() == "2026-03-01".len() {
+            return Self::parse(&format!("{text}T00:00:00Z"));
+        }
+        Self::parse(text)
+    }
+
     /// The 24 bytes of the canonical form.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 24] {

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{EventHash, Fingerprint, Order, Timestamp};
+use super::{Amended, EventHash, Fingerprint, Order, Timestamp};
 
 /// Which events a row holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -68,10 +68,10 @@ pub struct Trail {
     pub checksum: u32,
     /// When.
     pub stamps: Stamps,
-    /// Whether an event of the row's group was amended: an event may then be one that no longer counts,
-    /// which only the journal can tell.
+    /// Set where an event of the row's group was amended: one that comes may then be one that no longer
+    /// counts, which only the journal can tell.
     #[serde(skip)]
-    pub amended: bool,
+    pub amended: Option<Amended>,
 }
 
 impl Trail {

@@ -42,6 +42,13 @@ impl Error {
         causes.fold(self.to_string(), |said, cause| format!("{said}: {cause}"))
     }
 
+    /// The same failure, saying where.
+    #[must_use]
+    pub fn within(self, place: impl std::fmt::Display) -> Self {
+        let doing = format!("{} in {place}", self.doing);
+        Self { doing, ..self }
+    }
+
     /// What the caller should do.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -2,7 +2,7 @@ use std::future::Future;
 
 use crate::model::{ActionHierarchy, Group};
 
-use super::Error;
+use super::{Error, Found, Look};
 
 /// What each event led to, kept when done: [`Tables::commit`](super::Tables::commit) saves it with
 /// the rows.
@@ -12,4 +12,11 @@ pub trait Hierarchies: Send + Sync {
         &self,
         group: &Group,
     ) -> impl Future<Output = Result<Vec<ActionHierarchy>, Error>> + Send;
+
+    /// The hierarchies that were finished last, the newest first. The cost grows with how many are looked
+    /// at.
+    fn finished(
+        &self,
+        look: &Look,
+    ) -> impl Future<Output = Result<Found<ActionHierarchy>, Error>> + Send;
 }

@@ -22,6 +22,9 @@ use super::Error;
 pub trait Journal: Send + Sync {
     /// Appends entries and says of each what became of it. Of a failed call some may be accepted; to append
     /// the same again says which.
+    ///
+    /// The group of the first telling of an event that comes, whatever its revision, is the event's home for
+    /// good: none of another group is taken.
     fn append(
         &self,
         entries: &[Arc<Entry>],
@@ -45,6 +48,14 @@ pub trait Journal: Send + Sync {
     /// In which group the event of each tenant and hash ([`Entry::hash`]) is journaled, or will be once an
     /// append that claimed it is done; `None` where nobody sent it. For one look-up an event.
     fn whereabouts(
+        &self,
+        events: &[(SmolStr, EventHash)],
+    ) -> impl Future<Output = Result<Vec<Option<Group>>, Error>> + Send;
+
+    /// In which group's journal the tellings of the event of each tenant and identity
+    /// ([`Event::identity`](crate::model::Event::identity)) stand, or will; `None` where none came. Copies
+    /// have no home: their identity names their group.
+    fn homes(
         &self,
         events: &[(SmolStr, EventHash)],
     ) -> impl Future<Output = Result<Vec<Option<Group>>, Error>> + Send;
@@ -80,8 +91,11 @@ pub enum Appended {
     New,
     /// It was journaled before, with the same content.
     Duplicate,
-    /// An event of the same identity is journaled with other content; this one is not.
+    /// An event of the same identity and revision is journaled with other content; this one is not.
     Conflict,
+    /// The event's [home](Journal::homes) is another group; this entry is not journaled. It belongs there,
+    /// as [`Entry::at_home`] makes it.
+    Elsewhere,
 }
 
 /// Partition `index` of `count`: the groups whose hash lies in one of `count` equal ranges.

@@ -10,6 +10,8 @@ mod indexes;
 mod journal;
 mod legacy;
 mod locks;
+mod look;
+mod meter;
 mod queue;
 mod rejects;
 mod reports;
@@ -26,13 +28,15 @@ pub use indexes::Indexes;
 pub use journal::{Appended, Journal, Partition, Since};
 pub use legacy::{LegacyRow, LegacyTables};
 pub use locks::{Lease, LockKey, Locks};
+pub use look::{Found, Look, Queued};
+pub use meter::{Meter, Readings};
 pub use queue::{Letter, Message, Queue, Receipt, Received};
 pub use rejects::Rejects;
 pub use reports::{LIVE_RUN, REPORTS_KEPT_MAX, RUNS_KEPT_MAX, Reports};
 pub use secrets::Secrets;
 pub use settings_versions::SettingsVersions;
 pub use tables::{
-    Added, Commit, Committed, ConversionPage, ConversionQuery, Cursor, HistoryVersion, Reading,
-    Tables,
+    Added, Commit, Committed, ConversionPage, ConversionQuery, Cursor, CursorError, HistoryVersion,
+    Reading, Tables,
 };
 pub use waiting::Waiting;

@@ -253,6 +253,32 @@ pub struct Cursor {
     pub lead_id: SmolStr,
 }
 
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.last_at, self.lead_id)
+    }
+}
+
+/// A text that is no cursor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no cursor that a page has given")]
+pub struct CursorError(String);
+
+/// Reads what [`Cursor`]'s text is: the time of the last row's conversion, then its lead. It names no tenant:
+/// that is the query's, so another tenant's cursor shows nothing of that tenant.
+impl std::str::FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || CursorError(text.chars().take(64).collect());
+        let (time, lead) = text.split_once('/').ok_or_else(wrong)?;
+        Ok(Self {
+            last_at: Timestamp::parse(time).map_err(|_no_time| wrong())?,
+            lead_id: lead.into(),
+        })
+    }
+}
+
 /// A page of rows, newest first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConversionPage {

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use crate::model::{
     Entry, Event, EventHash, Fingerprint, Group, GroupKind, OWN_ATTRIBUTES, OWN_SOURCES, OWN_TYPES,
     RejectReason, Timestamp,
 };
-use crate::ports::{Appended, Error, Journal, Message, Queue};
+use crate::ports::{Appended, Error, ErrorKind, Journal, Message, Queue};
 use crate::settings::Settings;
 
 /// The most events that one message carries.
@@ -133,7 +134,8 @@ pub async fn ingest<P: Journal + Queue>(
     duplicates: Duplicates,
     now: Timestamp,
 ) -> Result<Ingested, Error> {
-    let appended = ports.append(entries).await?;
+    let mut entries = Cow::Borrowed(entries);
+    let appended = append_at_home(ports, &mut entries).await?;
     let mut groups: BTreeMap<&Group, Vec<Arc<Entry>>> = BTreeMap::new();
     // Given twice, an event goes out once: what was sent decides the deduplication id.
     let mut given = BTreeSet::new();
@@ -141,7 +143,7 @@ pub async fn ingest<P: Journal + Queue>(
         let goes_out = match became {
             Appended::New => true,
             Appended::Duplicate => duplicates == Duplicates::SendAgain,
-            Appended::Conflict => false,
+            Appended::Conflict | Appended::Elsewhere => false,
         };
         let event = (&entry.group.tenant, entry.hash);
         if goes_out && (duplicates == Duplicates::Skip || given.insert(event)) {
@@ -166,6 +168,55 @@ pub async fn ingest<P: Journal + Queue>(
         appended,
         messages: messages.len() as u64,
     })
+}
+
+/// Appends entries, each in the group that holds its event. Those that belong elsewhere are changed for it.
+async fn append_at_home(
+    journal: &impl Journal,
+    entries: &mut Cow<'_, [Arc<Entry>]>,
+) -> Result<Vec<Appended>, Error> {
+    let mut appended = journal.append(entries).await?;
+    let away: Vec<usize> = (0..)
+        .zip(&appended)
+        .filter(|(_, became)| **became == Appended::Elsewhere)
+        .map(|(place, _)| place)
+        .collect();
+    if away.is_empty() {
+        return Ok(appended);
+    }
+    let known = entries.to_mut();
+    let mut moving: Vec<&mut Arc<Entry>> = Vec::with_capacity(away.len());
+    let is_away = |(place, _): &(usize, &mut Arc<Entry>)| away.contains(place);
+    moving.extend(
+        known
+            .iter_mut()
+            .enumerate()
+            .filter(is_away)
+            .map(|(_, entry)| entry),
+    );
+    let events = moving.iter();
+    let events = events.map(|entry| (entry.group.tenant.clone(), entry.event.identity()));
+    let homes = journal.homes(&events.collect::<Vec<_>>()).await?;
+    for (entry, home) in moving.iter_mut().zip(homes) {
+        if let Some(home) = home {
+            **entry = Arc::new(entry.at_home(&home));
+        }
+    }
+    let moved: Vec<Arc<Entry>> = moving.iter().map(|entry| Arc::clone(entry)).collect();
+    for (place, became) in away.into_iter().zip(journal.append(&moved).await?) {
+        if became == Appended::Elsewhere {
+            let why = "an event has another home than a moment ago";
+            return Err(Error::new(
+                ErrorKind::Retry,
+                "append an event where it belongs",
+                why,
+            ));
+        }
+        if let Some(known) = appended.get_mut(place) {
+            *known = became;
+        }
+    }
+    Ok(appended)
 }
 
 /// A group's events in as few messages as their limits allow, in order.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::flow::{RowKey, Stored};
 use crate::model::{Class, Entry, EventRef, Finding, Late, ReplayRun};
 use crate::ports::{Error, LIVE_RUN, Reading, Reports, Tables};
+use crate::trace::Journey;
 
 use super::replay::Mode;
 
@@ -39,6 +40,8 @@ pub struct LateLine<'a> {
     pub overtaken_by_source: &'a str,
     /// That event's time.
     pub overtaken_by_time: String,
+    /// The trace of its journey.
+    pub trace: String,
     /// The rows that it came late for, as `RSLead lead-1, RSAppointment meeting-1`.
     pub rows: String,
 }
@@ -67,6 +70,7 @@ impl<'a> LateLine<'a> {
             overtaken_by: &late.overtaken_by,
             overtaken_by_source: late.source.as_deref().unwrap_or_default(),
             overtaken_by_time: late.at.map(|at| at.to_string()).unwrap_or_default(),
+            trace: Journey::of(entry).trace().to_string(),
             rows: rows.join(", "),
         }
     }

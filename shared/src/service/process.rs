@@ -63,6 +63,10 @@ pub struct Processed {
     pub found: Vec<Finding>,
     /// Messages left for another try, because their group could not be finished.
     pub failed: Vec<Receipt>,
+    /// Events that are done, with what each led to.
+    pub finished: Vec<(Arc<Entry>, ActionHierarchy)>,
+    /// What was stated to other groups.
+    pub copies_made: Vec<Arc<Entry>>,
     /// Groups whose messages are among these because somebody else holds a lock that they need.
     pub locked_out: Vec<(Group, LockKey)>,
 }
@@ -86,6 +90,8 @@ impl Processed {
         self.conflicts += other.conflicts;
         self.found.extend(other.found);
         self.failed.extend(other.failed);
+        self.finished.extend(other.finished);
+        self.copies_made.extend(other.copies_made);
         self.locked_out.extend(other.locked_out);
     }
 }
@@ -155,6 +161,7 @@ where
         // A death before this leaves the messages to come again, and what their rows hold is stated anew.
         let stated = ingest(ports, &owed, Duplicates::SendAgain, clock.now()).await?;
         done.stated = stated.new_entries();
+        done.copies_made = owed;
     }
     done.found = lateness::detect(ports, &suspects).await?;
     if !letters.is_empty() {
@@ -182,7 +189,9 @@ async fn add_all<'s>(
     let batches: Vec<atomic::Batch<'_>> = atomic.iter().map(Work::to_add).collect();
     let added = atomic::add(ports, clock, &batches).await?;
     let mut finished = Vec::new();
+    let mut ended = Vec::with_capacity(atomic.len());
     for (work, mut done) in atomic.iter().zip(added) {
+        ended.push(ends(&done.events));
         leavings.done.rows += done.rows;
         leavings.done.actions += work.finish(&mut done.events, done.stamps, &mut finished);
         let outcome = Outcome {
@@ -193,6 +202,10 @@ async fn add_all<'s>(
         leavings.finish(work, outcome, clock.now());
     }
     ports.commit(&[], &finished, clock.now()).await?;
+    let mut finished = finished.into_iter();
+    for (work, ended) in atomic.iter().zip(ended) {
+        leavings.end(work, &ended, &mut finished);
+    }
     Ok(others)
 }
 
@@ -223,9 +236,14 @@ async fn attempts<P: Journal + Tables + Locks>(
             .map(|(work, (mut outcome, stamps))| {
                 leases.fence(&mut outcome.writes);
                 (work, (outcome, stamps))
-            })
-            .unzip();
+            });
+        let covered = |(work, (outcome, _)): &(Work<'_>, (Outcome, Stamps))| {
+            work.has_locks_of(&outcome.writes)
+        };
+        let (decided, others): (Vec<_>, Vec<_>) = decided.partition(covered);
+        let decided = decided.into_iter().unzip();
         works = commit(ports, clock, decided, anew, leavings).await?;
+        works.extend(others.into_iter().map(|(work, _)| work));
     }
     let receipts = works.into_iter().flat_map(|work| work.receipts);
     leavings.done.failed.extend(receipts);
@@ -267,8 +285,9 @@ async fn commit<'s, P: Tables>(
     let mut finished = Vec::new();
     let mut images: Vec<ImagesWrite> = Vec::new();
     for (work, (outcome, stamps)) in works.iter().zip(&mut outcomes) {
+        let ended = ends(&outcome.events);
         let actions = work.finish(&mut outcome.events, *stamps, &mut finished);
-        counts.push((outcome.writes.len(), actions));
+        counts.push((outcome.writes.len(), actions, ended));
         writes.append(&mut outcome.writes);
         images.extend(outcome.images.take());
     }
@@ -279,9 +298,11 @@ async fn commit<'s, P: Tables>(
     };
     let committed = ports.commit_all(commit, clock.now()).await?;
     let mut committed = committed.into_iter();
+    let mut finished = finished.into_iter();
     let mut again = Vec::new();
     let mut rest = writes.as_slice();
-    for ((work, (outcome, _)), (count, actions)) in works.into_iter().zip(outcomes).zip(counts) {
+    for ((work, (outcome, _)), counts) in works.into_iter().zip(outcomes).zip(counts) {
+        let (count, actions, ended) = counts;
         let written = committed.by_ref().take(count);
         let (of_group, later) = rest.split_at(count);
         rest = later;
@@ -289,9 +310,12 @@ async fn commit<'s, P: Tables>(
         leavings.done.conflicts += lost as u64;
         leavings.done.rows += (count - lost) as u64;
         if lost > 0 {
+            let ended = ended.iter().filter(|ended| **ended).count();
+            finished.by_ref().take(ended).for_each(drop);
             again.push(work);
         } else {
             leavings.done.actions += actions;
+            leavings.end(&work, &ended, &mut finished);
             if outcome.thins {
                 correction::thin_images(ports, clock, &work.group, work.imaging).await?;
             }
@@ -300,6 +324,14 @@ async fn commit<'s, P: Tables>(
         }
     }
     Ok(again)
+}
+
+/// Which of a group's events come to their end.
+fn ends(events: &[EventOutcome]) -> Vec<bool> {
+    let faults = events.iter().map(|event| &event.disposition);
+    faults
+        .map(|became| !matches!(became, Disposition::Fault(_)))
+        .collect()
 }
 
 /// Puts the messages of each group together. A tenant that the settings no longer know is parked.
@@ -397,7 +429,8 @@ impl Work<'_> {
                 read_start: stamps.read_start,
                 write_start: stamps.write_start,
                 late: event.late.clone(),
-                unmapped: event.disposition == Disposition::Unmapped,
+                unmapped: event.disposition == Disposition::Unmapped
+                    && entry.event.meant_for().is_none(),
                 actions,
             });
         }
@@ -406,7 +439,7 @@ impl Work<'_> {
 
     /// Whether it takes back what some event said before.
     fn amends(&self) -> bool {
-        self.entries.iter().any(|entry| entry.event.revision() > 0)
+        self.entries.iter().any(|entry| entry.event.is_told_again())
     }
 
     /// The locks that the group's rows need.
@@ -417,6 +450,18 @@ impl Work<'_> {
         }
         let locked = self.reach().filter(|key| locks(&key.table));
         locked.map(|key| LockKey::of_row(&key)).collect()
+    }
+
+    /// Whether the locks of all rows that are to be written are among its own. A telling that was journaled since
+    /// it looked back may lead to others; it looks back again then.
+    fn has_locks_of(&self, writes: &[Write]) -> bool {
+        let locked = |write: &&Write| self.tenant.locks_by_id(write.key.table);
+        let mut locked = writes.iter().filter(locked).peekable();
+        if locked.peek().is_none() {
+            return true;
+        }
+        let locks = self.locks();
+        locked.all(|write| locks.contains(&LockKey::of_row(&write.key)))
     }
 
     fn reach(&self) -> impl Iterator<Item = RowKey> + '_ {
@@ -545,6 +590,19 @@ impl Leavings {
         }
     }
 
+    /// Notes what those of a group's events that came to their end led to.
+    fn end(
+        &mut self,
+        work: &Work<'_>,
+        ended: &[bool],
+        finished: &mut impl Iterator<Item = ActionHierarchy>,
+    ) {
+        let entries = work.entries.iter().zip(ended);
+        let entries = entries.filter(|(_, ended)| **ended);
+        let entries = entries.map(|(entry, _)| Arc::clone(entry));
+        self.done.finished.extend(entries.zip(finished));
+    }
+
     /// Parks events: no number of tries would help them.
     fn park(&mut self, message: Message, why: String) {
         let parked = message
@@ -573,6 +631,8 @@ impl Leavings {
             match event.disposition {
                 Disposition::Applied if entry.event.is_copy() => done.copies += 1,
                 Disposition::Applied => done.events += 1,
+                // What becomes of it is for the group to say that it is meant for.
+                Disposition::Unmapped if entry.event.meant_for().is_some() => done.events += 1,
                 Disposition::Held => done.held += 1,
                 Disposition::Unmapped => done.unmapped += 1,
                 Disposition::Fault(why) => {

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::Timestamp;
@@ -16,6 +17,16 @@ const STAND_ALONE_LIMITS: i64 = 10;
 pub struct SettingsCache {
     limit_ms: i64,
     state: Mutex<State>,
+    hits: AtomicU64,
+}
+
+/// How often settings were wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lookups {
+    /// They were at hand.
+    pub hits: u64,
+    /// The store was asked.
+    pub misses: u64,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +58,7 @@ impl SettingsCache {
         Self {
             limit_ms,
             state: Mutex::default(),
+            hits: AtomicU64::default(),
         }
     }
 
@@ -61,6 +73,7 @@ impl SettingsCache {
         now: Timestamp,
     ) -> Result<Arc<Settings>, Error> {
         if let Some(settings) = self.fresh(now) {
+            self.hits.fetch_add(1, Ordering::Relaxed);
             return Ok(settings);
         }
         let look = self.begin();
@@ -83,6 +96,14 @@ impl SettingsCache {
     /// [`get`](Self::get).
     pub fn refused(&self) -> Option<(u32, String)> {
         self.state().untold.take()
+    }
+
+    /// How often settings were wanted, from the beginning.
+    pub fn lookups(&self) -> Lookups {
+        Lookups {
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.state().begun,
+        }
     }
 
     /// The settings that need not be looked up.
@@ -127,7 +148,7 @@ impl State {
                 return Ok(Arc::clone(&good.settings));
             }
         }
-        match Settings::compile(&stored.text, stored.format, stored.version) {
+        match Settings::of(stored) {
             Ok(settings) => {
                 let settings = Arc::new(settings);
                 self.refused = None;

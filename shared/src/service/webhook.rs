@@ -2,13 +2,14 @@ use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use super::ingest::{Duplicates, accept, ingest};
 use crate::model::cloud_event::Refusal;
 use crate::model::{Entry, RejectReason, Secret, SecretRef, Timestamp};
 use crate::ports::{Appended, Error, ErrorKind, Journal, Queue, Secrets};
 use crate::settings::{Settings, Signing, Webhook};
+use crate::trace::TraceContext;
 use crate::webhook::{
     Key, Mode, Problem, ProblemKind, Request, Response, SignatureError, Signatures, check_size,
     tenant_of_path,
@@ -23,6 +24,27 @@ pub struct TakenIn {
     pub tenant: Option<SmolStr>,
     /// The failure on this side behind the answer: for the log, not for the sender.
     pub failure: Option<Error>,
+    /// The events that were looked up in the journal, with what became of each there.
+    pub events: Vec<(Arc<Entry>, Appended)>,
+    /// The place in a trace that the request came with.
+    pub context: Option<TraceContext>,
+    /// How many events could not be taken as they are.
+    pub refused: u64,
+}
+
+impl TakenIn {
+    /// A request of which nothing was looked at.
+    #[must_use]
+    pub fn nothing(problem: &Problem) -> Self {
+        Self {
+            response: problem.response(),
+            tenant: None,
+            failure: None,
+            events: Vec::new(),
+            context: None,
+            refused: 0,
+        }
+    }
 }
 
 /// Why a request is not answered with 2xx.
@@ -61,6 +83,7 @@ pub async fn take_in<P: Journal + Queue, S: Secrets>(
     now: Timestamp,
 ) -> TakenIn {
     let mut tenant = None;
+    let mut events = Vec::new();
     let taken = async {
         if request.method != Method::POST {
             let method = request.method;
@@ -73,17 +96,28 @@ pub async fn take_in<P: Journal + Queue, S: Secrets>(
         verify(secrets, webhook.signing(), id, request, now).await?;
         let entries = entries(settings, webhook, id, request, now)?;
         let ingested = ingest(ports, &entries, Duplicates::SendAgain, now).await?;
-        told(&entries, &ingested.appended).map_err(Stop::from)
+        let answer = told(&entries, &ingested.appended);
+        events = entries.into_iter().zip(ingested.appended).collect();
+        answer.map_err(Stop::from)
     };
+    let mut refused = 0;
     let (response, failure) = match taken.await {
         Ok(response) => (response, None),
-        Err(Stop::Problem(problem)) => (problem.response(), None),
+        Err(Stop::Problem(problem)) => {
+            if problem.kind == ProblemKind::Refused {
+                refused = problem.errors.len() as u64;
+            }
+            (problem.response(), None)
+        }
         Err(Stop::Failure(error)) => (Problem::from(&error).response(), Some(error)),
     };
     TakenIn {
         response,
         tenant,
         failure,
+        events,
+        context: TraceContext::of_headers(request.headers),
+        refused,
     }
 }
 
@@ -144,11 +178,18 @@ fn entries(
 ) -> Result<Vec<Arc<Entry>>, Problem> {
     let texts = Mode::of(request.headers)?.events(request, webhook.wrap())?;
     let count = texts.len();
+    let context = TraceContext::of_headers(request.headers);
     let mut entries = Vec::with_capacity(count);
     let mut refused = Vec::new();
     for (index, text) in texts.into_iter().enumerate() {
         match text.and_then(|text| accept(settings, Some(tenant), &text, now)) {
-            Ok(entry) => entries.push(Arc::new(entry)),
+            Ok(mut entry) => {
+                // An event that names its trace knows better than the request that brought it.
+                if entry.event.traceparent.is_none() {
+                    entry.event.traceparent = context.map(|one| format_smolstr!("{one}"));
+                }
+                entries.push(Arc::new(entry));
+            }
             Err(refusal) => refused.push((index, refusal)),
         }
     }
@@ -176,7 +217,7 @@ fn told(entries: &[Arc<Entry>], appended: &[Appended]) -> Result<Response, Probl
             let (source, id) = (&entry.event.source, &entry.event.id);
             let detail = format!(
                 "source {source:?}, id {id:?} is journaled with other content, which stays; what \
-                 happened anew needs an id of its own"
+                 happened anew needs an id of its own, and what amends an event a higher revision"
             );
             conflicts.push((index, Refusal::new(RejectReason::Conflict, detail)));
         }

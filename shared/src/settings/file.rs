@@ -47,7 +47,7 @@ impl TryFrom<u32> for FormatVersion {
 #[derive(Deserialize)]
 #[serde(try_from = "TenantTable")]
 pub(super) struct TenantFile {
-    pub(super) ids: Vec<SmolStr>,
+    ids: Vec<SmolStr>,
     map: Vec<MapFile>,
     set: BTreeMap<Field, Expression>,
     conversions: Vec<ConversionFile>,
@@ -179,7 +179,7 @@ struct TablePolicy {
     lock_by_id: bool,
 }
 
-#[derive(Deserialize, Clone)]
+#[derive(Deserialize, Clone, PartialEq)]
 #[serde(try_from = "MapTable")]
 struct MapFile {
     pattern: Pattern,
@@ -219,14 +219,14 @@ impl TryFrom<MapTable> for MapFile {
 }
 
 /// Where a field's value comes from.
-#[derive(Deserialize, Clone)]
+#[derive(Deserialize, Clone, PartialEq)]
 #[serde(try_from = "ExpressionTable")]
 pub(super) struct Expression {
     pub(super) source: Source,
     pub(super) lower: bool,
 }
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) enum Source {
     Pointer(Pointer),
     Capture(usize),
@@ -259,7 +259,7 @@ impl TryFrom<ExpressionTable> for Expression {
     }
 }
 
-#[derive(Deserialize, Clone)]
+#[derive(Deserialize, Clone, PartialEq)]
 #[serde(try_from = "ConversionTable")]
 struct ConversionFile {
     name: SmolStr,
@@ -277,7 +277,7 @@ struct ConversionTable {
 }
 
 /// A conversion's value: the mapped field `amount`, or a pointer into the data.
-#[derive(Deserialize, Clone)]
+#[derive(Deserialize, Clone, PartialEq)]
 #[serde(try_from = "String")]
 enum ValueFile {
     Amount,
@@ -324,12 +324,27 @@ impl TryFrom<ConversionTable> for ConversionFile {
 }
 
 impl TenantFile {
+    /// The tenants that it is for.
+    pub(super) fn ids(&self) -> &[SmolStr] {
+        &self.ids
+    }
+
+    /// Whether rows that were made under it are as those made under the other. How events get in is nothing to
+    /// them, nor who else may write them.
+    pub(super) fn means(&self, other: &Self) -> bool {
+        let of = |one: &Self| (one.partition_key.clone(), one.appointments, one.policies);
+        self.map == other.map
+            && self.set == other.set
+            && self.conversions == other.conversions
+            && of(self) == of(other)
+    }
+
     /// Compiles what the file says into look-up structures.
-    pub(super) fn compile(self, version: u32) -> Result<Tenant, String> {
+    pub(super) fn compile(&self, version: u32) -> Result<Tenant, String> {
         let mut exact = BTreeMap::new();
         let mut wild = Vec::new();
         let mut rules = Vec::new();
-        for (index, map) in self.map.into_iter().enumerate() {
+        for (index, map) in self.map.iter().cloned().enumerate() {
             if map.pattern.wildcards() > 0 {
                 wild.push(index);
             } else {
@@ -344,7 +359,7 @@ impl TenantFile {
             set.extend(map.set);
             rules.push(Rule::new(map.pattern, map.to, set)?);
         }
-        let conversions = self.conversions.into_iter().map(|rule| ConversionRule {
+        let conversions = self.conversions.iter().cloned().map(|rule| ConversionRule {
             name: rule.name,
             on: rule.on,
             value: rule.value.map(|value| match value {
@@ -358,12 +373,15 @@ impl TenantFile {
             wild,
             rules,
             conversions: conversions.collect(),
-            partition_key: self.partition_key.map(|pointer| Pluck::new(&[pointer])),
+            partition_key: self
+                .partition_key
+                .clone()
+                .map(|pointer| Pluck::new(&[pointer])),
             appointments: self.appointments,
             policies: self.policies,
             locked: self.locked,
             future_ms_max: i64::from(self.future_seconds_max) * 1_000,
-            webhook: self.webhook,
+            webhook: self.webhook.clone(),
         })
     }
 }

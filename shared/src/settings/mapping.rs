@@ -180,7 +180,7 @@ pub(super) struct ConversionRule {
     pub(super) value: Option<ValueOf>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum On {
     Canonical(EventType),
     External(Pattern),

@@ -7,21 +7,25 @@ mod file;
 mod mapping;
 mod pattern;
 mod pluck;
+mod since;
 mod take;
 mod webhook;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use smol_str::SmolStr;
 
 pub use mapping::{ConversionHit, EventType, Fields, Mapped, Mapping, Meaning};
 use mapping::{ConversionRule, Rule};
 use pluck::Pluck;
+pub use since::since;
 pub use webhook::{Signing, Webhook, Wrap, WrapAttribute};
 
 use crate::handlers::{Baseline, Table};
 use crate::model::cloud_event::{ATTRIBUTE_BYTES_MAX, Refusal};
-use crate::model::{Event, Group, OWN_KEYS, RejectReason};
+use crate::model::{Event, Group, OWN_KEYS, RejectReason, Timestamp};
 
 /// What to do with a late event, per table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
@@ -57,6 +61,21 @@ pub enum Format {
     Json,
 }
 
+/// A version of the settings, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsVersion {
+    /// Its number.
+    pub version: u32,
+    /// When it was put in force; `None` where that is not known.
+    pub at: Option<Timestamp>,
+    /// The format of its text.
+    pub format: Format,
+    /// How long its text is.
+    pub bytes: u64,
+}
+/// The longest settings text that is read, in bytes.
+pub const SETTINGS_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// A settings text as it was put in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSettings {
@@ -66,6 +85,9 @@ pub struct StoredSettings {
     pub format: Format,
     /// The text.
     pub text: String,
+    /// The version since which each tenant's settings mean the same, in the order of the tenants' ids; empty
+    /// where that was not kept.
+    pub since: Vec<u32>,
 }
 
 /// Why a settings text is refused. The message holds line and column where the text has them.
@@ -77,7 +99,7 @@ pub struct SettingsError(String);
 #[derive(Debug)]
 pub struct Settings {
     version: u32,
-    tenants: BTreeMap<SmolStr, std::sync::Arc<Tenant>>,
+    tenants: BTreeMap<SmolStr, Arc<Tenant>>,
 }
 
 /// One tenant's compiled settings.
@@ -104,16 +126,55 @@ impl Settings {
     /// # Errors
     /// The first fault found, with its place in the text.
     pub fn compile(text: &str, format: Format, version: u32) -> Result<Self, SettingsError> {
+        Self::compile_since(text, format, version, &[])
+    }
+
+    /// Compiles stored settings. Rows will carry the version since which their tenant's are the same.
+    ///
+    /// # Errors
+    /// The first fault found, with its place in the text.
+    pub fn of(stored: &StoredSettings) -> Result<Self, SettingsError> {
+        Self::compile_since(&stored.text, stored.format, stored.version, &stored.since)
+    }
+
+    fn compile_since(
+        text: &str,
+        format: Format,
+        version: u32,
+        since: &[u32],
+    ) -> Result<Self, SettingsError> {
+        let compiled = Self::compiled(text, format, version, since);
+        // A fault is told with the line it stands on, and somebody may have put a secret there.
+        compiled.map_err(|SettingsError(told)| SettingsError(without_secrets(&told)))
+    }
+
+    fn compiled(
+        text: &str,
+        format: Format,
+        version: u32,
+        since: &[u32],
+    ) -> Result<Self, SettingsError> {
+        if text.len() > SETTINGS_BYTES_MAX {
+            let size = text.len();
+            let large =
+                format!("the settings have {size} bytes; at most {SETTINGS_BYTES_MAX} are read");
+            return Err(SettingsError(large));
+        }
         let file = file::read(text, format)?;
+        let versions = since::versions(&file, since, version);
         let mut tenants = BTreeMap::new();
-        for tenant in file.tenant {
-            let ids = tenant.ids.clone();
-            let compiled = std::sync::Arc::new(tenant.compile(version).map_err(SettingsError)?);
-            for id in ids {
-                if tenants
-                    .insert(id.clone(), std::sync::Arc::clone(&compiled))
-                    .is_some()
-                {
+        for tenant in &file.tenant {
+            let mut compiled: BTreeMap<u32, Arc<Tenant>> = BTreeMap::new();
+            for id in tenant.ids() {
+                let version = versions.get(id).copied().unwrap_or(version);
+                let of_version = match compiled.entry(version) {
+                    Entry::Occupied(known) => Arc::clone(known.get()),
+                    Entry::Vacant(new) => {
+                        let tenant = tenant.compile(version).map_err(SettingsError)?;
+                        Arc::clone(new.insert(Arc::new(tenant)))
+                    }
+                };
+                if tenants.insert(id.clone(), of_version).is_some() {
                     let twice = format!("tenant {id:?} is given twice; name each tenant once");
                     return Err(SettingsError(twice));
                 }
@@ -127,7 +188,7 @@ impl Settings {
         Ok(Self { version, tenants })
     }
 
-    /// The version that rows made under these settings carry.
+    /// The version of all of them. Rows carry [`Tenant::version`].
     #[must_use]
     pub fn version(&self) -> u32 {
         self.version
@@ -136,7 +197,7 @@ impl Settings {
     /// One tenant's settings.
     #[must_use]
     pub fn tenant(&self, id: &str) -> Option<&Tenant> {
-        self.tenants.get(id).map(std::sync::Arc::as_ref)
+        self.tenants.get(id).map(Arc::as_ref)
     }
 
     /// What the settings come to, a line a tenant, in the order of their ids.
@@ -157,16 +218,36 @@ impl Settings {
     }
 }
 
+/// A text in which no secret of Standard Webhooks can be read.
+fn without_secrets(text: &str) -> String {
+    let mut parts = text.split(SECRET_PREFIX);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_secret = |c: char| c.is_ascii_alphanumeric() || "+/=-_".contains(c);
+        shown.push_str(SECRET_PREFIX);
+        shown.push('…');
+        shown.push_str(part.trim_start_matches(is_secret));
+    }
+    shown
+}
+
+/// How secrets of Standard Webhooks begin.
+const SECRET_PREFIX: &str = "whsec_";
+
 impl Tenant {
-    /// The version that rows made under these settings carry.
+    /// The version that rows made under these settings carry: that since which they mean the same.
     #[must_use]
     pub fn version(&self) -> u32 {
         self.version
     }
 
-    /// What the event means to this tenant. What a baseline means is not for its rules to say.
+    /// What the event means to this tenant. What a baseline means is not for its rules to say. In a journal
+    /// in which it stands for another group, it means nothing.
     #[must_use]
     pub fn map(&self, event: &Event) -> Mapping {
+        if event.meant_for().is_some() {
+            return Mapping::Unmapped;
+        }
         if let Some(read) = Baseline::read(event) {
             return read.map_or_else(Mapping::Fault, |baseline| {
                 Mapping::Mapped(Meaning::Baseline(baseline))
@@ -238,6 +319,8 @@ impl Tenant {
                 tenant: tenant.clone(),
                 key,
             }),
+            // Whoever has the event will be told.
+            (None, None) if event.is_withdrawn() => Ok(Group::of_event(tenant, event.identity())),
             (None, None) => refuse(
                 RejectReason::NoPartitionKey,
                 "the event has no partitionkey, and no field that the tenant's settings name as \

@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 ///
 /// Every `*` but the last takes as little as it can; the last takes all up to the pattern's end.
 /// There is no other syntax, so matching takes time linear in the text for each wildcard.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Pattern {
     text: SmolStr,

@@ -5,19 +5,19 @@ use super::pluck::{Pluck, Pointer};
 
 /// Expressions under the names of what they give, compiled so that one pass over a JSON text takes
 /// all that they point at.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Takes<K> {
     pluck: Pluck,
     takes: Vec<(K, Take)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Take {
     from: From,
     lower: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum From {
     /// The value at this place of the pluck, and the pointer for messages.
     Plucked(usize, SmolStr),

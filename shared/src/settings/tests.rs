@@ -391,3 +391,23 @@ fn json_says_the_same_about_webhooks() {
         "{error}"
     );
 }
+
+#[test]
+fn a_text_without_end_is_not_read() {
+    let long = format!("{SMALL}# {}", "x".repeat(SETTINGS_BYTES_MAX));
+    let why = compile(&long).expect_err("too long").to_string();
+    assert!(why.contains("at most 4194304 are read"), "{why}");
+}
+
+#[test]
+fn a_secret_where_its_name_belongs_is_not_told() {
+    let told = |text: &str| compile(text).expect_err("refused").to_string();
+    let hook = format!(
+        "{SMALL}[tenant.webhook]\nsecrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\n"
+    );
+    let why = told(&hook);
+    assert!(
+        why.contains("secrets = [\"whsec_…\"]") && !why.contains("MfKQ9"),
+        "{why}"
+    );
+}

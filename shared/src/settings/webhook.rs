@@ -11,7 +11,7 @@ const SECRETS_MAX: usize = 4;
 const NAME_BYTES_MAX: usize = 512;
 
 /// How a tenant's events are taken in over HTTP.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "WebhookTable")]
 pub struct Webhook {
     signing: Signing,
@@ -19,7 +19,7 @@ pub struct Webhook {
 }
 
 /// Whose requests are taken.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Signing {
     /// Those signed with one of these secrets, the newest first.
     Secrets(Vec<SecretRef>),
@@ -28,7 +28,7 @@ pub enum Signing {
 }
 
 /// How plain JSON becomes events.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "WrapTable")]
 pub struct Wrap {
     attributes: Takes<WrapAttribute>,
@@ -53,6 +53,10 @@ pub enum WrapAttribute {
     Subject,
     /// `sequence`.
     Sequence,
+    /// `revision`.
+    Revision,
+    /// `withdrawn`.
+    Withdrawn,
 }
 
 impl Webhook {
@@ -126,6 +130,8 @@ impl WrapAttribute {
             Self::PartitionKey => "partitionkey",
             Self::Subject => "subject",
             Self::Sequence => "sequence",
+            Self::Revision => "revision",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -214,6 +220,8 @@ struct WrapTable {
     partition_key: Option<Expression>,
     subject: Option<Expression>,
     sequence: Option<Expression>,
+    revision: Option<Expression>,
+    withdrawn: Option<Expression>,
     data: Option<Pointer>,
     each: Option<Place>,
 }
@@ -237,6 +245,8 @@ impl TryFrom<WrapTable> for Wrap {
             (WrapAttribute::PartitionKey, table.partition_key),
             (WrapAttribute::Subject, table.subject),
             (WrapAttribute::Sequence, table.sequence),
+            (WrapAttribute::Revision, table.revision),
+            (WrapAttribute::Withdrawn, table.withdrawn),
         ];
         let expressions = given
             .into_iter()
@@ -260,7 +270,7 @@ impl TryFrom<WrapTable> for Wrap {
 }
 
 /// A place in a body; the empty pointer is the whole of it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Clone)]
 #[serde(try_from = "String")]
 struct Place(Option<Pointer>);
 

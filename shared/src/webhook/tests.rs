@@ -56,8 +56,13 @@ fn read(wrap: &str, headers: &str, body: &[u8]) -> String {
         };
         let optional = [&event.partition_key, &event.subject, &event.content_type];
         let optional = optional.map(|text| text.as_deref().unwrap_or("-"));
+        let told = match (event.revision(), event.is_withdrawn()) {
+            (0, _) => String::new(),
+            (revision, false) => format!("revision {revision} of "),
+            (revision, true) => format!("revision {revision} withdraws "),
+        };
         format!(
-            "{} {} {} {} {} {:?}",
+            "{told}{} {} {} {} {} {:?}",
             event.id,
             event.kind,
             event.source,
@@ -438,5 +443,36 @@ proptest! {
         }
         let path = String::from_utf8_lossy(&value);
         drop(tenant_of_path(&format!("/events/{path}")));
+    }
+}
+
+#[test]
+fn wrapped_events_may_be_amended_and_withdrawn() {
+    let wrap = "revision = { pointer = \"/version\" }\nwithdrawn = { pointer = \"/deleted\" }";
+    let body = |more: &str| {
+        format!(r#"{{"subscriptionType":"deal","eventId":7,"occurredAt":1772357400000{more}}}"#)
+    };
+    for (more, expect) in [
+        ("", "7 deal"),
+        (r#","version":0,"deleted":false"#, "7 deal"),
+        (r#","version":2,"deleted":null"#, "revision 2 of 7 deal"),
+        (
+            r#","version":"3","deleted":true"#,
+            "revision 3 withdraws 7 deal",
+        ),
+        (
+            r#","deleted":true"#,
+            "malformed: withdrawn needs a revision",
+        ),
+        (
+            r#","version":1.5"#,
+            "malformed: revision \"1.5\" is no whole number",
+        ),
+        (
+            r#","version":1,"deleted":"x""#,
+            "malformed: withdrawn \"x\" is neither",
+        ),
+    ] {
+        check_wrapped(wrap, &body(more), expect);
     }
 }

@@ -25,6 +25,10 @@ struct Wrapped<'a> {
     subject: Option<SmolStr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sequence: Option<SmolStr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<SmolStr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    withdrawn: Option<SmolStr>,
     datacontenttype: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
@@ -77,6 +81,8 @@ fn wrapped<'a>(wrap: &Wrap, json: &str) -> EventText<'a> {
         partitionkey: None,
         subject: None,
         sequence: None,
+        revision: None,
+        withdrawn: None,
         datacontenttype: "application/json",
         data: None,
     };
@@ -89,6 +95,8 @@ fn wrapped<'a>(wrap: &Wrap, json: &str) -> EventText<'a> {
             WrapAttribute::PartitionKey => event.partitionkey = Some(text),
             WrapAttribute::Subject => event.subject = Some(text),
             WrapAttribute::Sequence => event.sequence = Some(text),
+            WrapAttribute::Revision => event.revision = Some(text),
+            WrapAttribute::Withdrawn => event.withdrawn = Some(text),
         }
     }
     let required = [
@@ -117,7 +125,9 @@ fn missing_attribute(wrap: &Wrap, attribute: WrapAttribute) -> Refusal {
         | WrapAttribute::Source
         | WrapAttribute::PartitionKey
         | WrapAttribute::Subject
-        | WrapAttribute::Sequence => RejectReason::Malformed,
+        | WrapAttribute::Sequence
+        | WrapAttribute::Revision
+        | WrapAttribute::Withdrawn => RejectReason::Malformed,
     };
     let detail = match wrap.pointer(attribute) {
         Some(pointer) => format!("{name}: the JSON has no text or number at {pointer}"),

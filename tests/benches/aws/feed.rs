@@ -116,7 +116,7 @@ impl Feed {
             let start = now();
             let apart = process_apart(&ports, &SystemClock, settings, &received, 5).await;
             assert_eq!(apart.failures.len(), 0, "{:?}", apart.failures);
-            let counted = aws.tally(&apart.processed, SystemClock.now()).await;
+            let counted = aws.tally(&apart.processed, 0, SystemClock.now()).await;
             counted.expect("counted");
             cost.batches += 1;
             cost.process_time += start.elapsed();

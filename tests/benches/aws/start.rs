@@ -25,7 +25,7 @@ require("http").get({ host, port, path: "/2018-06-01/runtime/invocation/next" })
 /// Starts each function and prints the time to its first poll, and its size.
 pub(crate) fn measure(starts: usize) {
     println!("from the start of the process to its first poll, median of {starts} (least, most)");
-    for name in ["ingest", "process", "replay", "report"] {
+    for name in ["console", "ingest", "process", "replay", "report"] {
         let binary = binary(name);
         if !binary.exists() {
             println!("  {name:<8} not built: cargo build --release --workspace --bins");

@@ -4,14 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use foldback_tests::fixtures::{Standing, at, before, group, long_life, settings};
+use foldback_tests::fixtures::{
+    Standing, amended, at, before, group, long_life, settings, settings_text,
+};
 use pollster::block_on;
 use shared::adapters::embedded::{Embedded, QueueLimits};
 use shared::flow::Imaging;
-use shared::model::{Entry, Fingerprint, Group};
+use shared::handlers::Table;
+use shared::model::{Entry, Fingerprint, Group, GroupKind};
 use shared::ports::{Clock, Journal, Message, Queue};
 use shared::service::{Processed, process_imaging};
-use shared::settings::Settings;
+use shared::settings::{Format, Settings};
 use tempfile::TempDir;
 
 /// Events of a batch while a history is made.
@@ -54,6 +57,16 @@ impl Life {
         Self { store, events }
     }
 
+    /// Amends an event of long ago; says what that, and the event in order that comes next, cost.
+    pub(crate) fn amend(&mut self) -> [Cost; 2] {
+        let amend = self
+            .store
+            .handle(&[amended(&lead(0), self.events / 10)], Imaging::LIVE);
+        let next = long_life(&lead(0), self.events);
+        self.events += 1;
+        [amend, self.store.handle(&[next], Imaging::LIVE)].map(Cost::of)
+    }
+
     pub(crate) fn copy(&self) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         for name in ["foldback.db", "foldback.db-wal"] {
@@ -75,9 +88,15 @@ impl Life {
             })
             .collect();
         costs.sort_by_key(|(time, _)| *time);
-        let (time, processed) = costs.swap_remove(costs.len() / 2);
-        assert_eq!(processed.late.len(), 1, "it is late");
-        Cost {
+        let median = costs.swap_remove(costs.len() / 2);
+        assert_eq!(median.1.late.len(), 1, "it is late");
+        Cost::of(median)
+    }
+}
+
+impl Cost {
+    fn of((time, processed): (Duration, Processed)) -> Self {
+        Self {
             ms: time.as_secs_f64() * 1_000.0,
             folded: processed.folded,
             images: processed.images,
@@ -87,6 +106,25 @@ impl Life {
 
 impl Store {
     fn new() -> Self {
+        Self::under("correct")
+    }
+
+    /// With all tables of leads under one policy.
+    fn under(policy: &str) -> Self {
+        let mut text = settings_text().to_owned();
+        for table in Table::ALL
+            .into_iter()
+            .filter(|table| table.lives_in(GroupKind::Lead))
+        {
+            text += &format!("[tenant.tables.{}]\npolicy = \"{policy}\"\n", table.name());
+        }
+        Self {
+            settings: Settings::compile(&text, Format::Toml, 3).expect("the settings compile"),
+            ..Self::empty()
+        }
+    }
+
+    fn empty() -> Self {
         Self::open(tempfile::tempdir().expect("a directory"))
     }
 
@@ -150,9 +188,15 @@ fn message(entries: &[Arc<Entry>]) -> Message {
     }
 }
 
-/// Events a second, without images and with them: leads one after the other, each a few events at a time
-/// where it is the only one.
-pub(crate) fn ordered(leads: i64, events: i64, batch: usize) -> (f64, f64) {
+/// Events a second in order: under `detect`, under `correct` without images, and as it is.
+pub(crate) struct Rates {
+    pub(crate) detect: f64,
+    pub(crate) without: f64,
+    pub(crate) with: f64,
+}
+
+/// Leads one after the other, each a few events at a time where it is the only one.
+pub(crate) fn ordered(leads: i64, events: i64, batch: usize) -> Rates {
     let entries: Vec<Arc<Entry>> = (0..leads)
         .flat_map(|n| (0..events).map(move |event| long_life(&lead(n), event)))
         .map(|entry| {
@@ -163,20 +207,25 @@ pub(crate) fn ordered(leads: i64, events: i64, batch: usize) -> (f64, f64) {
             Arc::new(entry)
         })
         .collect();
-    let pass = |imaging: Imaging| {
-        let store = Store::new();
+    let pass = |policy: &str, imaging: Imaging| {
+        let store = Store::under(policy);
         let times = entries
             .chunks(batch)
             .map(|batch| store.handle(batch, imaging).0);
         let time: Duration = times.sum();
         f64::from(u32::try_from(entries.len()).unwrap_or(u32::MAX)) / time.as_secs_f64()
     };
-    let mut rates = (Vec::new(), Vec::new());
+    let mut rates = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..PASSES {
-        rates.0.push(pass(Imaging::NEVER));
-        rates.1.push(pass(Imaging::LIVE));
+        rates.0.push(pass("detect", Imaging::LIVE));
+        rates.1.push(pass("correct", Imaging::NEVER));
+        rates.2.push(pass("correct", Imaging::LIVE));
     }
-    (median(rates.0), median(rates.1))
+    Rates {
+        detect: median(rates.0),
+        without: median(rates.1),
+        with: median(rates.2),
+    }
 }
 
 fn median(mut rates: Vec<f64>) -> f64 {

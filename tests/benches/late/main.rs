@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use shared::flow::Imaging;
 
-use life::{Cost, Life, ordered};
+use life::{Cost, Life, Rates, ordered};
 use plot::{Line, Panel};
 
 /// Events of the smallest history, and how late events are that come into histories of all lengths.
@@ -44,6 +44,7 @@ fn main() {
     let options = Options::parse();
     let by_lateness = by_lateness(&options);
     let by_length = by_length(&options);
+    amended(&options);
     overhead();
     if let Some(path) = &options.plot {
         let panels = [
@@ -132,6 +133,26 @@ impl Point {
     }
 }
 
+/// What an amendment costs, and what others cost after it.
+fn amended(options: &Options) {
+    println!(
+        "\na lead with {} events, one of the first tenth of which is amended",
+        options.events
+    );
+    println!("{:>24} {:>10} {:>10} {:>10}", "", "ms", "folded", "images");
+    let mut life = Life::new(options.events);
+    let [amendment, next] = life.amend();
+    let late = life.late(LATE_BY, options.runs, Imaging::LIVE);
+    for (name, cost) in [
+        ("the amendment", amendment),
+        ("the next one in order", next),
+        ("one that is late by 10", late),
+    ] {
+        let Cost { ms, folded, images } = cost;
+        println!("{name:>24} {ms:>10.2} {folded:>10} {images:>10}");
+    }
+}
+
 fn lines(points: &[Point]) -> Vec<Line> {
     let line = |name, cost: fn(&Point) -> f64| Line {
         name,
@@ -143,20 +164,28 @@ fn lines(points: &[Point]) -> Vec<Line> {
     ]
 }
 
-/// What images cost where every event comes in order.
+/// What correction costs where every event comes in order: images of what rows were, that nobody needs then.
 fn overhead() {
-    println!("\nin order, events/s with images and without, medians");
-    println!("{:<44} {:>10} {:>10} {:>8}", "", "without", "with", "ratio");
+    println!("\nin order, events/s by policy, medians");
+    println!(
+        "{:<40} {:>10} {:>10} {:>8} {:>10} {:>8}",
+        "", "detect", "no images", "ratio", "correct", "ratio"
+    );
     for (name, leads, events, batch) in [
         ("5,000 leads of 20 events, 1,000 at once", 5_000, 20, 1_000),
         ("a lead of 20,000 events, 1 at a time", 1, 20_000, 1),
         ("a lead of 20,000 events, 10 at a time", 1, 20_000, 10),
         ("a lead of 20,000 events, 100 at a time", 1, 20_000, 100),
     ] {
-        let (without, with) = ordered(leads, events, batch);
+        let Rates {
+            detect,
+            without,
+            with,
+        } = ordered(leads, events, batch);
         println!(
-            "{name:<44} {without:>10.0} {with:>10.0} {:>8.3}",
-            with / without
+            "{name:<40} {detect:>10.0} {without:>10.0} {:>8.3} {with:>10.0} {:>8.3}",
+            without / detect,
+            with / detect
         );
     }
 }

@@ -2,7 +2,7 @@
 
 use shared::handlers::Table;
 use shared::model::{ActionHierarchy, ActionNode, Group, Late, Outcome, Timestamp};
-use shared::ports::{Committed, Hierarchies, Tables};
+use shared::ports::{Committed, Found, Hierarchies, Look, Tables};
 
 use super::Fixture;
 use crate::fixtures::{at, group, key, lead, lead_key, write};
@@ -19,6 +19,8 @@ suite! { $ hierarchies_suite, hierarchies: Finished;
     an_unknown_group_has_none,
     a_group_that_lost_a_race_saves_none,
     hierarchies_survive_reopening,
+    the_newest_come_first_page_by_page,
+    of_one_tenant_nothing_of_another_is_found,
 }
 
 fn node(table: Table, id: &str, outcome: Outcome, children: Vec<ActionNode>) -> ActionNode {
@@ -225,4 +227,89 @@ async fn hierarchies_survive_reopening(fixture: &mut impl Fixture<Ports: Finishe
     expect.push(finished(&group, "later"));
     save(fixture, &expect[expect.len() - 1..]).await;
     assert_eq!(saved(fixture, &group).await, expect);
+}
+
+async fn look(fixture: &impl Fixture<Ports: Finished>, look: &Look) -> Found<ActionHierarchy> {
+    fixture.ports().finished(look).await.expect("finished")
+}
+
+/// Saved one after another, each at a moment of its own.
+async fn save_in_turn(fixture: &mut impl Fixture<Ports: Finished>, all: &[ActionHierarchy]) {
+    for one in all {
+        save(fixture, std::slice::from_ref(one)).await;
+        fixture.pass(10).await;
+    }
+}
+
+async fn the_newest_come_first_page_by_page(fixture: &mut impl Fixture<Ports: Finished>) {
+    let groups = [group("acme", "lead-1"), group("globex", "lead-1")];
+    let all: Vec<ActionHierarchy> = (0..7)
+        .flat_map(|n| {
+            groups
+                .each_ref()
+                .map(|group| finished(group, &n.to_string()))
+        })
+        .collect();
+    save_in_turn(fixture, &all).await;
+    let mut page = Look {
+        tenant: None,
+        from: None,
+        limit: 4,
+        examine: 1_000,
+    };
+    let mut seen = Vec::new();
+    for _ in 0..all.len() {
+        let found = look(fixture, &page).await;
+        assert_eq!(found.examined, found.items.len() as u64);
+        seen.extend(found.items);
+        page.from = found.next;
+        if found.next.is_none() {
+            break;
+        }
+    }
+    let newest: Vec<ActionHierarchy> = all.into_iter().rev().collect();
+    assert_eq!(seen, newest);
+    // One that looks at few finds no more than these, and says where it stopped.
+    let few = Look {
+        limit: 1_000,
+        examine: 3,
+        from: None,
+        ..page
+    };
+    let found = look(fixture, &few).await;
+    assert_eq!(Some(found.items.as_slice()), newest.get(..3));
+    let rest = Look {
+        from: Some(found.next.expect("more")),
+        examine: 1_000,
+        ..few
+    };
+    assert_eq!(
+        Some(look(fixture, &rest).await.items.as_slice()),
+        newest.get(3..)
+    );
+}
+
+async fn of_one_tenant_nothing_of_another_is_found(fixture: &mut impl Fixture<Ports: Finished>) {
+    let (own, other) = (group("acme", "lead-1"), group("acme2", "lead-1"));
+    let all = [
+        finished(&own, "1"),
+        finished(&other, "2"),
+        finished(&own, "3"),
+    ];
+    save_in_turn(fixture, &all).await;
+    for from in [None, Some(u64::MAX)] {
+        let of = |tenant: &str| Look {
+            tenant: Some(tenant.into()),
+            from,
+            limit: 10,
+            examine: 1_000,
+        };
+        let ids = |found: Found<ActionHierarchy>| {
+            let ids = found.items.into_iter().map(|one| one.event_id.to_string());
+            ids.collect::<Vec<_>>()
+        };
+        assert_eq!(ids(look(fixture, &of("acme")).await), ["3", "1"]);
+        assert_eq!(ids(look(fixture, &of("acme2")).await), ["2"]);
+        assert_eq!(ids(look(fixture, &of("nobody")).await), [] as [&str; 0]);
+    }
 }

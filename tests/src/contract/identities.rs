@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use shared::model::{Entry, Event, EventHash, Group, Payload, Sequence};
-use shared::ports::Appended::{Conflict, Duplicate, New};
+use shared::ports::Appended::{Conflict, Duplicate, Elsewhere, New};
 use shared::ports::{Appended, Journal};
 
-use super::Fixture;
 use super::journal::{append, bare, entries, ids};
+use super::{Fixture, at_once};
 use crate::fixtures::{at, entry, event, group, plain};
 
 suite! { $ identities_suite, identities: Journal;
@@ -15,6 +15,7 @@ suite! { $ identities_suite, identities: Journal;
     other_content_is_a_conflict,
     the_first_content_stays,
     each_entry_is_answered_on_its_own,
+    appends_that_race_for_an_identity_make_it_new_once,
     an_identity_belongs_to_its_tenant,
     source_and_id_do_not_run_together,
     identities_whose_hashes_are_half_alike_are_kept_apart,
@@ -22,6 +23,10 @@ suite! { $ identities_suite, identities: Journal;
     whereabouts_of_hashes_that_are_half_alike_are_kept_apart,
     each_revision_is_an_entry_of_its_own,
     revisions_survive_reopening,
+    the_first_telling_decides_on_the_home,
+    whichever_telling_that_is,
+    a_home_is_one_for_all_that_come_at_once,
+    a_home_is_a_tenants_own_and_survives_reopening,
 }
 
 /// A change to an event.
@@ -198,6 +203,33 @@ async fn each_entry_is_answered_on_its_own(fixture: &mut impl Fixture<Ports: Jou
     assert_eq!(became, [New, Duplicate, Conflict, New, Duplicate]);
     assert_eq!(ids(&entries(fixture, &one).await), ["1", "3"]);
     assert_eq!(ids(&entries(fixture, &two).await), ["2"]);
+}
+
+/// A sender that tries again before its first try was answered, several times over.
+async fn appends_that_race_for_an_identity_make_it_new_once(
+    fixture: &mut impl Fixture<Ports: Journal>,
+) {
+    for round in 0..5 {
+        let group = group("acme", &format!("lead-{round}"));
+        let (raced, own) = (format!("raced {round}"), format!("own {round}"));
+        let tries = (0..6).map(|racer| {
+            let group = group.clone();
+            let entries = [
+                plain(&group, &raced),
+                plain(&group, &format!("{own} {racer}")),
+            ];
+            let ports = fixture.ports();
+            async move { ports.append(&entries).await.expect("append") }
+        });
+        let became = at_once(tries).await;
+        let news = became.iter().filter(|of| of[0] == New).count();
+        assert_eq!(news, 1, "{became:?}");
+        let others = became.iter().filter(|of| of[0] == Duplicate).count();
+        assert_eq!(others, 5, "{became:?}");
+        assert!(became.iter().all(|of| of[1] == New), "{became:?}");
+        let journaled = entries(fixture, &group).await;
+        assert_eq!(journaled.len(), 7, "each once");
+    }
 }
 
 async fn an_identity_belongs_to_its_tenant(fixture: &mut impl Fixture<Ports: Journal>) {
@@ -410,4 +442,105 @@ async fn revisions_survive_reopening(fixture: &mut impl Fixture<Ports: Journal>)
     fixture.reopen().await;
     assert_eq!(entries(fixture, &group).await, bare(&told));
     assert_eq!(append(fixture, &told).await, [Duplicate; 3]);
+}
+
+async fn homes(fixture: &impl Fixture<Ports: Journal>, asked: &[&Entry]) -> Vec<Option<String>> {
+    let asked: Vec<_> = asked
+        .iter()
+        .map(|entry| (entry.group.tenant.clone(), entry.event.identity()))
+        .collect();
+    let found = fixture.ports().homes(&asked).await.expect("homes");
+    let name = |group: Option<Group>| group.map(|group| group.to_string());
+    found.into_iter().map(name).collect()
+}
+
+/// Appends a telling where it is sent to, expects that its home is another group, and appends it there.
+async fn append_at(
+    fixture: &impl Fixture<Ports: Journal>,
+    home: &Group,
+    told: &Entry,
+) -> Vec<Appended> {
+    let sent = Arc::new(told.clone());
+    assert_eq!(append(fixture, &[sent]).await, [Elsewhere], "{told:?}");
+    append(fixture, &[Arc::new(told.at_home(home))]).await
+}
+
+async fn the_first_telling_decides_on_the_home(fixture: &mut impl Fixture<Ports: Journal>) {
+    let (one, two) = (group("acme", "lead-1"), group("acme", "lead-2"));
+    let first = telling(&one, "1", 0, "10");
+    let amended = telling(&two, "1", 1, "11");
+    assert_eq!(homes(fixture, &[&first]).await, [None]);
+    assert_eq!(append(fixture, &[Arc::clone(&first)]).await, [New]);
+    let home = Some("acme#lead-1".to_owned());
+    assert_eq!(homes(fixture, &[&first, &amended]).await, vec![home; 2]);
+    assert_eq!(append_at(fixture, &one, &amended).await, [New]);
+    assert_eq!(append_at(fixture, &one, &amended).await, [Duplicate]);
+    let other = telling(&two, "1", 1, "12");
+    assert_eq!(append_at(fixture, &one, &other).await, [Conflict]);
+    let back = telling(&one, "1", 2, "13");
+    assert_eq!(append(fixture, &[Arc::clone(&back)]).await, [New]);
+    let kept = [first, Arc::new(amended.at_home(&one)), back];
+    assert_eq!(entries(fixture, &one).await, bare(&kept));
+    assert_eq!(entries(fixture, &two).await, []);
+}
+
+async fn whichever_telling_that_is(fixture: &mut impl Fixture<Ports: Journal>) {
+    let (one, two) = (group("acme", "lead-1"), group("acme", "lead-2"));
+    let first = telling(&one, "1", 0, "10");
+    let amended = telling(&two, "1", 3, "11");
+    assert_eq!(append(fixture, &[Arc::clone(&amended)]).await, [New]);
+    assert_eq!(whereabouts(fixture, &[("acme", first.hash)]).await, [None]);
+    assert_eq!(append_at(fixture, &two, &first).await, [New]);
+    assert_eq!(append_at(fixture, &two, &first).await, [Duplicate]);
+    assert_eq!(append(fixture, &[Arc::clone(&amended)]).await, [Duplicate]);
+    let other = telling(&two, "1", 0, "12");
+    assert_eq!(append(fixture, &[other]).await, [Conflict]);
+    let home = Some("acme#lead-2".to_owned());
+    let asked = [("acme", first.hash), ("acme", amended.hash)];
+    assert_eq!(whereabouts(fixture, &asked).await, vec![home; 2]);
+    let kept = [amended, Arc::new(first.at_home(&two))];
+    assert_eq!(entries(fixture, &two).await, bare(&kept));
+    // Of the same group the first telling may come last as well.
+    let both = [telling(&one, "2", 1, "1"), telling(&one, "2", 0, "0")];
+    for told in &both {
+        assert_eq!(append(fixture, &[Arc::clone(told)]).await, [New]);
+    }
+    assert_eq!(append(fixture, &both).await, [Duplicate; 2]);
+    assert_eq!(entries(fixture, &one).await, bare(&both));
+}
+
+async fn a_home_is_one_for_all_that_come_at_once(fixture: &mut impl Fixture<Ports: Journal>) {
+    let (one, two) = (group("acme", "lead-1"), group("acme", "lead-2"));
+    for (id, [first, second]) in [("1", [0, 1]), ("2", [1, 0]), ("3", [2, 1])] {
+        let told = [
+            telling(&one, id, first, "1"),
+            telling(&two, id, second, "2"),
+        ];
+        let became = append(fixture, &told).await;
+        // Any of them may be the first.
+        let at = became
+            .iter()
+            .position(|one| *one == New)
+            .expect("one is new");
+        assert_eq!(became[1 - at], Elsewhere);
+        let (home, other) = (&told[at].group, &told[1 - at]);
+        assert_eq!(append_at(fixture, home, other).await, [New]);
+    }
+    let both = [entries(fixture, &one).await, entries(fixture, &two).await];
+    assert_eq!(both.concat().len(), 6);
+}
+
+async fn a_home_is_a_tenants_own_and_survives_reopening(
+    fixture: &mut impl Fixture<Ports: Journal>,
+) {
+    let (ours, theirs) = (group("acme", "lead-1"), group("globex", "lead-2"));
+    let amended = telling(&ours, "1", 1, "1");
+    append(fixture, &[Arc::clone(&amended)]).await;
+    let first = telling(&theirs, "1", 0, "0");
+    assert_eq!(append(fixture, &[Arc::clone(&first)]).await, [New]);
+    fixture.reopen().await;
+    let elsewhere = telling(&group("acme", "lead-9"), "1", 0, "0");
+    assert_eq!(append_at(fixture, &ours, &elsewhere).await, [New]);
+    let expect = ["acme#lead-1", "globex#lead-2"].map(|group| Some(group.to_owned()));
+    assert_eq!(homes(fixture, &[&amended, &first]).await, expect);
 }

@@ -16,6 +16,8 @@ suite! { $ journal_suite, journal: Journal;
     entries_stay_in_the_order_of_arrival,
     many_entries_of_many_groups_go_in_one_append,
     a_large_payload_comes_back,
+    a_group_of_megabytes_comes_back_whole,
+    a_long_key_makes_a_group_like_any_other,
     an_append_of_nothing_is_nothing,
     groups_without_entries_give_none,
     answers_follow_the_groups_asked_for,
@@ -146,6 +148,52 @@ async fn a_large_payload_comes_back(fixture: &mut impl Fixture<Ports: Journal>) 
     append(fixture, &[plain(&group, "before"), Arc::clone(&large)]).await;
     assert_eq!(entries(fixture, &group).await[1], *large);
     assert_eq!(append(fixture, &[large]).await, [Duplicate]);
+}
+
+/// DynamoDB gives at most one megabyte a page. The payloads are noise, which cannot be packed.
+async fn a_group_of_megabytes_comes_back_whole(fixture: &mut impl Fixture<Ports: Journal>) {
+    const EVENTS: u64 = 12;
+    const EVENT_WORDS: u64 = 14_000;
+    let group = group("acme", "lead-1");
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut all = Vec::new();
+    for number in 0..EVENTS {
+        let noise: String = (0..EVENT_WORDS)
+            .map(|_| format!("{:016x}", rng.u64(..)))
+            .collect();
+        let data = Payload::Json(format!("\"{noise}\"").into());
+        let id = format!("{number:02}");
+        let large = Event {
+            data,
+            ..event(&group, &id)
+        };
+        all.push(entry(&group, large));
+    }
+    let (some, rest) = all.split_at(5);
+    append(fixture, some).await;
+    append(fixture, rest).await;
+    let read = entries(fixture, &group).await;
+    assert_eq!(read.len(), all.len());
+    assert!(read.iter().zip(&all).all(|(read, sent)| *read == **sent));
+    let since = Since {
+        group: group.clone(),
+        time: at(0),
+        recorded: all[0].recorded,
+    };
+    let since = fixture.ports().entries_since(&[since]).await;
+    assert_eq!(since.expect("entries since")[0].len(), all.len());
+}
+
+async fn a_long_key_makes_a_group_like_any_other(fixture: &mut impl Fixture<Ports: Journal>) {
+    let long = "k".repeat(199);
+    let (one, two) = (format!("{long}1"), format!("{long}2"));
+    let (one, two) = (group("acme", &one), group("acme", &two));
+    append(fixture, &[plain(&one, "1"), plain(&two, "2")]).await;
+    assert_eq!(ids(&entries(fixture, &one).await), ["1"]);
+    assert_eq!(ids(&entries(fixture, &two).await), ["2"]);
+    let mut groups = listed(fixture, Partition::WHOLE, 10).await;
+    groups.sort();
+    assert_eq!(groups, [one, two]);
 }
 
 async fn an_append_of_nothing_is_nothing(fixture: &mut impl Fixture<Ports: Journal>) {

@@ -7,12 +7,11 @@ use std::slice::from_ref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use shared::flow::{Addition, ImageHead, KeptImage, RowKey, Stored};
-use shared::handlers::{Table, Version};
-use shared::model::{Class, Entry, Finding, Group, ReplayRun, Report, Timestamp, Trail};
+use shared::flow::{RowKey, Stored};
+use shared::handlers::Table;
+use shared::model::{Class, Entry, Finding, Group, Timestamp, Trail};
 use shared::ports::{
-    Added, Clock, Commit, Committed, ConversionPage, ConversionQuery, Error, HistoryVersion, Lease,
-    LockKey, Locks, Partition, Queue, Reading, Received, Reports, Tables,
+    Clock, Committed, Error, Lease, LockKey, Locks, Partition, Queue, Reading, Received, Tables,
 };
 use shared::service::{
     Duplicates, Mode, Parked, Processed, Replay, Replayed, Scope, ingest, process,
@@ -20,6 +19,7 @@ use shared::service::{
 use shared::settings::{Format, Settings};
 
 use super::Fixture;
+use super::hooked::{Hook, Hooked};
 use super::together::AllPorts;
 use crate::fixtures::{group, happened, lead, lead_key, settings_text, write};
 
@@ -265,9 +265,13 @@ async fn paused(fixture: &mut impl Fixture<Ports: AllPorts>, pause: Pause, refus
         pause,
         meddled: AtomicI64::new(0),
     };
+    let hooked = Hooked {
+        ports,
+        hook: &meddled,
+    };
     let joined = shared::adapters::Joined {
         events: ports,
-        tables: &meddled,
+        tables: &hooked,
     };
     let done = process(&joined, &clock, &locking(), &received).await;
     let done = done.expect("process");
@@ -290,7 +294,7 @@ enum Pause {
     BeforeTheWrite,
 }
 
-/// Tables whose user is paused once, while another writes.
+/// Pauses the user of tables once, while another writes.
 struct Meddled<'a, P> {
     ports: &'a P,
     clock: &'a Hand,
@@ -309,96 +313,15 @@ impl<P: AllPorts> Meddled<'_, P> {
     }
 }
 
-impl<P: AllPorts> Tables for Meddled<'_, P> {
-    async fn read(&self, keys: &[RowKey], reading: Reading) -> Result<Vec<Stored>, Error> {
-        let read = self.ports.read(keys, reading).await;
+impl<P: AllPorts> Hook for Meddled<'_, P> {
+    async fn after_read(&self, _keys: &[RowKey]) -> Result<(), Error> {
         self.meddle(Pause::AfterTheRead).await;
-        read
+        Ok(())
     }
 
-    async fn read_groups(&self, groups: &[Group]) -> Result<Vec<Vec<Stored>>, Error> {
-        self.ports.read_groups(groups).await
-    }
-
-    async fn groups_with_rows(
-        &self,
-        partition: Partition,
-        after: Option<&Group>,
-        limit: usize,
-    ) -> Result<Vec<Group>, Error> {
-        self.ports.groups_with_rows(partition, after, limit).await
-    }
-
-    async fn commit_all(
-        &self,
-        commit: Commit<'_>,
-        now: Timestamp,
-    ) -> Result<Vec<Committed>, Error> {
+    async fn before_commit(&self) -> Result<(), Error> {
         self.meddle(Pause::BeforeTheWrite).await;
-        self.ports.commit_all(commit, now).await
-    }
-
-    async fn images(&self, group: &Group, since: Timestamp) -> Result<Vec<KeptImage>, Error> {
-        self.ports.images(group, since).await
-    }
-
-    async fn image_heads(&self, group: &Group) -> Result<Vec<ImageHead>, Error> {
-        self.ports.image_heads(group).await
-    }
-
-    async fn versions_after(&self, rows: &[(RowKey, u32)]) -> Result<Vec<Vec<Version>>, Error> {
-        self.ports.versions_after(rows).await
-    }
-
-    async fn add(&self, additions: &[Addition], now: Timestamp) -> Result<Vec<Added>, Error> {
-        self.ports.add(additions, now).await
-    }
-
-    async fn history(&self, key: &RowKey) -> Result<Vec<HistoryVersion>, Error> {
-        self.ports.history(key).await
-    }
-
-    async fn conversions(&self, query: &ConversionQuery) -> Result<ConversionPage, Error> {
-        self.ports.conversions(query).await
-    }
-
-    async fn find(&self, tenant: Option<&str>, id: &str) -> Result<Vec<RowKey>, Error> {
-        self.ports.find(tenant, id).await
-    }
-}
-
-impl<P: AllPorts> Reports for Meddled<'_, P> {
-    async fn keep_run(&self, run: &ReplayRun, findings: &[Finding]) -> Result<u64, Error> {
-        self.ports.keep_run(run, findings).await
-    }
-
-    async fn runs(&self, limit: usize) -> Result<Vec<(u64, ReplayRun)>, Error> {
-        self.ports.runs(limit).await
-    }
-
-    async fn findings(
-        &self,
-        run: u64,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, Finding)>, Error> {
-        self.ports.findings(run, after, limit).await
-    }
-
-    async fn keep_live(&self, findings: &[Finding]) -> Result<(), Error> {
-        self.ports.keep_live(findings).await
-    }
-
-    async fn forget_live(&self, findings: &[Finding]) -> Result<(), Error> {
-        self.ports.forget_live(findings).await
-    }
-
-    async fn keep_report(&self, report: &Report) -> Result<(), Error> {
-        self.ports.keep_report(report).await
-    }
-
-    async fn reports(&self, limit: usize) -> Result<Vec<Report>, Error> {
-        self.ports.reports(limit).await
+        Ok(())
     }
 }
 

@@ -55,8 +55,12 @@ pub mod across;
 pub mod additions;
 pub mod additions_and_commits;
 pub mod adoption;
+pub mod amended;
+pub mod apart;
 pub mod conversions;
+pub mod gone;
 pub mod hierarchies;
+mod hooked;
 pub mod identities;
 pub mod images;
 pub mod indexes;
@@ -72,7 +76,9 @@ pub mod settings_versions;
 pub mod tables;
 pub mod tables_history;
 pub mod tables_reading;
+mod tellings;
 pub mod together;
+pub mod unlinked;
 pub mod waiting;
 
 /// Ports of one kind to check, and the time they live in.

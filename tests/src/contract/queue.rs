@@ -21,6 +21,8 @@ suite! { $ queue_suite, queue: Queue;
     a_part_of_a_batch_keeps_its_group_back,
     a_released_part_waits_for_the_rest,
     groups_do_not_run_together,
+    long_keys_make_groups_like_others,
+    a_hot_group_starves_nobody,
     no_more_come_than_asked_for,
     deleted_messages_are_gone,
     depth_counts,
@@ -231,6 +233,47 @@ async fn groups_do_not_run_together(fixture: &mut impl Fixture<Ports: Queue>) {
             "others are in flight"
         );
     }
+}
+
+/// SQS takes ids of 128 characters at most.
+async fn long_keys_make_groups_like_others(fixture: &mut impl Fixture<Ports: Queue>) {
+    let long = "k".repeat(199);
+    let (one, two) = (format!("{long}1"), format!("{long}2"));
+    let (one, two) = (group("acme", &one), group("acme", &two));
+    send(fixture, &messages(&one, &["1", "2"])).await;
+    send(fixture, &messages(&two, &["a"])).await;
+    let first = receive(fixture, 1).await;
+    assert_eq!(ids(&first), ["1"]);
+    assert_eq!(first[0].message.group, one);
+    let second = receive(fixture, 10).await;
+    assert_eq!(ids(&second), ["a"], "2 waits for 1, and a for neither");
+    assert_eq!(second[0].message.group, two);
+    delete(fixture, &first).await;
+    delete(fixture, &second).await;
+    assert_eq!(drain(fixture, 10).await, ["2"]);
+}
+
+/// A long backlog of one group, none of which is done, and then others' messages.
+async fn a_hot_group_starves_nobody(fixture: &mut impl Fixture<Ports: Queue>) {
+    const BACKLOG: usize = 300;
+    let hot = group("acme", "hot");
+    let numbers: Vec<String> = (0..BACKLOG).map(|number| number.to_string()).collect();
+    let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    send(fixture, &messages(&hot, &numbers)).await;
+    for (key, id) in [("cold", "a"), ("colder", "b")] {
+        send(fixture, &messages(&group("globex", key), &[id])).await;
+    }
+    let first = receive(fixture, 10).await;
+    let mut others: Vec<String> = Vec::new();
+    let cold = |received: &[Received]| -> Vec<String> {
+        let others = received.iter().filter(|one| one.message.group != hot);
+        let others = others.flat_map(|one| &one.message.entries);
+        others.map(|entry| entry.event.id.to_string()).collect()
+    };
+    others.extend(cold(&first));
+    others.extend(cold(&receive(fixture, 10).await));
+    others.sort_unstable();
+    assert_eq!(others, ["a", "b"], "behind {BACKLOG} of which none is done");
 }
 
 async fn no_more_come_than_asked_for(fixture: &mut impl Fixture<Ports: Queue>) {

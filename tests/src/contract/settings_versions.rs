@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use shared::ports::SettingsVersions;
-use shared::settings::{Format, StoredSettings};
+use shared::settings::{Format, SettingsVersion, StoredSettings};
 
 use super::{Fixture, at_once};
 
@@ -18,6 +18,8 @@ suite! { $ settings_versions_suite, settings_versions: SettingsVersions;
     more_than_ten_versions_keep_their_order,
     a_large_text_comes_back_as_it_was,
     versions_survive_reopening,
+    every_version_is_listed_and_can_be_read,
+    each_tenant_has_the_version_of_its_own_change,
     writers_at_once_get_versions_of_their_own,
     writers_of_one_text_at_once_get_one_version,
 }
@@ -31,7 +33,7 @@ async fn latest(fixture: &impl Fixture<Ports: SettingsVersions>) -> Option<Store
     fixture.ports().latest().await.expect("latest")
 }
 
-/// Puts a text and expects it in force under that version.
+/// Puts a text that compiles to nothing and expects it in force under that version.
 async fn check(
     fixture: &impl Fixture<Ports: SettingsVersions>,
     text: &str,
@@ -43,8 +45,13 @@ async fn check(
         version,
         format,
         text: text.to_owned(),
+        since: Vec::new(),
     };
-    assert_eq!(latest(fixture).await, Some(expect));
+    let found = latest(fixture).await.map(|found| StoredSettings {
+        since: Vec::new(),
+        ..found
+    });
+    assert_eq!(found, Some(expect));
 }
 
 async fn without_any_there_are_none(fixture: &mut impl Fixture<Ports: SettingsVersions>) {
@@ -102,6 +109,65 @@ async fn more_than_ten_versions_keep_their_order(
     }
 }
 
+async fn every_version_is_listed_and_can_be_read(
+    fixture: &mut impl Fixture<Ports: SettingsVersions>,
+) {
+    assert_eq!(fixture.ports().versions(10).await.expect("versions"), []);
+    assert_eq!(fixture.ports().version(1).await.expect("a version"), None);
+    let long = "é".repeat(20_000);
+    let texts = [
+        ("a", Format::Toml),
+        (long.as_str(), Format::Json),
+        ("", Format::Toml),
+    ];
+    let mut moments = Vec::new();
+    for (text, format) in texts {
+        moments.push(fixture.now());
+        put(fixture, text, format).await;
+        fixture.pass(60_000).await;
+    }
+    for limit in 1..=4 {
+        let listed = fixture.ports().versions(limit).await.expect("versions");
+        let all = (1..)
+            .zip(texts)
+            .zip(&moments)
+            .map(|((version, (text, format)), at)| {
+                let bytes = text.len() as u64;
+                SettingsVersion {
+                    version,
+                    at: Some(*at),
+                    format,
+                    bytes,
+                }
+            });
+        let newest: Vec<_> = all
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .take(limit)
+            .collect();
+        assert_eq!(listed, newest);
+    }
+    for (version, (text, format)) in (1..).zip(texts) {
+        let read = fixture.ports().version(version).await.expect("a version");
+        let read = read.map(|read| StoredSettings {
+            since: Vec::new(),
+            ..read
+        });
+        let text = text.to_owned();
+        assert_eq!(
+            read,
+            Some(StoredSettings {
+                version,
+                format,
+                text,
+                since: Vec::new(),
+            })
+        );
+    }
+    assert_eq!(fixture.ports().version(4).await.expect("a version"), None);
+}
+
 /// Rules of many tenants, as long as this.
 fn large(bytes_min: usize) -> String {
     let mut text = "version = 1\n".to_owned();
@@ -145,6 +211,65 @@ async fn a_large_text_comes_back_as_it_was(fixture: &mut impl Fixture<Ports: Set
     check(fixture, &text, Format::Toml, 1).await;
     check(fixture, &text, Format::Toml, 1).await;
     check(fixture, &(text + "# more"), Format::Toml, 2).await;
+}
+
+/// Settings of tenants, each of which says who its stage is.
+fn tenants(stages: &[(&str, &str)]) -> String {
+    let mut text = "version = 1\n".to_owned();
+    for (ids, stage) in stages {
+        write!(
+            text,
+            "[[tenant]]\nids = [{ids}]\n[[tenant.map]]\ntype = \"lead.created\"\nto = \"lead.created\"\n\
+             set = {{ stage = {{ pointer = \"/{stage}\" }} }}\n"
+        )
+        .expect("a string");
+    }
+    text
+}
+
+/// A row is stale once its own tenant's settings changed, whatever becomes of others'.
+async fn each_tenant_has_the_version_of_its_own_change(
+    fixture: &mut impl Fixture<Ports: SettingsVersions>,
+) {
+    let both = |acme, globex| tenants(&[("\"globex\"", globex), ("\"acme\"", acme)]);
+    let secret = "[tenant.webhook]\nsecrets = [{ env = \"A\" }]\n";
+    for (text, version, acme, globex) in [
+        (both("a", "b"), 1, Some(1), Some(1)),
+        (both("c", "b"), 2, Some(2), Some(1)),
+        (
+            "# nothing\n".to_owned() + &both("c", "b"),
+            3,
+            Some(2),
+            Some(1),
+        ),
+        (both("c", "d"), 4, Some(2), Some(4)),
+        (both("c", "d") + secret, 5, Some(2), Some(4)),
+        (
+            tenants(&[("\"acme\", \"globex\"", "c")]),
+            6,
+            Some(2),
+            Some(6),
+        ),
+        (tenants(&[("\"acme\"", "c")]), 7, Some(2), None),
+        (
+            tenants(&[("\"acme\", \"globex\"", "c")]),
+            8,
+            Some(2),
+            Some(8),
+        ),
+    ] {
+        assert_eq!(put(fixture, &text, Format::Toml).await, version);
+        fixture.reopen().await;
+        let found = latest(fixture).await.expect("settings");
+        let settings = shared::settings::Settings::of(&found).expect("settings");
+        let of = |tenant| {
+            settings
+                .tenant(tenant)
+                .map(shared::settings::Tenant::version)
+        };
+        assert_eq!((of("acme"), of("globex")), (acme, globex), "{text}");
+        assert_eq!(settings.version(), version);
+    }
 }
 
 async fn versions_survive_reopening(fixture: &mut impl Fixture<Ports: SettingsVersions>) {

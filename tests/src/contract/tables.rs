@@ -99,7 +99,7 @@ pub(super) fn rows_of_a_lead(group: &Group) -> Vec<Write> {
 }
 
 /// The same, and what is written for the days of which those events are stated to count.
-fn rows_of_every_table(group: &Group) -> Vec<Write> {
+pub(super) fn rows_of_every_table(group: &Group) -> Vec<Write> {
     let mut writes = rows_of_a_lead(group);
     let day = Group::of_day(&group.tenant, at(0));
     let copy = |entry: &Arc<Entry>| Arc::new(entry.copy_to(&day, at(10)));

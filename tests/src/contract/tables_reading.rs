@@ -3,7 +3,7 @@
 use shared::flow::{RowKey, Stored, Write};
 use shared::handlers::Table;
 use shared::model::{
-    EventHash, Fingerprint, Group, Held, Order, Sequence, Stamps, Timestamp, Trail,
+    Amended, EventHash, Fingerprint, Group, Held, Order, Sequence, Stamps, Timestamp, Trail,
 };
 use shared::ports::Committed::Done;
 use shared::ports::{Reading, Tables};
@@ -130,7 +130,10 @@ async fn trails_come_back_exactly(fixture: &mut impl Fixture<Ports: Tables>) {
             read_start: at(0).plus_ms(1),
             write_start: Timestamp::MAX,
         },
-        amended: true,
+        amended: Some(Amended {
+            until: at(7),
+            open: [EventHash(1), EventHash(u128::MAX)].into(),
+        }),
     };
     let empty = Trail {
         held: Held::default(),
@@ -141,7 +144,7 @@ async fn trails_come_back_exactly(fixture: &mut impl Fixture<Ports: Tables>) {
         handler: 0,
         checksum: 0,
         stamps: full.stamps,
-        amended: false,
+        amended: None,
     };
     let key = lead_key(&one());
     let mut expected = None;

@@ -3,6 +3,11 @@ milliseconds its clock is ahead.
 
 It counts what it is asked, by operation: GET /_asked says how many requests there were, how many bytes they
 had, and how many write and read units of DynamoDB they would cost.
+
+It fails when it is told to: POST /_fail {"operation", "kind", "times"} makes the next requests of an operation
+fail, so many times; none ends all that. Kinds: "throttled" (nothing is done), "lost" (it is done, and the answer is not that),
+"partial" (the first half of a batch is done, the rest is named as left undone), "refused" (as partial, and the
+rest is the sender's fault).
 """
 
 import json
@@ -65,35 +70,118 @@ def units(operation, body, answer):
     return 0, 0
 
 
+faults = []
+
+
+def fault(target):
+    """What is to go wrong with a request of this operation."""
+    for one in faults:
+        if one["operation"] == target and one["times"] > 0:
+            one["times"] -= 1
+            return one["kind"]
+    return None
+
+
+def halve(target, body):
+    """The first half of a batch, and what says that the rest is left."""
+    table = next(iter(body.get("RequestItems", {})), None)
+    if target.endswith(".BatchWriteItem"):
+        items = body["RequestItems"][table]
+        half = len(items) // 2
+        return {**body, "RequestItems": {table: items[:half]}}, {"UnprocessedItems": {table: items[half:]}}, half
+    if target.endswith(".BatchGetItem"):
+        asked = body["RequestItems"][table]
+        half = len(asked["Keys"]) // 2
+        part = lambda keys: {table: {**asked, "Keys": keys}}
+        keys = asked["Keys"]
+        return {**body, "RequestItems": part(keys[:half])}, {"UnprocessedKeys": part(keys[half:])}, half
+    entries = body["Entries"]
+    half = len(entries) // 2
+    left = [{"Id": one["Id"], "SenderFault": False, "Code": "InternalError"} for one in entries[half:]]
+    return {**body, "Entries": entries[:half]}, {"Failed": left}, half
+
+
+async def body_of(receive):
+    parts = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+async def ask(scope, body, receive):
+    """What the emulator answers to this body."""
+    bodies = [{"type": "http.request", "body": body, "more_body": False}]
+    length = (b"content-length", str(len(body)).encode())
+    headers = [header for header in scope["headers"] if header[0] != b"content-length"]
+    given = []
+
+    async def take():
+        return bodies.pop() if bodies else await receive()
+
+    async def give(message):
+        given.append(message)
+
+    await serve({**scope, "headers": headers + [length]}, take, give)
+    return given[0]["status"], given[0]["headers"], b"".join(one.get("body", b"") for one in given[1:])
+
+
+async def say(send, status, headers, body):
+    headers = [one for one in headers if one[0].lower() not in (b"content-length", b"x-amz-crc32")]
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def go_wrong(kind, target, scope, body, receive):
+    """What is answered instead."""
+    json_type = [(b"content-type", b"application/x-amz-json-1.0")]
+    if kind == "throttled":
+        name = "com.amazonaws.sqs#RequestThrottled"
+        if target.startswith("DynamoDB"):
+            name = "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"
+        return 400, json_type, json.dumps({"__type": name, "message": "as told"}).encode()
+    if kind == "lost":
+        await ask(scope, body, receive)
+        return 500, json_type, b'{"__type": "InternalServerError", "message": "as told"}'
+    first, left, half = halve(target, json.loads(body))
+    if kind == "refused":
+        for one in left["Failed"]:
+            one.update(SenderFault=True, Code="InvalidParameterValue")
+    if half == 0:
+        empty = {"Responses": {}} if "UnprocessedKeys" in left else {}
+        return 200, json_type, json.dumps({"Successful": [], **empty, **left}).encode()
+    status, headers, answer = await ask(scope, json.dumps(first).encode(), receive)
+    return status, headers, json.dumps({**json.loads(answer), **left}).encode()
+
+
 async def counted(scope, receive, send):
     if scope["type"] != "http":
         return await serve(scope, receive, send)
     if scope["path"] == "/_asked":
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        return await send({"type": "http.response.body", "body": json.dumps(asked).encode()})
+        return await say(send, 200, [], json.dumps(asked).encode())
+    if scope["path"] == "/_fail":
+        wish = json.loads(await body_of(receive))
+        faults.append(wish) if wish["times"] else faults.clear()
+        return await say(send, 200, [], b"{}")
     target = dict(scope["headers"]).get(b"x-amz-target", b"").decode()
     if not target.startswith(("AmazonSQS.", "DynamoDB")):
         return await serve(scope, receive, send)
-    taken, given = [], []
-
-    async def take():
-        message = await receive()
-        taken.append(message.get("body", b""))
-        return message
-
-    async def give(message):
-        given.append(message.get("body", b""))
-        await send(message)
-
-    await serve(scope, take, give)
+    body = await body_of(receive)
+    kind = fault(target)
+    if kind:
+        status, headers, answer = await go_wrong(kind, target, scope, body, receive)
+    else:
+        status, headers, answer = await ask(scope, body, receive)
+    await say(send, status, headers, answer)
     one = asked.setdefault(target, {"requests": 0, "bytes": 0, "chunks": 0, "write": 0, "read": 0})
-    body = b"".join(taken)
     one["requests"] += 1
     one["bytes"] += len(body)
     one["chunks"] += max(1, math.ceil(len(body) / 65536))
     if target.startswith("DynamoDB"):
         try:
-            write, read = units(target, json.loads(body), json.loads(b"".join(given) or b"{}"))
+            write, read = units(target, json.loads(body), json.loads(answer or b"{}"))
         except (KeyError, ValueError):
             write, read = 0, 0
         one["write"] += write

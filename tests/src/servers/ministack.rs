@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use serde_json::json;
 use tempfile::TempDir;
 
+use super::aws_call::post;
 use super::free_port;
 use super::python::{Kept, environment};
 
@@ -24,6 +26,19 @@ pub enum Policies {
     Ignored,
     /// The policies of a function's role hold for what it asks.
     Enforced,
+}
+
+/// What goes wrong with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is throttled, and nothing is done.
+    Throttled,
+    /// It is done, and the answer is an internal error.
+    Lost,
+    /// The first half of a batch is done, the rest is named as left undone.
+    Partial,
+    /// The same, and the rest is the sender's fault.
+    Refused,
 }
 
 /// A ministack server of its own, with nothing in it. Its clock can be put forward.
@@ -96,6 +111,23 @@ impl Ministack {
         self.clock
             .write_all_at(&ahead.to_le_bytes(), 0)
             .expect("the clock");
+    }
+
+    /// Makes the next requests of an operation, such as `AmazonSQS.SendMessageBatch`, go wrong, so many times;
+    /// for 0 times, ends all that was to go wrong.
+    ///
+    /// # Panics
+    /// It does not answer.
+    pub fn fail(&self, operation: &str, fault: Fault, times: u32) {
+        let kind = match fault {
+            Fault::Throttled => "throttled",
+            Fault::Lost => "lost",
+            Fault::Partial => "partial",
+            Fault::Refused => "refused",
+        };
+        let wish = json!({ "operation": operation, "kind": kind, "times": times });
+        let (status, said) = post(&self.endpoint(), "/_fail", &[], &wish.to_string());
+        assert_eq!(status, 200, "{said}");
     }
 
     /// How far its clock is ahead of the machine's, in milliseconds.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use foldback_tests::contract::Fixture;
-use foldback_tests::servers::{Ministack, Policies, aws_call};
+use foldback_tests::servers::{Fault, Ministack, Policies, aws_call};
 use serde_json::{Value, json};
 use shared::adapters::aws::{Access, Aws, Names};
 use shared::adapters::embedded::{Embedded, QueueLimits};
@@ -92,6 +92,16 @@ impl OnAws {
     /// Where the emulator listens.
     pub(crate) fn endpoint(&self) -> String {
         self.server.endpoint()
+    }
+
+    /// Makes the next requests of an operation go wrong, so many times.
+    pub(crate) fn fail(&self, operation: &str, fault: Fault, times: u32) {
+        self.server.fail(operation, fault, times);
+    }
+
+    /// Lets requests go well again.
+    pub(crate) fn end_faults(&self) {
+        self.server.fail("", Fault::Throttled, 0);
     }
 }
 
@@ -203,6 +213,14 @@ impl Fixture for RowsHere {
 
 mod across {
     foldback_tests::across_suite!(super::RowsHere);
+}
+
+mod amended {
+    foldback_tests::amended_suite!(super::RowsHere);
+}
+
+mod unlinked {
+    foldback_tests::unlinked_suite!(super::RowsHere);
 }
 
 mod journal {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use foldback_tests::contract::together::AllPorts;
-use foldback_tests::fixtures::{entry, group, happened, settings_text};
+use foldback_tests::fixtures::{at, entry, group, happened, settings_text};
 use foldback_tests::mortal::{Mortal, Written};
 use pollster::block_on;
 use shared::adapters::embedded::{Embedded, QueueLimits};
@@ -16,7 +16,7 @@ use shared::adapters::mongo::Mongo;
 use shared::adapters::{Joined, SystemClock};
 use shared::flow::{Put, RowKey, Stored, Write};
 use shared::handlers::{Row, Table};
-use shared::model::{Class, Entry, Event, Finding, Group};
+use shared::model::{Class, Entry, Event, Finding, Group, Payload};
 use shared::ports::{Clock, Committed, Partition, Queue};
 use shared::service::{Duplicates, Mode, Parked, Replay, Replayed, Scope, ingest, process};
 use shared::settings::{Format, Settings};
@@ -56,8 +56,9 @@ fn settings() -> Settings {
         .split_once("ids = [\"acme\", \"globex\"]")
         .expect("two tenants");
     let detecting = "[tenant.tables.RSAppointment]\npolicy = \"detect\"\n";
+    let adding = "[tenant.tables.RSTenantDailyConversions]\npolicy = \"atomic\"\n";
     let text = format!(
-        "{first}ids = [\"acme\"]{rest}\n[[tenant]]\nids = [\"{DETECTS}\"]{rest}{detecting}"
+        "{first}ids = [\"acme\"]{rest}{adding}\n[[tenant]]\nids = [\"{DETECTS}\"]{rest}{detecting}"
     );
     Settings::compile(&text, Format::Toml, 3).expect("the settings compile")
 }
@@ -88,6 +89,24 @@ fn life(group: &Group) -> Vec<Arc<Entry>> {
         )
     };
     (0..EVENTS_OF_A_LEAD).map(one).collect()
+}
+
+/// Amendments of one event in so many of a life: who is in charge is another.
+fn amendments(life: &[Arc<Entry>]) -> Vec<Arc<Entry>> {
+    const ONE_IN: usize = 6;
+    let amend = |told: &Arc<Entry>| {
+        let event = told.event.clone();
+        let data = event.data.json().unwrap_or_default().replace("Ann", "Bob");
+        entry(
+            &told.group,
+            Event {
+                extensions: BTreeMap::from([("revision".into(), "1".into())]),
+                data: Payload::Json(data.into()),
+                ..event
+            },
+        )
+    };
+    life.iter().skip(1).step_by(ONE_IN).map(amend).collect()
 }
 
 fn groups(leads: u32) -> Vec<Group> {
@@ -288,10 +307,14 @@ fn in_order(lives: &[Vec<Arc<Entry>>], settings: &Settings, groups: &[Group]) ->
 
 /// In the order in which a row's versions replace each other it never holds fewer events.
 ///
-/// Only rows that events act on directly, and that nobody took away: of derived ones that may be right.
+/// Only rows that events act on directly, and that nobody took away: of derived ones that may be right. Of days,
+/// which may be added to, no version is noted.
 fn assert_none_regressed(written: &[Written], deleted: &BTreeSet<RowKey>) -> usize {
     let mut rows: BTreeMap<&RowKey, BTreeMap<u64, &Written>> = BTreeMap::new();
-    for one in written.iter().filter(|one| !deleted.contains(&one.key)) {
+    let is_noted = |one: &&Written| {
+        one.key.table != Table::RSTenantDailyConversions && !deleted.contains(&one.key)
+    };
+    for one in written.iter().filter(is_noted) {
         let versions = rows.entry(&one.key).or_default();
         let twice = versions.insert(one.version, one);
         assert!(twice.is_none(), "{one:?} and {twice:?} are one version");
@@ -314,7 +337,14 @@ fn assert_none_regressed(written: &[Written], deleted: &BTreeSet<RowKey>) -> usi
 
 fn beside<P: AllPorts, W: Waits>(below: &P, waits: &W, leads: u32) {
     let (settings, groups) = (&settings(), groups(leads));
-    let lives: Vec<Vec<Arc<Entry>>> = groups.iter().map(life).collect();
+    let mut lives: Vec<Vec<Arc<Entry>>> = groups.iter().map(life).collect();
+    for life in &mut lives {
+        if life.iter().all(|one| one.group.tenant != DETECTS) {
+            life.extend(amendments(life));
+        }
+    }
+    // What leads count for stands in days, which the first tenant's are added up to.
+    let days = ["acme", DETECTS].map(|tenant| Group::of_day(&tenant.into(), at(0)));
     let mut stream: Vec<Arc<Entry>> = lives.iter().flatten().cloned().collect();
     stream.extend(lives.iter().flatten().step_by(5).cloned());
     fastrand::shuffle(&mut stream);
@@ -356,10 +386,8 @@ fn beside<P: AllPorts, W: Waits>(below: &P, waits: &W, leads: u32) {
     let (last, _) = stage.pass(0, Mode::Update);
     let (clean, left) = stage.pass(0, Mode::Report);
     assert_eq!((&left[..], clean.busy_groups), (&[][..], 0));
-    let (here, right) = (
-        tables(below, waits, groups),
-        in_order(&lives, settings, groups),
-    );
+    let all = [&groups[..], &days].concat();
+    let (here, right) = (tables(below, waits, &all), in_order(&lives, settings, &all));
     let differs = here.iter().zip(&right).find(|(one, other)| one != other);
     assert_eq!((differs, here.len()), (None, right.len()));
     let deleted = stage.lock(&stage.deleted).clone();

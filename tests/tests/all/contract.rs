@@ -99,8 +99,20 @@ mod locks {
     foldback_tests::locks_suite!(super::OneMachine);
 }
 
+mod apart {
+    foldback_tests::apart_suite!(super::OneMachine);
+}
+
 mod across {
     foldback_tests::across_suite!(super::OneMachine);
+}
+
+mod amended {
+    foldback_tests::amended_suite!(super::OneMachine);
+}
+
+mod unlinked {
+    foldback_tests::unlinked_suite!(super::OneMachine);
 }
 
 mod locked {
@@ -125,6 +137,10 @@ mod images {
 
 mod tables_history {
     foldback_tests::tables_history_suite!(super::OneMachine);
+}
+
+mod gone {
+    foldback_tests::gone_suite!(super::OneMachine);
 }
 
 mod additions {

@@ -1,13 +1,18 @@
 //! What a late event costs, in events folded and images read: as much as it is late, whatever came before.
 
-use foldback_tests::fixtures::{before, group, long_life, settings, take_in};
+use std::sync::Arc;
+
+use foldback_tests::fixtures::{
+    amended, before, group, long_life, settings, settings_text, take_in,
+};
 use pollster::block_on;
 use shared::adapters::Joined;
 use shared::adapters::embedded::{Embedded, QueueLimits};
 use shared::flow::Imaging;
-use shared::model::{Group, Timestamp};
+use shared::model::{Entry, Group, Timestamp};
 use shared::ports::{Journal, Locks, Queue, Reports, Tables, Waiting};
 use shared::service::{Mode, Parked, Replay, Scope};
+use shared::settings::{Format, Settings};
 use std::collections::BTreeMap;
 
 use foldback_tests::fixtures::{Standing, at};
@@ -118,6 +123,62 @@ fn a_long_group_without_images_folds_everything_once() {
         assert!((1..20).contains(&images), "{images} images");
         assert_right(&store).await;
     });
+}
+
+/// Only the amendment itself needs the whole journal.
+#[test]
+fn after_an_amendment_of_long_ago_a_late_event_costs_as_much_as_it_is_late() {
+    const EVENTS: i64 = 5_000;
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Embedded::open(directory.path(), QueueLimits::default()).expect("open");
+    let folded = |entry: Arc<Entry>| {
+        let (settings, entries) = (settings(), [entry]);
+        let taken = take_in(&store, &settings, &entries, Imaging::LIVE);
+        block_on(taken).expect("taken in").folded
+    };
+    block_on(live(&store, EVENTS, 500, Imaging::LIVE));
+    assert_eq!(folded(amended(&lead(), 100)), EVENTS.unsigned_abs());
+    for n in EVENTS..EVENTS + 50 {
+        assert_eq!(folded(long_life(&lead(), n)), 0, "in order");
+    }
+    block_on(async {
+        for by in [1, 10, 100] {
+            let (folded, _) = late(&store, EVENTS + 50, by).await;
+            assert!(folded <= most(by), "late by {by}: {folded} folded");
+        }
+        assert_right(&store).await;
+    });
+}
+
+/// Other tenants' settings change: this one's next event needs no journal.
+#[test]
+fn a_row_stays_current_as_long_as_its_own_tenants_settings_do() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Embedded::open(directory.path(), QueueLimits::default()).expect("open");
+    let text = |acme: &str| {
+        let globex = settings_text().replace("\"acme\", ", "");
+        let globex = globex.replace("version = 1", "");
+        let acme = settings_text()
+            .replace(", \"globex\"", "")
+            .replace("/stage", acme);
+        format!("{acme}{globex}")
+    };
+    let leads = [lead(), group("globex", "lead-1")];
+    let folded = |text: String, n: i64| {
+        let now = at(60_000_000);
+        store.put_settings(&text, Format::Toml, now).expect("put");
+        let stored = store.settings().expect("settings").expect("some");
+        let settings = Settings::of(&stored).expect("settings");
+        leads.each_ref().map(|lead| {
+            let entries = [long_life(lead, n)];
+            let taken = take_in(&store, &settings, &entries, Imaging::LIVE);
+            block_on(taken).expect("taken in").folded
+        })
+    };
+    assert_eq!(folded(text("/stage"), 0), [0, 0]);
+    assert_eq!(folded(text("/stage"), 1), [0, 0]);
+    assert_eq!(folded(text("/phase"), 2), [3, 0], "acme's rows are stale");
+    assert_eq!(folded(text("/phase") + "# a remark", 3), [0, 0]);
 }
 
 #[test]

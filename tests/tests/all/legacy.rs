@@ -291,6 +291,10 @@ impl Journal for Beside {
         self.inner.whereabouts(events).await
     }
 
+    async fn homes(&self, events: &[(SmolStr, EventHash)]) -> Result<Vec<Option<Group>>, Error> {
+        self.inner.homes(events).await
+    }
+
     async fn groups(
         &self,
         partition: Partition,

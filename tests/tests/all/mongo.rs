@@ -147,8 +147,20 @@ impl Fixture for Apart {
     }
 }
 
+mod apart {
+    foldback_tests::apart_suite!(super::Apart);
+}
+
 mod across {
     foldback_tests::across_suite!(super::Apart);
+}
+
+mod amended {
+    foldback_tests::amended_suite!(super::Apart);
+}
+
+mod unlinked {
+    foldback_tests::unlinked_suite!(super::Apart);
 }
 
 mod locked {
@@ -173,6 +185,10 @@ mod images {
 
 mod tables_history {
     foldback_tests::tables_history_suite!(super::Rows);
+}
+
+mod gone {
+    foldback_tests::gone_suite!(super::Rows);
 }
 
 mod additions {

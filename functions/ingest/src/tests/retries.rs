@@ -6,7 +6,7 @@ use shared::ports::{Error, ErrorKind, Partition, Queue};
 use shared::service::{Mode, Parked, Replay, Scope, process};
 
 use super::world::{NOW, World, batch, event};
-use crate::failed;
+use crate::{before, failed};
 
 /// After which a deduplication id no longer counts.
 const LATER: &str = "2026-03-01T09:40:00.000Z";
@@ -71,7 +71,8 @@ fn other_content_under_a_known_identity_is_named_and_the_rest_is_taken() {
         world.send(&batch(&second)),
         "409 foldback:problem/conflict\n1 of 3 events were not taken; the others are: 2 new, 0 known \
          before. To send the request again changes nothing\n1 conflict: source \"//crm\", id \"1\" is \
-         journaled with other content, which stays; what happened anew needs an id of its own"
+         journaled with other content, which stays; what happened anew needs an id of its own, and \
+         what amends an event a higher revision"
     );
     assert_eq!(world.journal("acme", "7"), ["1", "0"]);
     assert_eq!(world.messages(NOW), ["acme#7 1", "acme#7 0", "acme#8 2"]);
@@ -119,4 +120,63 @@ fn a_function_without_settings_asks_to_try_again() {
     let status = |kind| failed(&Error::new(kind, "read the settings", "no")).status_code;
     assert_eq!(status(ErrorKind::Retry), 503);
     assert_eq!(status(ErrorKind::Corrupt), 500);
+}
+
+/// Whatever group an amendment names, or none, it stands in the journal of its event, and its message goes
+/// there.
+#[test]
+fn amendments_and_withdrawals_go_where_their_event_is() {
+    let world = World::new();
+    let amends =
+        |text: &str, revision: u32| text.replacen('{', &format!(r#"{{"revision":{revision},"#), 1);
+    let withdrawal = r#"{"specversion":"1.0","id":"1","source":"//crm","type":"t","withdrawn":true,
+        "time":"2026-03-01T09:29:00Z"}"#;
+    let new = r#"202 {"accepted":1,"duplicates":0}"#;
+    let known = r#"202 {"accepted":0,"duplicates":1}"#;
+    let first = event("1", "7", r#"{"a":1}"#);
+    let elsewhere = amends(&event("1", "8", r#"{"a":2}"#), 1);
+    for (told, expect) in [
+        (first.clone(), new),
+        (elsewhere.clone(), new),
+        (elsewhere, known),
+        (amends(withdrawal, 2), new),
+        (amends(withdrawal, 2), known),
+        (first, known),
+    ] {
+        assert_eq!(
+            world.send(&batch(std::slice::from_ref(&told))),
+            expect,
+            "{told}"
+        );
+    }
+    assert_eq!(world.journal("acme", "7"), ["1", "1", "1"]);
+    assert!(world.journal("acme", "8").is_empty());
+    assert_eq!(world.messages(NOW), ["acme#7 1", "acme#7 1", "acme#7 1"]);
+    let other = amends(&event("1", "8", r#"{"a":3}"#), 1);
+    assert!(world.send(&batch(&[other])).starts_with("409 "));
+    let alone = world.send(&batch(&[withdrawal.to_owned()]));
+    assert!(
+        alone.contains("withdrawn needs a revision above"),
+        "{alone}"
+    );
+}
+
+/// Lambda would answer 502 with a body of its own.
+#[test]
+fn a_function_whose_time_is_up_asks_to_try_again() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let now = Timestamp::parse(NOW).expect("a time");
+    let deadline_ms = u64::try_from(now.ms()).expect("after 1970") + 1_010;
+    let never = std::future::pending();
+    let answer = runtime.block_on(before(deadline_ms, now, never));
+    assert_eq!(answer.status_code, 503);
+    let kind = answer.headers.get("content-type").expect("a type");
+    assert_eq!(kind, "application/problem+json");
+    assert!(answer.headers.contains_key("retry-after"));
+    let ready = async { failed(&Error::new(ErrorKind::Corrupt, "read", "no")) };
+    let answer = runtime.block_on(before(deadline_ms, now, ready));
+    assert_eq!(answer.status_code, 500, "what is there in time is given");
 }

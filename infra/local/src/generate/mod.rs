@@ -16,8 +16,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
-use self::draw::Rate;
+pub(crate) use self::draw::Rate;
 use self::sink::Sink;
+pub(crate) use self::text::tenant;
 use self::travel::AsWhat;
 use crate::error::{Failure, Status};
 use crate::progress::Progress;
@@ -99,6 +100,11 @@ struct Counts {
     resent: u64,
     duplicates: u64,
     malformed: u64,
+}
+
+/// The arriving lines, for who takes them without a file.
+pub(crate) fn lines(plan: &Plan) -> impl Iterator<Item = String> + '_ {
+    travel::arrivals(plan).map(|delivery| delivery.text(plan))
 }
 
 /// Writes the arrival stream and, where it is asked for, the truth.

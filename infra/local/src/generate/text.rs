@@ -65,7 +65,7 @@ const CHANNELS: [&str; 5] = [
 ];
 
 /// A tenant's id.
-pub(super) fn tenant(index: u32) -> String {
+pub(crate) fn tenant(index: u32) -> String {
     match index {
         0 => "acme".to_owned(),
         1 => "globex".to_owned(),

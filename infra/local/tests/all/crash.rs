@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use shared::adapters::SystemClock;
 use shared::adapters::embedded::{Embedded, QueueLimits};
+use shared::ports::Clock;
 
-use crate::support::{DAYS, Dataset, Disorder, Foldback};
+use crate::support::{DAYS, Dataset, Disorder, Foldback, say};
 
 #[expect(
     clippy::disallowed_methods,
@@ -59,6 +61,94 @@ fn killed_again_and_again_in_disorder() {
 #[test]
 fn killed_again_and_again_in_disorder_with_days_added_up() {
     check(13, "atomic", Disorder::delay);
+}
+
+/// How many kills a recorded run takes; without it, as many as a test can wait for.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "says how long a test may take; nothing that is tested reads it"
+)]
+fn kills_wanted() -> usize {
+    let named = std::env::var("FOLDBACK_KILLS").ok();
+    named.map_or(40, |kills| {
+        kills.parse().expect("FOLDBACK_KILLS is a number")
+    })
+}
+
+/// How many milliseconds a run takes that nobody kills, on this machine and today: kills fall all over it.
+fn time_of_a_run(dataset: &Dataset) -> u64 {
+    let foldback = Foldback::new();
+    let file = foldback.file("events.jsonl", &dataset.lines.join("\n"));
+    let since = SystemClock.now();
+    foldback.ok(&[
+        "run",
+        &file,
+        "--settings",
+        dataset.settings(),
+        "--no-verify",
+    ]);
+    u64::try_from(SystemClock.now().ms_since(since)).expect("time goes on")
+}
+
+/// Runs that are killed over and over, until one comes to its end, over and over. After each kill the directory
+/// is sound as it lies there; after each end nothing is lost and nothing is there twice.
+#[test]
+fn killed_at_any_moment_of_runs_under_load() {
+    let wanted = kills_wanted();
+    let dataset = Dataset::of_leads(1_500);
+    let mut disorder = Disorder::new(14);
+    let whole_ms = time_of_a_run(&dataset);
+    let (mut killed, mut rounds) = (0, 0);
+    while killed < wanted || rounds == 0 {
+        let foldback = Foldback::new();
+        let policy = if rounds % 2 == 0 { "correct" } else { "atomic" };
+        let mut lines = if rounds % 3 == 0 {
+            dataset.lines.clone()
+        } else {
+            disorder.delay(&dataset.lines)
+        };
+        if rounds % 3 == 2 {
+            disorder.shuffle(&mut lines);
+        }
+        let file = foldback.file("events.jsonl", &lines.join("\n"));
+        let settings = foldback.file("settings.toml", &dataset.under(policy, &[DAYS]));
+        let batch = (64 << disorder.below(6)).to_string();
+        let args = [
+            "run",
+            &file,
+            "--settings",
+            &settings,
+            "--batch",
+            &batch,
+            "--no-verify",
+        ];
+        rounds += 1;
+        loop {
+            let mut run = foldback.start(&args);
+            sleep(disorder.below(whole_ms / 2 + 1));
+            if let Some(status) = run.try_wait().expect("a status") {
+                assert!(status.success(), "it ended by itself: {status}");
+                break;
+            }
+            run.kill().expect("killed");
+            run.wait().expect("reaped");
+            killed += 1;
+            let store = foldback.data().join("foldback.db");
+            if std::fs::metadata(&store).is_ok_and(|file| file.len() > 0) {
+                foldback.ok(&["check"]);
+            }
+            if killed >= wanted {
+                foldback.ok(&args);
+                break;
+            }
+        }
+        dataset.check(&foldback);
+        foldback.ok(&["check"]);
+    }
+    say(&format!(
+        "{killed} kills in {rounds} runs of {} events: none lost, none doubled",
+        dataset.lines.len()
+    ));
 }
 
 /// However often a process is killed with messages in its hands, none of them is to blame.

@@ -8,14 +8,14 @@ use pollster::block_on;
 use shared::adapters::embedded::{Embedded, QueueLimits};
 use shared::flow::{Addition, Change, FieldPath, How, Number, RowKey};
 use shared::handlers::Table;
-use shared::model::{ActionId, EventHash, Group, Order, Stamps, Timestamp};
+use shared::model::{ActionId, AuditRecord, EventHash, Group, Order, Stamps, Timestamp};
 use shared::ports::Added::{Done, Held};
 use shared::ports::{Added, LockKey, Locks, Reports, Tables};
 
 use crate::support::{Foldback, lock};
 
 /// The format that this version writes.
-const PRESENT: u32 = 4;
+const PRESENT: u32 = 5;
 
 fn path(format: u32) -> PathBuf {
     let name = format!("../../tests/fixtures/store-format-{format}.db.gz");
@@ -193,6 +193,64 @@ fn format_4_reads_and_goes_on() {
     goes_on(&foldback);
 }
 
+/// This one also holds an amendment of an event of that lead and the record of something that a person did,
+/// and tells since when settings are the same.
+#[test]
+fn format_5_reads_and_goes_on() {
+    let foldback = kept(5);
+    assert_eq!(format(&foldback), 5);
+    check(&foldback, 117);
+    check_reports_and_additions(&foldback);
+    assert!(images(&foldback) > 0);
+    let store = Embedded::open_to_read(&foldback.data()).expect("open");
+    let settings = store.settings().expect("settings").expect("some");
+    assert_eq!(settings.since.first(), Some(&1));
+    drop(store);
+    assert_eq!(audited(&foldback), [record()]);
+    late_for_the_long_lead(&foldback);
+    goes_on(&foldback);
+}
+
+#[test]
+fn format_4_is_read_as_it_is_and_brought_to_the_present_one() {
+    let foldback = kept(4);
+    let tables = foldback.tables();
+    foldback.ok(&["indexes"]);
+    assert_eq!(audited(&foldback), Vec::new());
+    assert_eq!(format(&foldback), 4);
+    assert_eq!(locked(&foldback, "another"), [None, Some(2)]);
+    assert_eq!(format(&foldback), PRESENT);
+    let told = foldback.ok(&["indexes"]);
+    assert!(told.contains("Embedded::audited"), "{told}");
+    assert_eq!(foldback.tables(), tables);
+    assert_eq!(audited(&foldback), Vec::new());
+    note(&foldback);
+    assert_eq!(audited(&foldback), [record()]);
+    check(&foldback, 117);
+    goes_on(&foldback);
+}
+
+fn record() -> AuditRecord {
+    AuditRecord {
+        at: Timestamp::from_ms(0),
+        by: "ops".into(),
+        tenant: Some("acme".into()),
+        deed: "redrive".into(),
+        about: "dead letters 1".to_owned(),
+        count: 1,
+    }
+}
+
+fn note(foldback: &Foldback) {
+    let store = Embedded::open(&foldback.data(), QueueLimits::default()).expect("open");
+    store.note(&record()).expect("noted");
+}
+
+fn audited(foldback: &Foldback) -> Vec<AuditRecord> {
+    let store = Embedded::open_to_read(&foldback.data()).expect("open");
+    store.audited(10).expect("records")
+}
+
 /// How many events the long lead has.
 const LONG: i64 = 300;
 
@@ -266,15 +324,15 @@ fn check_reports_and_additions(foldback: &Foldback) {
 #[test]
 fn a_format_that_is_yet_to_come_is_refused() {
     let foldback = kept(PRESENT);
-    let newer = foldback.database().execute_batch("PRAGMA user_version = 5");
+    let newer = foldback.database().execute_batch("PRAGMA user_version = 6");
     newer.expect("written");
     for command in ["replay", "run", "report"] {
         let ended = foldback.ends(&[command]);
         assert_eq!(ended.status, 2, "{command}");
-        let told = "it is format 5; this version reads formats 1 to 4";
+        let told = "it is format 6; this version reads formats 1 to 5";
         assert!(ended.stderr.contains(told), "{command}: {}", ended.stderr);
     }
-    assert_eq!(format(&foldback), 5);
+    assert_eq!(format(&foldback), 6);
 }
 
 /// Acquires two locks for a moment long past, and releases the second. Fences are those of leases that were
@@ -366,7 +424,10 @@ fn make() {
     for part in long_lead(LONG) {
         take_in(&foldback, &part);
     }
+    let first = line(60, "1").replace("\"source\"", "\"revision\":1,\"source\"");
+    take_in(&foldback, &[first.replace("won", "amended")]);
     assert!(images(&foldback) > 0);
+    note(&foldback);
     let database = fs::read(foldback.data().join("foldback.db")).expect("the store");
     let file = fs::File::create(path(format(&foldback))).expect("a file");
     let mut packed = flate2::write::GzEncoder::new(file, flate2::Compression::best());

@@ -269,3 +269,40 @@ fn two_tenants_have_settings_and_policies_of_their_own() {
     let report = foldback.ok(&["report"]);
     assert!(!report.contains("globex RSLead lead-1"), "{report}");
 }
+
+/// The settings of one tenant are changed: its rows are made anew, another's are as they should be.
+#[test]
+fn a_tenants_change_makes_no_row_of_another_stale() {
+    let foldback = Foldback::new();
+    let globex = SETTINGS
+        .replace("version = 1\n", "")
+        .replace("acme", "globex");
+    let settings = foldback.file("first.toml", &format!("{SETTINGS}{globex}"));
+    let second = format!("{}{globex}", changed());
+    let second = foldback.file("second.toml", &second);
+    let before = [
+        event("acme", "lead-1", 0, "lead.created"),
+        event("globex", "lead-1", 0, "lead.created"),
+        event("globex", "lead-2", 0, "lead.created"),
+    ];
+    let file = foldback.file("events.jsonl", &before.join("\n"));
+    foldback.ok(&["run", &file, "--settings", &settings]);
+    assert_eq!(foldback.ok(&["settings", "put", &second]), "2\n");
+    let edited = foldback.database().execute(
+        "UPDATE rows SET body = json_set(body, '$.assignee', 'x') WHERE id = 'lead-2' AND tbl = 0",
+        [],
+    );
+    assert_eq!(edited.expect("edited"), 1);
+    let expect = named(&[
+        ("foreign", "RSLead", "lead-2"),
+        ("stale", "RSLead", "lead-1"),
+    ]);
+    assert_eq!(classes(&foldback), expect);
+    // The next event of its own brings a lead to the new settings.
+    let next = foldback.file("next.jsonl", &event("acme", "lead-1", 9, "lead.updated"));
+    foldback.ok(&["run", &next, "--no-verify"]);
+    assert_eq!(
+        classes(&foldback),
+        named(&[("foreign", "RSLead", "lead-2")])
+    );
+}

@@ -70,7 +70,10 @@ impl Foldback {
             .args(args)
             .current_dir(self.scratch.path())
             .stdin(Stdio::null());
-        if args.first().is_some_and(|name| *name != "generate") {
+        if args
+            .first()
+            .is_some_and(|name| !["generate", "bench"].contains(name))
+        {
             command.arg("--data").arg(self.data());
         }
         match &self.mongodb {
@@ -164,8 +167,11 @@ fn gunzip(path: &Path) -> String {
     text
 }
 
-#[expect(clippy::print_stderr, reason = "a test that has less to go by says so")]
-fn say(what: &str) {
+#[expect(
+    clippy::print_stderr,
+    reason = "a test says what it went by, and what it came to"
+)]
+pub(crate) fn say(what: &str) {
     eprintln!("{what}");
 }
 

@@ -11,7 +11,7 @@ use aws_sdk_sqs::types::{Message as SqsMessage, MessageSystemAttributeName};
 use crate::model::{EventHash, Group};
 use crate::ports::{Error, Letter, Message, Receipt};
 
-use super::queue::{BATCH_MAX, Outgoing, REASON, attribute, receipt, sent};
+use super::queue::{BATCH_MAX, Outgoing, REASON, attribute, context, receipt, sent};
 use super::{Aws, body};
 
 /// How long letters that are looked at are hidden from others, should we die meanwhile.
@@ -52,6 +52,7 @@ impl Aws {
         for (id, raw) in &chosen {
             let text = raw.body().unwrap_or_default();
             let own = body::decode(text).ok();
+            let context = own.as_ref().and_then(context);
             let first = attribute::<String>(raw, &MessageSystemAttributeName::MessageGroupId);
             let group = own.map_or_else(
                 || first.unwrap_or_default(),
@@ -61,6 +62,7 @@ impl Aws {
                 fifo: Some((group, EventHash::of(text, &id.to_string()).to_string())),
                 body: text.to_owned(),
                 reason: None,
+                context,
             };
             let doing = "send a dead letter back";
             self.send_all(&self.names.queue_url, vec![outgoing], doing)

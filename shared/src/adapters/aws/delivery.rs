@@ -11,9 +11,10 @@ use crate::ports::{
 
 use super::{Aws, body, chain};
 
-/// The least pause before a message's second try; it doubles with each. Five tries so take more than a
-/// minute: a worker that was killed leaves a transaction open, and `MongoDB` ends it after
-/// `transactionLifetimeLimitSeconds`, by default 60; until then its rows can be written by nobody.
+/// The least pause before a message's second try; it doubles with each. Ten tries so take twenty to forty
+/// minutes: an outage that is shorter parks nothing. (Five would take more than a minute, which is the least:
+/// a worker that was killed leaves a transaction open, and `MongoDB` ends it after
+/// `transactionLifetimeLimitSeconds`, by default 60; until then its rows can be written by nobody.)
 const FIRST_PAUSE_MS: i64 = 5_000;
 const LONGEST_PAUSE_MS: i64 = 300_000;
 
@@ -85,6 +86,12 @@ impl<'a> Delivery<'a> {
     #[must_use]
     pub fn received(&self) -> &[Received] {
         &self.received
+    }
+
+    /// How many messages the batch has, those that cannot be read among them.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.all.len() as u64
     }
 
     /// The ids of those that are not done, for Lambda to leave in the queue.
@@ -207,6 +214,10 @@ impl Journal for Delivery<'_> {
         events: &[(SmolStr, EventHash)],
     ) -> Result<Vec<Option<Group>>, Error> {
         self.aws.whereabouts(events).await
+    }
+
+    async fn homes(&self, events: &[(SmolStr, EventHash)]) -> Result<Vec<Option<Group>>, Error> {
+        self.aws.homes(events).await
     }
 
     async fn groups(

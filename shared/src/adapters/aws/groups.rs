@@ -29,7 +29,7 @@ fn shelf(hash: &str) -> String {
 }
 
 /// A group's place within the list, by its hash.
-fn place(group: &Group) -> String {
+pub(super) fn place(group: &Group) -> String {
     let whole = EventHash::of(&group.tenant, &group.key);
     format!("{:016x}#{whole}", group.hash())
 }

@@ -15,6 +15,8 @@ use super::{Aws, failed, side_by_side};
 
 const DOING: &str = "claim an event's identity in DynamoDB";
 const LOOKING: &str = "look for an event's identity in DynamoDB";
+/// What a claim says of its event.
+const CONTENT: &str = "content";
 /// What one request may ask for.
 const GET_MAX: usize = 100;
 /// How many requests are under way at once.
@@ -38,33 +40,39 @@ pub(super) enum Claimed {
     Won,
     /// It was made before.
     Lost(Claim),
+    /// An amendment came first, in another group.
+    Elsewhere,
 }
 
 /// Identities are a tenant's own: no tenant can take another's.
-fn key(tenant: &str, hash: EventHash) -> String {
+pub(super) fn key(tenant: &str, hash: EventHash) -> String {
     format!("identity#{tenant}#{hash}")
 }
 
 impl Aws {
-    /// Claims the identity of the entry at `place` for a segment to be written. A request that the SDK sent twice, because the
-    /// first answer was lost, finds its own claim.
+    /// Claims the identity and revision of the entry at `place` for a segment to be written. A request that
+    /// the SDK sent twice, because the first answer was lost, finds its own claim.
+    ///
+    /// Of an event of which amendments came first, the identity is [kept](Self::find_home) for their group.
     pub(super) async fn claim(
         &self,
         place: usize,
         entry: &Entry,
         claim: Claim,
     ) -> Result<(usize, Claimed), Error> {
-        let mut item = item(&key(&entry.group.tenant, entry.hash), "-");
-        item.insert("tenant".to_owned(), text(claim.group.tenant.as_str()));
-        item.insert("key".to_owned(), text(claim.group.key.as_str()));
+        let mut item = home_item(&claim.group, entry.hash);
         item.insert("segment".to_owned(), text(claim.segment.as_str()));
-        item.insert("content".to_owned(), bytes(claim.content.to_be_bytes()));
+        item.insert(CONTENT.to_owned(), bytes(claim.content.to_be_bytes()));
         let put = self
             .dynamo
             .put_item()
             .table_name(&self.names.journal_table)
             .set_item(Some(item))
-            .condition_expression("attribute_not_exists(pk)")
+            .condition_expression(
+                "attribute_not_exists(pk) OR (attribute_not_exists(content) AND #key = :key)",
+            )
+            .expression_attribute_names("#key", "key")
+            .expression_attribute_values(":key", text(claim.group.key.as_str()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
@@ -75,12 +83,49 @@ impl Aws {
         let Some(held) = error.as_service_error().and_then(refused_over) else {
             return Err(failed(DOING)(error));
         };
+        if !held.contains_key(CONTENT) {
+            return Ok((place, Claimed::Elsewhere));
+        }
         let held = read(held)?;
         if held == claim {
             return Ok((place, Claimed::Won));
         }
         Ok((place, Claimed::Lost(held)))
     }
+
+    /// The home of an event that is amended by the entry at `place`: what holds its identity, or the entry's
+    /// group, for which it is kept then.
+    pub(super) async fn find_home(
+        &self,
+        place: usize,
+        entry: &Entry,
+    ) -> Result<(usize, Group), Error> {
+        let put = self
+            .dynamo
+            .put_item()
+            .table_name(&self.names.journal_table)
+            .set_item(Some(home_item(&entry.group, entry.event.identity())))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        let error = match put {
+            Ok(_) => return Ok((place, entry.group.clone())),
+            Err(error) => error,
+        };
+        match error.as_service_error().and_then(refused_over) {
+            Some(held) => Ok((place, read_group(held)?)),
+            None => Err(failed(DOING)(error)),
+        }
+    }
+}
+
+/// What keeps an identity for a group; a claim adds to it.
+fn home_item(group: &Group, identity: EventHash) -> Item {
+    let mut item = item(&key(&group.tenant, identity), "-");
+    item.insert("tenant".to_owned(), text(group.tenant.as_str()));
+    item.insert("key".to_owned(), text(group.key.as_str()));
+    item
 }
 
 impl Aws {
@@ -88,6 +133,23 @@ impl Aws {
     pub(super) async fn whereabouts_of(
         &self,
         events: &[(SmolStr, EventHash)],
+    ) -> Result<Vec<Option<Group>>, Error> {
+        let is_claim = |item: &Item| item.contains_key(CONTENT);
+        self.groups_of_identities(events, is_claim).await
+    }
+
+    /// The groups of which tellings of events came first.
+    pub(super) async fn homes_of(
+        &self,
+        events: &[(SmolStr, EventHash)],
+    ) -> Result<Vec<Option<Group>>, Error> {
+        self.groups_of_identities(events, |_| true).await
+    }
+
+    async fn groups_of_identities(
+        &self,
+        events: &[(SmolStr, EventHash)],
+        counts: fn(&Item) -> bool,
     ) -> Result<Vec<Option<Group>>, Error> {
         let keys: Vec<String> = events
             .iter()
@@ -98,13 +160,17 @@ impl Aws {
         distinct.dedup();
         let pages = distinct
             .chunks(GET_MAX)
-            .map(|page| self.claims(page.to_vec()));
+            .map(|page| self.identities(page.to_vec()));
         let found = side_by_side(pages.collect(), AT_ONCE).await?;
-        let found: BTreeMap<String, Group> = found.into_iter().flatten().collect();
-        Ok(keys.iter().map(|key| found.get(key).cloned()).collect())
+        let mut groups = BTreeMap::new();
+        for item in found.iter().flatten().filter(|item| counts(item)) {
+            groups.insert(text_of(item, PK)?, read_group(item)?);
+        }
+        let group = |key: &String| groups.get(key.as_str()).cloned();
+        Ok(keys.iter().map(group).collect())
     }
 
-    async fn claims(&self, keys: Vec<String>) -> Result<Vec<(String, Group)>, Error> {
+    async fn identities(&self, keys: Vec<String>) -> Result<Vec<Item>, Error> {
         let mut keys: Vec<Item> = keys.iter().map(|key| item(key, "-")).collect();
         let mut found = Vec::with_capacity(keys.len());
         for attempt in 0..ATTEMPTS_MAX {
@@ -120,9 +186,12 @@ impl Aws {
                 .send()
                 .await
                 .map_err(failed(LOOKING))?;
-            for item in read.responses.iter().flat_map(|all| all.values()).flatten() {
-                found.push((text_of(item, PK)?.to_owned(), read_group(item)?));
-            }
+            found.extend(
+                read.responses
+                    .into_iter()
+                    .flat_map(|all| all.into_values())
+                    .flatten(),
+            );
             let left = read
                 .unprocessed_keys
                 .and_then(|all| all.into_values().next());
@@ -144,7 +213,7 @@ fn read_group(item: &Item) -> Result<Group, Error> {
 }
 
 fn read(item: &Item) -> Result<Claim, Error> {
-    let content = bytes_of(item, "content")?;
+    let content = bytes_of(item, CONTENT)?;
     let content = content.try_into().map_err(|_length| {
         let why = "the attribute content has not 16 bytes";
         Error::new(ErrorKind::Corrupt, DOING, why)

@@ -17,6 +17,7 @@ use crate::ports::{Appended, Error, ErrorKind, Journal, Partition, Since};
 
 use super::identities::{Claim, Claimed};
 use super::item::{Item, bytes, bytes_of, item, text};
+use super::pause::pause;
 use super::{Aws, failed, side_by_side};
 
 /// How many requests are under way at once.
@@ -25,6 +26,10 @@ const AT_ONCE: usize = 32;
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html>).
 const SEGMENT_BYTES_MAX: usize = 300_000;
 const ENTRIES: &str = "entries";
+/// A claim that is older is of an append that has died.
+const YOUNG_US: u64 = 5_000_000;
+/// How often an event is looked for whose claim is younger. With the pauses, a second or two.
+const LOOKS_MAX: u32 = 8;
 
 impl Journal for Aws {
     async fn append(&self, entries: &[Arc<Entry>]) -> Result<Vec<Appended>, Error> {
@@ -34,7 +39,10 @@ impl Journal for Aws {
             let identity = (entry.group.tenant.clone(), entry.hash);
             firsts.entry(identity).or_insert(place);
         }
-        let segments = self.lay_out(entries, firsts.values().copied().collect());
+        let elsewhere = self.away_from_home(entries, firsts.values()).await?;
+        let at_home = firsts.values().copied();
+        let at_home = at_home.filter(|place| !elsewhere.contains(place));
+        let segments = self.lay_out(entries, at_home.collect());
         let mut claims = Vec::with_capacity(firsts.len());
         for segment in &segments {
             for place in &segment.entries {
@@ -49,12 +57,23 @@ impl Journal for Aws {
             }
         }
         let claimed = side_by_side(claims, AT_ONCE).await?;
-        let known = self.settle(entries, &segments, &contents, claimed).await?;
+        let mut known = self.settle(entries, &segments, &contents, claimed).await?;
+        let away = |place| {
+            (
+                place,
+                (
+                    Appended::Elsewhere,
+                    contents.get(place).copied().unwrap_or_default(),
+                ),
+            )
+        };
+        known.extend(elsewhere.into_iter().map(away));
         let answer = |(place, (entry, content)): (usize, (&Arc<Entry>, u128))| {
             let identity = (entry.group.tenant.clone(), entry.hash);
             let first = firsts.get(&identity).copied().unwrap_or(place);
             match known.get(&first) {
                 Some((Appended::New, _)) if first == place => Appended::New,
+                Some((Appended::Elsewhere, _)) => Appended::Elsewhere,
                 Some((_, held)) if *held == content => Appended::Duplicate,
                 Some(_) | None => Appended::Conflict,
             }
@@ -93,6 +112,10 @@ impl Journal for Aws {
         self.whereabouts_of(events).await
     }
 
+    async fn homes(&self, events: &[(SmolStr, EventHash)]) -> Result<Vec<Option<Group>>, Error> {
+        self.homes_of(events).await
+    }
+
     async fn groups(
         &self,
         partition: Partition,
@@ -111,6 +134,39 @@ struct Segment {
 }
 
 impl Aws {
+    /// Those entries, of the places given, that amend an event whose home is another group.
+    async fn away_from_home(
+        &self,
+        entries: &[Arc<Entry>],
+        places: impl Iterator<Item = &usize>,
+    ) -> Result<BTreeSet<usize>, Error> {
+        let mut places: Vec<usize> = places.copied().collect();
+        places.sort_unstable();
+        let mut first_of: BTreeMap<(&SmolStr, EventHash), usize> = BTreeMap::new();
+        let mut amending = Vec::new();
+        for place in places {
+            let Some(entry) = entries.get(place) else {
+                continue;
+            };
+            if entry.event.revision() > 0 && !entry.event.is_copy() {
+                let event = (&entry.group.tenant, entry.event.identity());
+                amending.push((place, entry, *first_of.entry(event).or_insert(place)));
+            }
+        }
+        let mut looks = Vec::with_capacity(first_of.len());
+        for first in first_of.values() {
+            if let Some(entry) = entries.get(*first) {
+                looks.push(self.find_home(*first, entry));
+            }
+        }
+        let homes: BTreeMap<usize, Group> =
+            side_by_side(looks, AT_ONCE).await?.into_iter().collect();
+        let away = amending
+            .into_iter()
+            .filter(|(_, entry, first)| homes.get(first) != Some(&entry.group));
+        Ok(away.map(|(place, _, _)| place).collect())
+    }
+
     /// Puts entries of a group together, as far as an item can hold them.
     fn lay_out(&self, entries: &[Arc<Entry>], mut places: Vec<usize>) -> Vec<Segment> {
         places.sort_unstable();
@@ -173,6 +229,16 @@ impl Aws {
                 Claimed::Lost(held) if held.content != content => {
                     known.insert(place, (Appended::Conflict, held.content));
                 }
+                Claimed::Lost(held)
+                    if entries
+                        .get(place)
+                        .is_some_and(|one| one.group != held.group) =>
+                {
+                    known.insert(place, (Appended::Elsewhere, content));
+                }
+                Claimed::Elsewhere => {
+                    known.insert(place, (Appended::Elsewhere, content));
+                }
                 Claimed::Lost(held) => lost.push((place, held)),
             }
         }
@@ -220,13 +286,31 @@ impl Aws {
         for (place, claim) in lost {
             let hash = entries.get(place).map(|entry| entry.hash);
             looks.push(async move {
-                let near = Which::Near(&claim.segment);
-                let near = self.read_entries(&claim.group, near).await?;
-                let stands = near.iter().any(|one| Some(one.hash) == hash);
+                let stands = self.stands(&claim, hash).await?;
                 Ok((place, claim, stands))
             });
         }
         side_by_side(looks, AT_ONCE).await
+    }
+
+    /// Whether an event stands where its claim says. Whoever made the claim a moment ago may be about to write
+    /// the event: it is given some time, so that of two appends one alone calls it new.
+    async fn stands(&self, claim: &Claim, hash: Option<EventHash>) -> Result<bool, Error> {
+        for attempt in 0..LOOKS_MAX {
+            let near = Which::Near(&claim.segment);
+            let near = self.read_entries(&claim.group, near).await?;
+            if near.iter().any(|one| Some(one.hash) == hash) {
+                return Ok(true);
+            }
+            let claimed_us = claim.segment.get(..16);
+            let claimed_us = claimed_us.and_then(|text| u64::from_str_radix(text, 16).ok());
+            let age_us = moment_us(self.clock.now()).saturating_sub(claimed_us.unwrap_or(0));
+            if age_us > YOUNG_US || attempt + 1 == LOOKS_MAX {
+                break;
+            }
+            pause(attempt).await;
+        }
+        Ok(false)
     }
 
     /// Entries of a group, in the order of arrival.
@@ -282,7 +366,7 @@ fn name_at(us: u64) -> String {
     format!("{us:016x}")
 }
 
-fn partition_of(group: &Group) -> String {
+pub(super) fn partition_of(group: &Group) -> String {
     format!("group#{group}")
 }
 

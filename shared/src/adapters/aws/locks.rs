@@ -182,7 +182,7 @@ impl Aws {
 }
 
 /// No tenant has a `#` in its id, so a tenant's names are its own.
-fn partition_of(key: &LockKey) -> String {
+pub(super) fn partition_of(key: &LockKey) -> String {
     format!("lock#{}#{}", key.tenant, key.name)
 }
 

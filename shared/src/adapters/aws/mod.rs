@@ -4,23 +4,26 @@
 //! Throttling and what passes by itself is [`Retry`](crate::ports::ErrorKind::Retry), after the SDK's own
 //! attempts and, for the rest of a partial batch, some of our own. Rows are not here but in MongoDB.
 
-mod body;
 mod dead_letters;
 mod delivery;
-mod emf;
 mod failure;
 mod groups;
 mod identities;
 mod item;
 mod journal;
+#[cfg(test)]
+mod keys_apart;
 mod locks;
+mod measures;
 mod pause;
 mod queue;
 mod runs;
 mod secrets;
 mod settings_versions;
 mod tally;
+mod xray;
 
+use super::message_body as body;
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::fmt;
@@ -42,8 +45,9 @@ use crate::model::Group;
 use crate::ports::{Clock, Error, ErrorKind};
 
 pub use delivery::{Delivered, Delivery};
-pub use emf::{Metric, metrics_line};
+pub use measures::metric_lines;
 pub use runs::{Part, PartOfRun, Run, RunState};
+pub use xray::send_to_xray;
 
 use failure::failed;
 
@@ -79,6 +83,8 @@ pub struct Aws {
     listed: Arc<Mutex<BTreeSet<Group>>>,
     /// The last moment, in microseconds, that was given to a segment.
     last_us: Arc<AtomicU64>,
+    /// Whether messages carry X-Ray's header.
+    xray: bool,
 }
 
 impl fmt::Debug for Aws {
@@ -101,6 +107,7 @@ impl Aws {
             clock: Arc::new(SystemClock),
             listed: Arc::default(),
             last_us: Arc::default(),
+            xray: false,
         }
     }
 
@@ -108,6 +115,13 @@ impl Aws {
     #[must_use]
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..self }
+    }
+
+    /// The same, whose messages carry their traces on in X-Ray. Who receives them is traced then, even where
+    /// a function is not set up to begin traces by itself.
+    #[must_use]
+    pub fn with_xray(self, xray: bool) -> Self {
+        Self { xray, ..self }
     }
 
     /// What the stack calls its parts.

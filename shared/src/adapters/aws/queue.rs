@@ -3,12 +3,14 @@ use std::collections::BTreeMap;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry,
     DeleteMessageBatchRequestEntry, Message as SqsMessage, MessageAttributeValue,
-    MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
+    MessageSystemAttributeName, MessageSystemAttributeNameForSends, MessageSystemAttributeValue,
+    QueueAttributeName, SendMessageBatchRequestEntry,
 };
 use smol_str::SmolStr;
 
 use crate::model::{Depth, EventHash, Group, Timestamp};
 use crate::ports::{Error, ErrorKind, Letter, Message, Queue, Receipt, Received, Waiting};
+use crate::trace::{Journey, TraceContext};
 
 use super::failure::unfinished;
 use super::pause::{ATTEMPTS_MAX, pause};
@@ -21,10 +23,16 @@ pub(super) const BATCH_MAX: usize = 10;
 const BATCH_BYTES_MAX: usize = 1_000_000;
 /// How many requests are under way at once.
 pub(super) const AT_ONCE: usize = 16;
+/// How long a look at a queue waits for messages.
+const LOOK_WAIT_SECONDS: i32 = 1;
 /// The longest time SQS hides a message for.
 const HIDE_SECONDS_MAX: i64 = 43_200;
 /// The attribute that says why a message was parked.
 pub(super) const REASON: &str = "reason";
+/// The attribute that names the place in a trace (<https://www.w3.org/TR/trace-context/>).
+const TRACEPARENT: &str = "traceparent";
+/// What names, types and values of the attributes take at most, apart from the reason itself.
+const ATTRIBUTES_BYTES: usize = 192;
 /// The most bytes of a reason.
 const REASON_BYTES_MAX: usize = 4_096;
 
@@ -134,6 +142,8 @@ pub(super) struct Outgoing {
     pub(super) fifo: Option<(String, String)>,
     pub(super) body: String,
     pub(super) reason: Option<String>,
+    /// The trace of its first event: a message of several traces can name one only.
+    pub(super) context: Option<TraceContext>,
 }
 
 impl Outgoing {
@@ -154,6 +164,7 @@ impl Outgoing {
             )),
             body,
             reason: None,
+            context: context(message),
         })
     }
 
@@ -163,6 +174,7 @@ impl Outgoing {
             fifo: None,
             body,
             reason: None,
+            context: None,
         }
     }
 
@@ -178,29 +190,49 @@ impl Outgoing {
     }
 
     fn size(&self) -> usize {
-        self.body.len() + self.reason.as_ref().map_or(0, String::len) + 64
+        self.body.len() + self.reason.as_ref().map_or(0, String::len) + ATTRIBUTES_BYTES
     }
 
-    fn entry(&self, place: usize) -> Result<SendMessageBatchRequestEntry, Error> {
-        let reason = self.reason.as_ref().map(|reason| {
-            MessageAttributeValue::builder()
+    /// With `xray` its trace goes on in X-Ray too.
+    fn entry(&self, place: usize, xray: bool) -> Result<SendMessageBatchRequestEntry, Error> {
+        let text = |value: &str| {
+            let value = MessageAttributeValue::builder()
                 .data_type("String")
-                .string_value(reason)
-                .build()
+                .string_value(value);
+            value.build().map_err(unbuilt)
+        };
+        let reason = self.reason.iter().map(|reason| (REASON, reason.clone()));
+        let context = self
+            .context
+            .iter()
+            .map(|one| (TRACEPARENT, one.to_string()));
+        let attributes = reason.chain(context);
+        let attributes = attributes.map(|(name, value)| Ok((name.to_owned(), text(&value)?)));
+        let attributes = attributes.collect::<Result<_, Error>>()?;
+        let header = self.context.filter(|_| xray).map(|context| {
+            let value = MessageSystemAttributeValue::builder()
+                .data_type("String")
+                .string_value(context.xray());
+            let name = MessageSystemAttributeNameForSends::AwsTraceHeader;
+            Ok((name, value.build().map_err(unbuilt)?))
         });
-        let attributes = reason
-            .transpose()
-            .map_err(unbuilt)?
-            .map(|value| [(REASON.to_owned(), value)].into());
+        let header = header.transpose()?.map(|header| [header].into());
         SendMessageBatchRequestEntry::builder()
             .id(place.to_string())
             .message_body(&self.body)
             .set_message_group_id(self.fifo.as_ref().map(|(group, _)| group.clone()))
             .set_message_deduplication_id(self.fifo.as_ref().map(|(_, id)| id.clone()))
-            .set_message_attributes(attributes)
+            .set_message_attributes(Some(attributes))
+            .set_message_system_attributes(header)
             .build()
             .map_err(unbuilt)
     }
+}
+
+/// The place in a trace that a message goes on from: that of its first event.
+pub(super) fn context(message: &Message) -> Option<TraceContext> {
+    let first = message.entries.first();
+    first.map(|entry| Journey::of(entry).created())
 }
 
 /// A request that lacks something: a fault of ours.
@@ -307,7 +339,7 @@ impl Aws {
     ) -> Result<(), Error> {
         to_the_last(doing, batch, |batch| {
             let entries = batch.iter().enumerate();
-            let entries = entries.map(|(place, one)| one.entry(place));
+            let entries = entries.map(|(place, one)| one.entry(place, self.xray));
             let entries = entries.collect::<Result<Vec<_>, Error>>()?;
             let request = self.sqs.send_message_batch().queue_url(queue);
             let request = request.set_entries(Some(entries));
@@ -323,6 +355,10 @@ impl Aws {
     }
 
     /// Up to `limit` messages of a queue; hidden for so many seconds, else as the queue is set up.
+    ///
+    /// Who says for how long looks for all there is, and an empty answer to a short poll would not mean that
+    /// there is nothing: only a long poll asks all of SQS's servers
+    /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>).
     pub(super) async fn receive_from(
         &self,
         queue: &str,
@@ -337,6 +373,7 @@ impl Aws {
             .message_system_attribute_names(MessageSystemAttributeName::All)
             .message_attribute_names("All")
             .set_visibility_timeout(hidden_seconds)
+            .set_wait_time_seconds(hidden_seconds.map(|_looks| LOOK_WAIT_SECONDS))
             .send()
             .await;
         let received = received.map_err(failed("receive messages from SQS"))?;

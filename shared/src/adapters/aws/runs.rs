@@ -21,6 +21,8 @@ const CHUNK_BYTES: usize = 300_000;
 /// The most findings of one partition that are kept; all are counted.
 const FINDINGS_MAX: u64 = 1_000;
 const BODY: &str = "body";
+/// Which call saved a partition.
+const SAVE: &str = "save";
 /// The run itself; what was parked stands beside it, under keys that begin so.
 const HEAD: &str = "head";
 
@@ -199,17 +201,7 @@ impl Aws {
     /// The table failed, or there is no such partition.
     pub async fn part(&self, id: &str, index: u64) -> Result<Part, Error> {
         let doing = format!("read partition {index} of the replay run {id}");
-        let read = self
-            .dynamo
-            .get_item()
-            .table_name(&self.names.state_table)
-            .key(PK, text(run_key(id)))
-            .key(SK, text(part_key(index)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(failed(&doing))?;
-        let Some(item) = read.item else {
+        let Some(item) = self.item_of_part(id, index, &doing).await? else {
             let why = "there is none of that number";
             return Err(Error::new(ErrorKind::Reject, doing, why));
         };
@@ -261,9 +253,12 @@ impl Aws {
         self.put_all(&self.names.state_table, items, &doing).await?;
         let before = part.version;
         part.version += 1;
+        let save = format!("{:016x}", fastrand::u64(..));
+        let mut item = self.part_item(id, index, part)?;
+        item.insert(SAVE.to_owned(), text(save.as_str()));
         let put = Put::builder()
             .table_name(&self.names.state_table)
-            .set_item(Some(self.part_item(id, index, part)?))
+            .set_item(Some(item))
             .condition_expression("version = :before")
             .expression_attribute_values(":before", AttributeValue::N(before.to_string()))
             .build()
@@ -284,7 +279,11 @@ impl Aws {
         let written = written.set_transact_items(Some(writes)).send().await;
         match written {
             Ok(_) => Ok(true),
-            Err(error) if lost(&error) => Ok(false),
+            // A request that the SDK sent twice, because the first answer was lost, finds its own save.
+            Err(error) if lost(&error) => {
+                let stands = self.item_of_part(id, index, &doing).await?;
+                Ok(stands.is_some_and(|item| item.get(SAVE) == Some(&text(save.as_str()))))
+            }
             Err(error) => Err(failed(&doing)(error)),
         }
     }
@@ -306,6 +305,19 @@ impl Aws {
             .await;
         updated.map_err(failed(&format!("finish the replay run {id}")))?;
         Ok(())
+    }
+
+    async fn item_of_part(&self, id: &str, index: u64, doing: &str) -> Result<Option<Item>, Error> {
+        let read = self
+            .dynamo
+            .get_item()
+            .table_name(&self.names.state_table)
+            .key(PK, text(run_key(id)))
+            .key(SK, text(part_key(index)))
+            .consistent_read(true)
+            .send()
+            .await;
+        Ok(read.map_err(failed(doing))?.item)
     }
 
     async fn items_of_run(&self, id: &str, from: &str, doing: &str) -> Result<Vec<Item>, Error> {

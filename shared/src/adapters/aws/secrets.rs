@@ -2,12 +2,13 @@ use crate::model::{Secret, SecretRef};
 use crate::ports::{Error, ErrorKind, Secrets};
 
 use super::{Aws, failed};
+use crate::adapters::Environment;
 
 impl Secrets for Aws {
     async fn secret(&self, reference: &SecretRef) -> Result<Secret, Error> {
         match reference {
             SecretRef::SecretsManager(id) => self.secret_text(id).await,
-            SecretRef::Env(name) => from_environment(name),
+            SecretRef::Env(_) => Environment.secret(reference).await,
         }
     }
 }
@@ -27,18 +28,4 @@ impl Aws {
         })?;
         Ok(Secret::new(text))
     }
-}
-
-fn from_environment(name: &str) -> Result<Secret, Error> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a secret is read where it stands"
-    )]
-    let text = std::env::var(name);
-    let doing = format!("read a secret from the environment variable {name}");
-    // The error of a text that is not UTF-8 would show the text.
-    text.map(Secret::new).map_err(|_may_hold_it| {
-        let why = "it is not set, or is not UTF-8";
-        Error::new(ErrorKind::Reject, doing, why)
-    })
 }

@@ -17,11 +17,17 @@ const PARTITION: &str = "tally";
 const HOUR: usize = "2026-03-01T09".len();
 
 impl Aws {
-    /// Counts what a batch came to in the tally of its hour. A batch that comes again counts again.
+    /// Counts what a batch came to in the tally of its hour, and how long its messages had waited. A batch that
+    /// comes again counts again.
     ///
     /// # Errors
     /// The table failed.
-    pub async fn tally(&self, done: &Processed, now: Timestamp) -> Result<(), Error> {
+    pub async fn tally(
+        &self,
+        done: &Processed,
+        waited_ms: i64,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let counted = traffic(done);
         let fields = [
             ("events", counted.events),
@@ -39,10 +45,13 @@ impl Aws {
             .table_name(&self.names.state_table)
             .key(PK, text(PARTITION))
             .key(SK, text(place(now, fastrand::u32(0..SHARDS))));
-        let mut expression = String::from("SET expires = :expires ADD ");
+        let mut expression = String::from("SET expires = :expires ADD waited :waited, ");
         let expires = now.ms() / 1_000 + KEPT_SECONDS;
         let number = |number: String| AttributeValue::N(number);
-        update = update.expression_attribute_values(":expires", number(expires.to_string()));
+        let waited = AttributeValue::Ns(vec![rounded_seconds(waited_ms).to_string()]);
+        update = update
+            .expression_attribute_values(":expires", number(expires.to_string()))
+            .expression_attribute_values(":waited", waited);
         for (place, (name, count)) in fields.iter().enumerate() {
             if *count > 0 || place == 0 {
                 let comma = if place == 0 { "" } else { ", " };
@@ -93,10 +102,21 @@ impl Aws {
                 sum.late_minutes += number("lateMinutes");
                 sum.late_hours += number("lateHours");
                 sum.late_days += number("lateDays");
+                let waited = item.get("waited").and_then(|value| value.as_ns().ok());
+                let waited = waited.into_iter().flatten();
+                let longest = waited.filter_map(|text| text.parse().ok()).max();
+                sum.waited_seconds_max = sum.waited_seconds_max.max(longest.unwrap_or(0));
             }
         }
         Ok(hours.into_values().collect())
     }
+}
+
+/// DynamoDB adds to numbers and to sets, and knows no greatest of two. So a tally has the set of all waits;
+/// rounded to powers of two, they are few.
+fn rounded_seconds(ms: i64) -> u64 {
+    let seconds = u64::try_from(ms).unwrap_or(0).div_ceil(1_000);
+    seconds.checked_next_power_of_two().unwrap_or(seconds)
 }
 
 fn hour(at: Timestamp) -> String {
@@ -119,5 +139,6 @@ fn traffic(done: &Processed) -> Traffic {
         late_minutes: later_than(60_000),
         late_hours: later_than(3_600_000),
         late_days: later_than(86_400_000),
+        waited_seconds_max: 0,
     }
 }

@@ -42,7 +42,7 @@ impl Embedded {
         mut take: impl FnMut(&str) -> Result<(), E>,
     ) -> Result<(), E> {
         let inner = self.lock();
-        let failed = |error: rusqlite::Error| E::from(Failure::from(error).0);
+        let failed = |error: rusqlite::Error| E::from(self.locate(error.into()));
         let temporal = table.is_temporal();
         let query = if temporal {
             &EXPORT_VERSIONS
@@ -55,7 +55,7 @@ impl Embedded {
             .map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
             if temporal {
-                take(&version(row, table).map_err(|failure| E::from(failure.0))?)?;
+                take(&version(row, table).map_err(|failure| E::from(self.locate(failure)))?)?;
             } else {
                 let body = row
                     .get_ref(0)
@@ -83,5 +83,7 @@ fn version(row: &SqlRow<'_>, table: Table) -> Result<String, Failure> {
         canonical.insert("validTo".to_owned(), time(end));
     }
     canonical.insert("causedBy".to_owned(), text(5)?);
-    Ok(Value::Object(canonical).to_string())
+    let mut canonical = Value::Object(canonical);
+    canonical.sort_all_objects();
+    Ok(canonical.to_string())
 }

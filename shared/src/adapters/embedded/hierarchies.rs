@@ -1,7 +1,7 @@
 use rusqlite::params;
 
 use crate::model::{ActionHierarchy, Group};
-use crate::ports::{Error, Hierarchies};
+use crate::ports::{Error, Found, Hierarchies, Look};
 
 use super::query::{Index, Need, queries};
 use super::{Embedded, Failure, Inner, codec};
@@ -37,10 +37,14 @@ impl Hierarchies for Embedded {
             let mut hierarchies = Vec::new();
             while let Some(row) = rows.next()? {
                 let body = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-                hierarchies.extend(codec::decode_hierarchies(group, body)?);
+                hierarchies.extend(codec::decode_hierarchies(group, codec::verified(body)?)?);
             }
             Ok::<_, Failure>(hierarchies)
         })
+    }
+
+    async fn finished(&self, look: &Look) -> Result<Found<ActionHierarchy>, Error> {
+        self.finished_work(look)
     }
 }
 
@@ -55,9 +59,8 @@ impl Inner {
                 continue;
             };
             let gid = self.gid(&first.group)?;
-            self.database
-                .prepare(&SAVE)?
-                .execute(params![gid, codec::encode_hierarchies(of_group)?])?;
+            let body = codec::checked(&codec::encode_hierarchies(of_group)?);
+            self.database.prepare(&SAVE)?.execute(params![gid, body])?;
         }
         Ok(())
     }

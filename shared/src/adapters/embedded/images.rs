@@ -9,7 +9,7 @@ use crate::model::{Group, Timestamp};
 
 use super::query::{Index, Need, queries};
 use super::queue::bind;
-use super::{Failure, Inner};
+use super::{Failure, Inner, codec};
 
 const IMAGES_BY_GROUP: Index = Index {
     name: "images_by_group",
@@ -46,6 +46,11 @@ queries! {
         needs: [Need::Index(&IMAGES_BY_GROUP)],
         sql: "DELETE FROM images WHERE gid = ?",
     }
+    ALL_IMAGES {
+        name: "Check, images",
+        needs: [Need::WholePass("images")],
+        sql: "SELECT id, gid, body FROM images",
+    }
     INSERT_IMAGE {
         name: "Tables::commit_all, an image",
         needs: [],
@@ -70,7 +75,7 @@ impl Inner {
             let body = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
             kept.push(KeptImage {
                 handle: id.to_smolstr(),
-                image: image_record::decode(body).ok(),
+                image: codec::verified(body).and_then(image_record::decode).ok(),
             });
         }
         Ok(kept)
@@ -116,7 +121,7 @@ impl Inner {
         }
         let mut insert = self.database.prepare(&INSERT_IMAGE)?;
         for image in &write.add {
-            let body = image_record::encode(image)?;
+            let body = codec::checked(&image_record::encode(image)?);
             let ImageHead {
                 until,
                 events,

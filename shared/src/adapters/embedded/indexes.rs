@@ -66,13 +66,16 @@ impl Indexes for Embedded {
                 missing: existing.missing(format),
                 unused: existing.unused(format, &tables),
                 derived: vec![conversions],
+                usage: None,
             })
         })
     }
 }
 
 /// The queries of each file of this module, with the format of the store that first has their tables.
-const QUERIES_SINCE: [(i32, &[&Query]); 18] = [
+const QUERIES_SINCE: [(i32, &[&Query]); 23] = [
+    (1, super::check::QUERIES),
+    (1, super::check_tables::QUERIES),
     (1, super::conversions::QUERIES),
     (1, super::dead_letters::QUERIES),
     (1, super::export::QUERIES),
@@ -81,6 +84,7 @@ const QUERIES_SINCE: [(i32, &[&Query]); 18] = [
     (1, QUERIES),
     (1, super::inspect::QUERIES),
     (1, super::journal::QUERIES),
+    (1, super::look::QUERIES),
     (1, super::queue::QUERIES),
     (1, super::rejects::QUERIES),
     (1, super::settings::QUERIES),
@@ -91,6 +95,8 @@ const QUERIES_SINCE: [(i32, &[&Query]); 18] = [
     (3, super::locks::QUERIES),
     (4, super::images::QUERIES),
     (4, super::suffix::QUERIES),
+    (5, super::settings_since::QUERIES),
+    (5, super::audit::QUERIES),
 ];
 
 /// Every query that this store runs over a file of that format.
@@ -118,10 +124,10 @@ fn is_internal(table: &str) -> bool {
 }
 
 /// The indexes of the file, besides those of constraints: tables and statements by name.
-struct Existing(BTreeMap<SmolStr, (SmolStr, String)>);
+pub(super) struct Existing(BTreeMap<SmolStr, (SmolStr, String)>);
 
 impl Inner {
-    fn existing_indexes(&self) -> Result<Existing, Failure> {
+    pub(super) fn existing_indexes(&self) -> Result<Existing, Failure> {
         let mut select = self.database.prepare(&EXISTING)?;
         let indexes = select.query_map([], |row| {
             let text = |i| Ok::<_, rusqlite::Error>(SmolStr::from(row.get_ref(i)?.as_str()?));
@@ -133,7 +139,7 @@ impl Inner {
 
 impl Existing {
     /// Whether the index exists as it is declared.
-    fn have(&self, index: &Index) -> bool {
+    pub(super) fn have(&self, index: &Index) -> bool {
         let statement = self.0.get(index.name).map(|(_, sql)| sql);
         statement.is_some_and(|sql| canonical(sql) == canonical(&index.sql()))
     }

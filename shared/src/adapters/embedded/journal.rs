@@ -10,6 +10,7 @@ use crate::ports::{Appended, Error, Journal, Partition, Since};
 
 use super::groups::GROUPS_WITH_ENTRIES;
 use super::query::{Index, Need, Query, queries};
+use super::queue::bind;
 use super::suffix::APPEND_SEGMENT;
 use super::{Embedded, Failure, Inner, codec};
 
@@ -82,6 +83,16 @@ impl Journal for Embedded {
         })
     }
 
+    async fn homes(&self, events: &[(SmolStr, EventHash)]) -> Result<Vec<Option<Group>>, Error> {
+        self.look(|inner| {
+            let mut segments = Segments::after(i64::MAX);
+            let find = |(tenant, identity): &(SmolStr, EventHash)| {
+                inner.home(tenant, *identity, &mut segments)
+            };
+            events.iter().map(find).collect()
+        })
+    }
+
     async fn groups(
         &self,
         partition: Partition,
@@ -109,6 +120,14 @@ struct Segments<'e> {
 }
 
 impl Segments<'_> {
+    fn after(first: i64) -> Self {
+        Self {
+            first,
+            new: Vec::new(),
+            stored: BTreeMap::new(),
+        }
+    }
+
     fn has_room(&self, place: usize) -> bool {
         let segment = self.new.get(place);
         segment.is_some_and(|segment| segment.entries.len() < SEGMENT_ENTRIES_MAX)
@@ -121,12 +140,12 @@ impl Inner {
             .database
             .prepare(&LAST_POSITION)?
             .query_row([], |row| row.get(0))?;
-        let first = last.unwrap_or(0) + 1;
-        let mut segments = Segments {
-            first,
-            new: Vec::new(),
-            stored: BTreeMap::new(),
-        };
+        let last = last.unwrap_or(0);
+        if let Some(durable) = &self.durable {
+            durable.compare(last)?;
+        }
+        let first = last + 1;
+        let mut segments = Segments::after(first);
         let mut places: BTreeMap<i64, usize> = BTreeMap::new();
         let mut appended = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -150,6 +169,9 @@ impl Inner {
             }
             appended.push(became);
         }
+        if let Some(durable) = &mut self.durable {
+            durable.appends_to(last + bind(segments.new.len()));
+        }
         let mut insert = self.database.prepare(&APPEND_SEGMENT)?;
         for (position, segment) in (first..).zip(&segments.new) {
             let body = codec::encode_entries(segment.entries.iter().copied())?;
@@ -160,14 +182,44 @@ impl Inner {
         Ok(appended)
     }
 
-    /// Claims the entry's identity for `position`, or says who has it.
+    /// Claims the entry's identity and revision for `position`, or says who has it.
     ///
-    /// The key is 64 bits of the hash; another identity of the same key moves one number on.
-    fn identify(
+    /// The first telling of an event claims its identity too, so that those that come later find their home.
+    fn identify<'e>(
         &self,
-        entry: &Entry,
+        entry: &'e Entry,
         position: i64,
-        segments: &mut Segments<'_>,
+        segments: &mut Segments<'e>,
+    ) -> Result<Appended, Failure> {
+        let is_told_again = entry.event.revision() > 0 && !entry.event.is_copy();
+        if !is_told_again {
+            return self.claim(entry, position, segments);
+        }
+        let (tenant, identity) = (&entry.group.tenant, entry.event.identity());
+        let home = self.home(tenant, identity, segments)?;
+        if home.as_ref().is_some_and(|home| *home != entry.group) {
+            return Ok(Appended::Elsewhere);
+        }
+        let became = self.claim(entry, position, segments)?;
+        if home.is_none() && became == Appended::New {
+            let mut claim = self.database.prepare(&CLAIM_IDENTITY)?;
+            let mut key = identity_key(tenant, identity);
+            while claim.execute(params![key, position])? == 0 {
+                key = key.wrapping_add(1);
+            }
+        }
+        Ok(became)
+    }
+
+    /// Claims the entry's hash for `position`, or says who has it.
+    ///
+    /// The key is 64 bits of the hash; another event of the same key moves one number on. So does, under the
+    /// key of an identity, an amendment that came first.
+    fn claim<'e>(
+        &self,
+        entry: &'e Entry,
+        position: i64,
+        segments: &mut Segments<'e>,
     ) -> Result<Appended, Failure> {
         let mut claim = self.database.prepare(&CLAIM_IDENTITY)?;
         let tenant = &entry.group.tenant;
@@ -177,28 +229,66 @@ impl Inner {
                 .database
                 .prepare(&PLACE_OF_IDENTITY)?
                 .query_row([key], |row| row.get(0))?;
-            let under_way = usize::try_from(taken - segments.first).ok();
-            let known = match under_way.and_then(|place| segments.new.get(place)) {
-                Some(segment) => same_identity(segment.entries.iter().copied(), tenant, entry.hash),
-                None => {
-                    let stored = match segments.stored.entry(taken) {
-                        MapEntry::Occupied(known) => known.into_mut(),
-                        MapEntry::Vacant(place) => place.insert(self.segment(taken)?),
-                    };
-                    same_identity(stored.iter(), tenant, entry.hash)
-                }
-            };
-            if let Some(known) = known {
-                let same = known.event.same_content(&entry.event);
-                return Ok(if same {
+            let known = |known: &Entry| known.hash == entry.hash;
+            if let Some(known) = self.find_at(taken, tenant, segments, known)? {
+                return Ok(if !known.event.same_content(&entry.event) {
+                    Appended::Conflict
+                } else if known.group == entry.group {
                     Appended::Duplicate
                 } else {
-                    Appended::Conflict
+                    Appended::Elsewhere
                 });
+            }
+            let told = |known: &Entry| known.event.identity() == entry.hash;
+            let home = self.find_at(taken, tenant, segments, told)?;
+            if home.is_some_and(|known| known.group != entry.group) {
+                return Ok(Appended::Elsewhere);
             }
             key = key.wrapping_add(1);
         }
         Ok(Appended::New)
+    }
+
+    /// The group in whose journal the tellings of an event stand.
+    fn home<'e>(
+        &self,
+        tenant: &SmolStr,
+        identity: EventHash,
+        segments: &mut Segments<'e>,
+    ) -> Result<Option<Group>, Failure> {
+        let mut place = self.database.prepare(&PLACE_OF_IDENTITY)?;
+        let mut key = identity_key(tenant, identity);
+        loop {
+            let position: Option<i64> = place.query_row([key], |row| row.get(0)).optional()?;
+            let Some(position) = position else {
+                return Ok(None);
+            };
+            let told = |known: &Entry| known.event.identity() == identity;
+            if let Some(known) = self.find_at(position, tenant, segments, told)? {
+                return Ok(Some(known.group.clone()));
+            }
+            key = key.wrapping_add(1);
+        }
+    }
+
+    /// The entry of a tenant's that fits among those that stand, or will, at a position.
+    fn find_at<'s>(
+        &self,
+        position: i64,
+        tenant: &SmolStr,
+        segments: &'s mut Segments<'_>,
+        fits: impl Fn(&Entry) -> bool,
+    ) -> Result<Option<&'s Entry>, Failure> {
+        let fits = |known: &&Entry| known.group.tenant == *tenant && fits(known);
+        let under_way = usize::try_from(position - segments.first).ok();
+        if let Some(segment) = under_way.and_then(|place| segments.new.get(place)) {
+            return Ok(segment.entries.iter().copied().find(|known| fits(known)));
+        }
+        let stored = match segments.stored.entry(position) {
+            MapEntry::Occupied(known) => known.into_mut(),
+            MapEntry::Vacant(place) => place.insert(self.segment(position)?),
+        };
+        Ok(stored.iter().find(fits))
     }
 
     /// The group whose journal has the event.
@@ -264,7 +354,7 @@ fn same_identity<'e>(
 }
 
 /// Identities are a tenant's own: no tenant can take another's.
-fn identity_key(tenant: &SmolStr, hash: EventHash) -> i64 {
+pub(super) fn identity_key(tenant: &SmolStr, hash: EventHash) -> i64 {
     let tenant = EventHash::of(tenant, "").short();
     i64::from_le_bytes((tenant ^ hash.short()).to_le_bytes())
 }

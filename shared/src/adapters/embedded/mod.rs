@@ -6,11 +6,16 @@
 //! `synchronous = FULL`: what a commit wrote survives a killed process and a power cut.
 
 mod additions;
-mod codec;
+mod audit;
+mod check;
+mod check_tables;
+pub(super) mod codec;
 mod conversions;
 mod dead_letters;
+mod durable;
 mod explain;
 mod export;
+mod failure;
 mod groups;
 mod hierarchies;
 mod images;
@@ -18,12 +23,14 @@ mod indexes;
 mod inspect;
 mod journal;
 mod locks;
+mod look;
 mod query;
 mod queue;
 mod rejects;
 mod reports;
 mod schema;
 mod settings;
+mod settings_since;
 mod suffix;
 mod tables;
 mod write;
@@ -38,6 +45,8 @@ use rusqlite::{Connection, OpenFlags};
 use crate::model::{Group, Timestamp};
 use crate::ports::{Error, ErrorKind};
 
+use durable::Durable;
+use failure::{Failure, failed, of_file};
 use query::Database;
 
 /// The name of the database file in a data directory.
@@ -85,6 +94,8 @@ struct Inner {
     forget_from: Timestamp,
     /// When old locks are forgotten again.
     forget_locks_from: Timestamp,
+    /// How far the journal is durable, beside the file; only its owner says so.
+    durable: Option<Durable>,
 }
 
 impl Embedded {
@@ -99,13 +110,14 @@ impl Embedded {
     /// format that this version knows.
     pub fn open(directory: &Path, limits: QueueLimits) -> Result<Self, Error> {
         let doing = || format!("open the store in {}", directory.display());
-        std::fs::create_dir_all(directory)
-            .map_err(|error| Error::new(ErrorKind::Reject, doing(), error))?;
+        std::fs::create_dir_all(directory).map_err(of_file(doing()))?;
         let lock = take_lock(directory)?;
         let connection =
             Connection::open(directory.join(FILE_NAME)).map_err(|error| failed(&doing())(error))?;
         schema::prepare(&connection, directory)?;
+        let durable = Durable::open(directory)?;
         let store = Self::with(connection, limits, directory, Some(lock));
+        store.lock().durable = Some(durable);
         store.unit(|inner| inner.database.prepare(&queue::GIVE_BACK)?.execute([]))?;
         Ok(store)
     }
@@ -159,6 +171,7 @@ impl Embedded {
             known_groups: BTreeMap::new(),
             forget_from: Timestamp::MIN,
             forget_locks_from: Timestamp::MIN,
+            durable: None,
         };
         let directory = directory.to_path_buf();
         Self {
@@ -181,7 +194,7 @@ impl Embedded {
     /// Another connection is writing, or a unit is open already.
     pub fn begin(&self) -> Result<(), Error> {
         let mut inner = self.lock();
-        inner.database.begin().map_err(failed("begin"))?;
+        inner.begin().map_err(|error| self.locate(error))?;
         inner.in_unit = true;
         Ok(())
     }
@@ -193,11 +206,7 @@ impl Embedded {
     pub fn commit(&self) -> Result<(), Error> {
         let mut inner = self.lock();
         inner.in_unit = false;
-        let committed = inner.database.commit().map_err(failed("commit"));
-        if committed.is_err() {
-            inner.roll_back();
-        }
-        committed
+        inner.commit().map_err(|error| self.locate(error))
     }
 
     /// Gives the unit of work up; nothing of it takes effect.
@@ -217,21 +226,19 @@ impl Embedded {
         work: impl FnOnce(&mut Inner) -> Result<T, E>,
     ) -> Result<T, Error> {
         let mut inner = self.lock();
+        let locate = |error: E| self.locate(error.into());
         if inner.in_unit {
-            return work(&mut inner).map_err(|error| error.into().0);
+            return work(&mut inner).map_err(locate);
         }
-        inner.database.begin().map_err(failed("begin"))?;
+        inner.begin().map_err(|error| self.locate(error))?;
         match work(&mut inner) {
-            Ok(value) => match inner.database.commit() {
+            Ok(value) => match inner.commit() {
                 Ok(()) => Ok(value),
-                Err(error) => {
-                    inner.roll_back();
-                    Err(failed("commit")(error))
-                }
+                Err(error) => Err(self.locate(error)),
             },
             Err(error) => {
                 inner.roll_back();
-                Err(error.into().0)
+                Err(locate(error))
             }
         }
     }
@@ -241,13 +248,41 @@ impl Embedded {
         &self,
         work: impl FnOnce(&mut Inner) -> Result<T, E>,
     ) -> Result<T, Error> {
-        work(&mut self.lock()).map_err(|error| error.into().0)
+        work(&mut self.lock()).map_err(|error| self.locate(error.into()))
+    }
+
+    /// The failure, saying which data directory it is about.
+    fn locate(&self, failure: Failure) -> Error {
+        failure.0.within(self.directory.display())
     }
 }
 
 impl Inner {
+    fn begin(&self) -> Result<(), Failure> {
+        Ok(self.database.begin().map_err(failed("begin a change"))?)
+    }
+
+    /// Makes a unit of work durable; where that fails, nothing of it took effect.
+    fn commit(&mut self) -> Result<(), Failure> {
+        match self.database.commit() {
+            Ok(()) => {
+                if let Some(durable) = &mut self.durable {
+                    durable.tell();
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.roll_back();
+                Err(failed("commit a change")(error).into())
+            }
+        }
+    }
+
     fn roll_back(&mut self) {
         self.known_groups.clear();
+        if let Some(durable) = &mut self.durable {
+            durable.take_back();
+        }
         // Nothing to roll back is no failure here: SQLite may have done it already.
         drop(self.database.roll_back());
     }
@@ -279,7 +314,7 @@ fn take_lock(directory: &Path) -> Result<File, Error> {
         .truncate(false)
         .write(true)
         .open(&path)
-        .map_err(|error| Error::new(ErrorKind::Reject, doing(), error))?;
+        .map_err(of_file(doing()))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => {
@@ -287,49 +322,6 @@ fn take_lock(directory: &Path) -> Result<File, Error> {
                         give --data another one";
             Err(Error::new(ErrorKind::Retry, doing(), busy))
         }
-        Err(TryLockError::Error(error)) => Err(Error::new(ErrorKind::Reject, doing(), error)),
-    }
-}
-
-/// A failure on its way out of the adapter.
-struct Failure(Error);
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self(failed("use the store")(error))
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self(error)
-    }
-}
-
-impl From<codec::Unreadable> for Failure {
-    fn from(error: codec::Unreadable) -> Self {
-        Self(Error::new(
-            ErrorKind::Corrupt,
-            "read a stored record",
-            error,
-        ))
-    }
-}
-
-/// What to do about a failure of `SQLite`.
-fn failed(doing: &str) -> impl Fn(rusqlite::Error) -> Error {
-    use rusqlite::ffi::ErrorCode::{
-        CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase,
-    };
-    let doing = doing.to_owned();
-    move |error| {
-        let kind = match error.sqlite_error_code() {
-            Some(DatabaseCorrupt | NotADatabase) => ErrorKind::Corrupt,
-            Some(DatabaseBusy | DatabaseLocked) => ErrorKind::Retry,
-            Some(CannotOpen) => ErrorKind::Reject,
-            Some(_) => ErrorKind::Retry,
-            None => ErrorKind::Corrupt,
-        };
-        Error::new(kind, doing.clone(), error)
+        Err(TryLockError::Error(error)) => Err(of_file(doing())(error)),
     }
 }

@@ -4,7 +4,7 @@
 
 use rusqlite::{CachedStatement, Connection};
 
-use super::Failure;
+use super::{Failure, schema};
 
 /// More than there are queries: none is ever prepared again.
 const STATEMENTS_KEPT: usize = 128;
@@ -112,6 +112,17 @@ impl Database {
     pub(super) fn format(&self) -> rusqlite::Result<i32> {
         self.connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))
+    }
+
+    /// As if the disk had no room for more than so many pages.
+    #[cfg(test)]
+    pub(super) fn leave_room_for(&self, pages: u32) -> rusqlite::Result<()> {
+        self.connection.pragma_update(None, "max_page_count", pages)
+    }
+
+    /// What is wrong with the file's pages; at most so many faults.
+    pub(super) fn integrity(&self, most: u32) -> rusqlite::Result<Vec<String>> {
+        schema::integrity(&self.connection, most)
     }
 
     pub(super) fn last_insert_rowid(&self) -> i64 {

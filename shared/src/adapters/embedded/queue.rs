@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 use smol_str::format_smolstr;
 
 use crate::model::{Entry, Group, Timestamp};
@@ -89,6 +89,12 @@ queries! {
         needs: [Need::Index(&MESSAGES_BY_GROUP)],
         sql: "SELECT body FROM messages WHERE gid = ? ORDER BY sequence",
         trial: "SELECT gid FROM messages LIMIT 1",
+    }
+    /// The head of the queue.
+    OLDEST {
+        name: "Embedded::oldest_message",
+        needs: [Need::WholePass("messages")],
+        sql: "SELECT sent FROM messages ORDER BY sequence LIMIT 1",
     }
     COUNT_MESSAGES {
         name: "Queue::depth, all",
@@ -193,6 +199,22 @@ impl Queue for Embedded {
     }
 }
 
+impl Embedded {
+    /// When the message at the head of the queue was sent.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn oldest_message(&self) -> Result<Option<Timestamp>, Error> {
+        self.look(|inner| {
+            let mut select = inner.database.prepare(&OLDEST)?;
+            let sent = select
+                .query_row([], |row| row.get::<_, i64>(0))
+                .optional()?;
+            Ok::<_, Failure>(sent.map(Timestamp::from_ms))
+        })
+    }
+}
+
 impl Waiting for Embedded {
     async fn waiting(&self, groups: &[Group]) -> Result<Vec<Vec<Entry>>, Error> {
         self.look(|inner| groups.iter().map(|group| inner.waiting(group)).collect())
@@ -200,7 +222,7 @@ impl Waiting for Embedded {
 }
 
 /// A receipt is the message's number in the queue and the receive that it belongs to.
-fn receipt(sequence: i64, receive: u32) -> Receipt {
+pub(super) fn receipt(sequence: i64, receive: u32) -> Receipt {
     Receipt(format_smolstr!("{sequence}.{receive}"))
 }
 

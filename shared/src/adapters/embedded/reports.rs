@@ -152,7 +152,7 @@ impl Inner {
     }
 
     /// The documents that a query gives, each with its number, in the query's order.
-    fn documents<T: DeserializeOwned>(
+    pub(super) fn documents<T: DeserializeOwned>(
         &self,
         query: &Query,
         bound: &[i64],

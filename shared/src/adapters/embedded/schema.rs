@@ -8,7 +8,7 @@ use crate::ports::{Error, ErrorKind};
 use super::{failed, indexes};
 
 /// The format of the file. A later version reads older ones; an older one refuses later ones.
-pub(super) const FORMAT: i32 = 4;
+pub(super) const FORMAT: i32 = 5;
 /// Marks the file as ours for `file(1)` and for us: "Fold".
 const APPLICATION_ID: i32 = 0x466f_6c64;
 
@@ -102,8 +102,21 @@ const TABLES_4: &str = "
         events INTEGER NOT NULL, touched INTEGER NOT NULL, body BLOB NOT NULL
     ) STRICT;
 ";
+/// What format 5 adds. Its trails may also tell how far amended events reach.
+const TABLES_5: &str = "
+    -- Since which version each tenant's settings are the same, in the order of the tenants' ids.
+    CREATE TABLE settings_since (version INTEGER PRIMARY KEY, since BLOB NOT NULL) STRICT;
+    -- What people did.
+    CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL) STRICT;
+";
 /// The tables, by the format that first had them.
-const TABLES: [(i32, &str); 4] = [(1, TABLES_1), (2, TABLES_2), (3, TABLES_3), (4, TABLES_4)];
+const TABLES: [(i32, &str); 5] = [
+    (1, TABLES_1),
+    (2, TABLES_2),
+    (3, TABLES_3),
+    (4, TABLES_4),
+    (5, TABLES_5),
+];
 
 /// What every connection has in common.
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
@@ -154,6 +167,16 @@ fn tune_to_write(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+}
+
+/// What `SQLite` finds wrong with the file's pages, indexes and columns; at most so many faults.
+/// Source: <https://sqlite.org/pragma.html#pragma_integrity_check>.
+pub(super) fn integrity(connection: &Connection, most: u32) -> rusqlite::Result<Vec<String>> {
+    let mut check = connection.prepare(&format!("PRAGMA integrity_check({most})"))?;
+    let found = check.query_map([], |row| row.get::<_, String>(0))?;
+    let mut faults = found.collect::<rusqlite::Result<Vec<_>>>()?;
+    faults.retain(|fault| fault != "ok");
+    Ok(faults)
 }
 
 /// The format of the file. Refuses one that is not ours or is newer than this code.

@@ -340,6 +340,6 @@ pub(super) fn number(table: Table) -> i64 {
     }
 }
 
-fn table(of: i64) -> Option<Table> {
+pub(super) fn table(of: i64) -> Option<Table> {
     Table::ALL.into_iter().find(|table| number(*table) == of)
 }

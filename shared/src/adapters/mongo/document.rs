@@ -4,7 +4,9 @@ use smol_str::SmolStr;
 
 use crate::flow::{Put, RowKey, Stored};
 use crate::handlers::{Table, Version};
-use crate::model::{EventHash, Fingerprint, Held, Order, Sequence, Stamps, Timestamp, Trail};
+use crate::model::{
+    Amended, EventHash, Fingerprint, Held, Order, Sequence, Stamps, Timestamp, Trail,
+};
 
 use super::keys;
 
@@ -14,13 +16,16 @@ pub(super) const TRAIL: &str = "trail";
 /// The fields of a row's document: its content and its trail.
 pub(super) fn row(key: &RowKey, put: &Put) -> Document {
     // Of a row that is gone the trail is left, and what additions go on from where the table takes any.
-    let body = if put.is_gone() && key.table.is_commutative() {
-        put.row.body()
-    } else {
-        put.body.clone()
+    let body = match put.is_gone() {
+        true => put.row.body(),
+        false => put.body.clone(),
     };
     // A body that is no object is stored as none; reading it back says that it is unreadable.
-    let body: Map<String, Value> = serde_json::from_str(&body).unwrap_or_default();
+    let mut body: Map<String, Value> = serde_json::from_str(&body).unwrap_or_default();
+    if put.is_gone() && !key.table.is_commutative() {
+        // By its names other code finds it, and its indexes may hold each of them once only.
+        body.retain(|name, _| is_name(key.table, name));
+    }
     let mut fields: Document = body
         .into_iter()
         .map(|(name, value)| {
@@ -30,6 +35,17 @@ pub(super) fn row(key: &RowKey, put: &Put) -> Document {
         .collect();
     fields.insert(TRAIL, trail(key, &put.trail));
     fields
+}
+
+/// Whether a field says which row it is, and nothing of it.
+fn is_name(table: Table, field: &str) -> bool {
+    field == "tenant" || field == table.id_field()
+}
+
+/// The fields of a table that a row that is gone has not.
+pub(super) fn content_fields(table: Table) -> impl Iterator<Item = &'static str> {
+    let fields = table.fields().iter().copied();
+    fields.filter(move |field| !is_name(table, field))
 }
 
 /// The trail's sub-document. Its numbers are whole so that `$inc` can add to them; the fingerprint
@@ -53,8 +69,12 @@ fn trail(key: &RowKey, trail: &Trail) -> Document {
         "readStart": date(stamps.read_start),
         "writeStart": date(stamps.write_start),
     };
-    if trail.amended {
-        fields.insert("amended", true);
+    if let Some(amended) = &trail.amended {
+        let open = amended.open.iter().map(EventHash::to_string);
+        fields.insert(
+            "amended",
+            doc! { "until": date(amended.until), "open": open.collect::<Vec<_>>() },
+        );
     }
     fields
 }
@@ -97,8 +117,9 @@ pub(super) fn stored(table: Table, document: Document) -> Option<Stored> {
     let key = keys::row(table, trail.get_str("key").ok()?)?;
     let version = trail.get_i64("version").ok();
     let known = read_trail(trail);
+    let bare = !content_fields(table).any(|field| document.contains_key(field));
+    let gone = bare && known.as_ref().is_some_and(Trail::is_gone);
     let read = table.read_row(&body(document));
-    let gone = known.as_ref().is_some_and(Trail::is_gone);
     let readable = known.is_some() && (read.is_ok() || gone);
     let mut trail = known.unwrap_or_default();
     // Writes are conditional on it, whoever spoiled the rest.
@@ -134,9 +155,7 @@ fn read_trail(trail: &Document) -> Option<Trail> {
         fingerprint = fingerprint.wrapping_add(part << (32 * place));
     }
     let last = unless_null(trail.get("last")?, |order| read_order(order.as_document()?))?;
-    let taken = unless_null(trail.get("taken")?, |hash| {
-        Some(EventHash(u128::from_str_radix(hash.as_str()?, 16).ok()?))
-    })?;
+    let taken = unless_null(trail.get("taken")?, read_hash)?;
     Some(Trail {
         held: Held {
             events: u64::try_from(trail.get_i64("events").ok()?).ok()?,
@@ -155,8 +174,8 @@ fn read_trail(trail: &Document) -> Option<Trail> {
         handler: small("handler")?,
         checksum: small("checksum")?,
         amended: match trail.get("amended") {
-            None => false,
-            Some(amended) => amended.as_bool()?,
+            None => None,
+            Some(amended) => read_amended(amended)?,
         },
         stamps: Stamps {
             event: moment("externalEvent")?,
@@ -175,6 +194,22 @@ pub(super) fn unless_null<'d, T>(
         Some(()) => Some(None),
         None => read(value).map(Some),
     }
+}
+
+/// What a trail tells of amended events: it once told only whether there were any.
+fn read_amended(amended: &Bson) -> Option<Option<Amended>> {
+    let Some(known) = amended.as_document() else {
+        return Some(amended.as_bool()?.then(Amended::unknown));
+    };
+    let open = known.get_array("open").ok()?.iter();
+    Some(Some(Amended {
+        until: moment(*known.get_datetime("until").ok()?),
+        open: open.map(read_hash).collect::<Option<_>>()?,
+    }))
+}
+
+fn read_hash(hash: &Bson) -> Option<EventHash> {
+    Some(EventHash(u128::from_str_radix(hash.as_str()?, 16).ok()?))
 }
 
 fn read_order(order: &Document) -> Option<Order> {

@@ -62,13 +62,17 @@ impl Mongo {
 }
 
 /// The documents that are rows; of a history, its versions in force. Rows of other code that nobody
-/// adopted are not ours to show, and of rows that are gone nothing but their trails is left.
+/// adopted are not ours to show, nor are rows that are gone, unless somebody has written into one.
 fn ours(table: Table) -> Document {
     if table.is_temporal() {
-        doc! { "trail.inForce": true }
-    } else {
-        doc! { "trail.key": { "$exists": true }, "trail.events": { "$ne": 0_i64 } }
+        return doc! { "trail.inForce": true };
     }
+    let mut there = vec![doc! { "trail.events": { "$ne": 0_i64 } }];
+    if !table.is_commutative() {
+        let content = document::content_fields(table);
+        there.extend(content.map(|field| doc! { field: { "$exists": true } }));
+    }
+    doc! { "trail.key": { "$exists": true }, "$or": there }
 }
 
 fn canonical_order(table: Table) -> Document {
@@ -101,10 +105,11 @@ pub(super) fn canonical(table: Table, mut document: Document) -> String {
     for ours in ["_id", TRAIL, "recordedFrom", "recordedTo"] {
         document.remove(ours);
     }
-    // Keys of a JSON object of this kind are sorted.
     let fields: Map<String, Value> = document
         .into_iter()
         .map(|(name, value)| (name, to_json(value)))
         .collect();
-    Value::Object(fields).to_string()
+    let mut canonical = Value::Object(fields);
+    canonical.sort_all_objects();
+    canonical.to_string()
 }

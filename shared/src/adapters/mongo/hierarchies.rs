@@ -4,13 +4,16 @@ use smol_str::SmolStr;
 
 use crate::handlers::Table;
 use crate::model::{ActionHierarchy, ActionNode, Group, Late, Timestamp};
-use crate::ports::{Error, ErrorKind, Hierarchies};
+use crate::ports::{Error, ErrorKind, Found, Hierarchies, Look};
 
 use super::document::{date, moment, unless_null};
 use super::indexes::{Index, Kind, Query, Samples};
 use super::{HIERARCHIES, Mongo, failed, keys};
 
 const BY_GROUP: &str = "by_group";
+/// Documents expire in the order in which they were saved.
+const BY_TENANT: &str = "by_tenant";
+const EXPIRY: &str = "expiry";
 
 pub(super) fn indexes() -> Vec<Index> {
     let of = |name, keys, kind| Index {
@@ -22,7 +25,8 @@ pub(super) fn indexes() -> Vec<Index> {
     let by_group = doc! { "group": 1, "savedAt": 1, "_id": 1 };
     vec![
         of(BY_GROUP, by_group, Kind::Plain),
-        of("expiry", doc! { "expireAt": 1 }, Kind::Expiry),
+        of(BY_TENANT, doc! { "tenant": 1, "expireAt": -1 }, Kind::Plain),
+        of(EXPIRY, doc! { "expireAt": 1 }, Kind::Expiry),
     ]
 }
 
@@ -31,13 +35,32 @@ pub(super) fn queries(collection: &'static str, samples: &Samples) -> Vec<Query>
         return Vec::new();
     }
     let group = samples.first.get_str("group").unwrap_or_default();
-    vec![Query {
-        name: "Hierarchies::of_group".to_owned(),
-        collection,
-        needs: Some(BY_GROUP),
-        filter: doc! { "group": group },
-        sort: doc! { "savedAt": 1, "_id": 1 },
-    }]
+    let tenant = samples.first.get_str("tenant").unwrap_or_default();
+    let newest = doc! { "expireAt": -1 };
+    let before = doc! { "$lt": date(Timestamp::MAX) };
+    vec![
+        Query {
+            name: "Hierarchies::of_group".to_owned(),
+            collection,
+            needs: Some(BY_GROUP),
+            filter: doc! { "group": group },
+            sort: doc! { "savedAt": 1, "_id": 1 },
+        },
+        Query {
+            name: "Hierarchies::finished, of a tenant".to_owned(),
+            collection,
+            needs: Some(BY_TENANT),
+            filter: doc! { "tenant": tenant, "expireAt": before.clone() },
+            sort: newest.clone(),
+        },
+        Query {
+            name: "Hierarchies::finished".to_owned(),
+            collection,
+            needs: Some(EXPIRY),
+            filter: doc! { "expireAt": before },
+            sort: newest,
+        },
+    ]
 }
 
 const DOING: &str = "read action hierarchies from MongoDB";
@@ -60,6 +83,57 @@ impl Hierarchies for Mongo {
         };
         documents.iter().map(read).collect()
     }
+
+    async fn finished(&self, look: &Look) -> Result<Found<ActionHierarchy>, Error> {
+        let from = look
+            .from
+            .map_or(i64::MAX, |ms| i64::try_from(ms).unwrap_or(i64::MAX));
+        let from = Timestamp::from_ms(from.min(Timestamp::MAX.ms()));
+        let mut filter = doc! { "expireAt": { "$lt": date(from) } };
+        if let Some(tenant) = &look.tenant {
+            filter.insert("tenant", tenant.as_str());
+        }
+        let mut cursor = self
+            .read_from(HIERARCHIES)
+            .find(filter)
+            .sort(doc! { "expireAt": -1 })
+            .limit(i64::try_from(look.examine).unwrap_or(i64::MAX))
+            .await
+            .map_err(failed(DOING))?;
+        let mut found = Found::default();
+        let mut last = None;
+        while let Some(document) = cursor.try_next().await.map_err(failed(DOING))? {
+            let (one, saved) = finished(&document).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Corrupt,
+                    DOING,
+                    format!("{HIERARCHIES} has what is none"),
+                )
+            })?;
+            // What was saved at one moment stays together: the next look goes on before it.
+            if found.items.len() >= look.limit && last != Some(saved) {
+                found.next = last;
+                break;
+            }
+            last = Some(saved);
+            found.examined += 1;
+            found.items.push(one);
+        }
+        if found.next.is_none() && found.examined >= look.examine as u64 {
+            found.next = last;
+        }
+        Ok(found)
+    }
+}
+
+/// A hierarchy and the moment in it by which they are listed.
+fn finished(document: &Document) -> Option<(ActionHierarchy, u64)> {
+    let group = Group {
+        tenant: document.get_str("tenant").ok()?.into(),
+        key: document.get_str("partitionkey").ok()?.into(),
+    };
+    let saved = moment(*document.get_datetime("expireAt").ok()?).ms();
+    Some((hierarchy(&group, document)?, u64::try_from(saved).ok()?))
 }
 
 impl Mongo {

@@ -6,7 +6,7 @@ use smol_str::SmolStr;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::{IndexCheck, MissingIndex, QueryPlan, UnusedIndex};
+use crate::model::{IndexCheck, IndexUse, MissingIndex, QueryPlan, Timestamp, UnusedIndex};
 use crate::ports::{Error, Indexes};
 
 use super::document::TRAIL;
@@ -123,7 +123,11 @@ impl Indexes for Mongo {
     }
 
     async fn check_indexes(&self) -> Result<IndexCheck, Error> {
-        let mut check = IndexCheck::default();
+        // The trials below would count as uses.
+        let mut check = IndexCheck {
+            usage: self.usage().await?,
+            ..IndexCheck::default()
+        };
         let queries = self.queries().await?;
         for query in &queries {
             check.plans.push(self.explain(query).await?);
@@ -199,6 +203,36 @@ impl Mongo {
             }
         }
         Ok(())
+    }
+
+    /// How often each index was used; `None` where the server does not know `$indexStats`, or its user may not
+    /// ask (<https://www.mongodb.com/docs/manual/reference/operator/aggregation/indexStats/>).
+    async fn usage(&self) -> Result<Option<Vec<IndexUse>>, Error> {
+        let mut uses = Vec::new();
+        for collection in by_collection().into_keys() {
+            let asked = self.database.collection::<Document>(collection);
+            let asked = asked.aggregate([doc! { "$indexStats": {} }]).await;
+            let counted: Vec<Document> = match asked {
+                Ok(cursor) => cursor.try_collect().await.map_err(failed(CHECKING))?,
+                Err(error) if is_refused(&error) => return Ok(None),
+                Err(error) => return Err(failed(CHECKING)(error)),
+            };
+            for one in counted {
+                let accesses = one.get_document("accesses").ok();
+                let operations = accesses.and_then(|accesses| number(accesses.get("ops")?));
+                let since = accesses.and_then(|accesses| accesses.get_datetime("since").ok());
+                let (Some(operations), Some(since)) = (operations, since) else {
+                    return Ok(None);
+                };
+                uses.push(IndexUse {
+                    table: collection.into(),
+                    index: one.get_str("name").unwrap_or_default().into(),
+                    operations,
+                    since: Timestamp::from_ms(since.timestamp_millis()),
+                });
+            }
+        }
+        Ok(Some(uses))
     }
 
     async fn existing(&self, collection: &str) -> Result<Vec<IndexModel>, Error> {
@@ -328,6 +362,11 @@ fn number(value: &Bson) -> Option<u64> {
     }
     let whole = value.as_i64().or_else(|| value.as_i32().map(i64::from));
     u64::try_from(whole?).ok()
+}
+
+/// Whether the server answered that it does not do this, or not for this user.
+fn is_refused(error: &mongodb::error::Error) -> bool {
+    matches!(error.kind.as_ref(), mongodb::error::ErrorKind::Command(_))
 }
 
 /// The server's word for a collection that nobody made: `NamespaceNotFound`.

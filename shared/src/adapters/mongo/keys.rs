@@ -64,6 +64,8 @@ fn unescape(part: &str) -> SmolStr {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -91,6 +93,33 @@ mod tests {
             assert_eq!(row(Table::RSAppointment, &text), Some(wanted));
             assert!(!seen.contains(&text), "{text}");
             seen.push(text);
+        }
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof!["[ab#%235$.{}\"'\u{0}-]{0,6}", "\\PC{0,4}"]
+    }
+
+    fn key() -> impl Strategy<Value = RowKey> {
+        (text(), text(), text()).prop_map(|(tenant, key, id)| RowKey {
+            group: Group {
+                tenant: tenant.into(),
+                key: key.into(),
+            },
+            table: Table::RSAppointment,
+            id: id.into(),
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// Whatever is in them: operators, paths, separators, escapes.
+        #[test]
+        fn two_rows_have_two_keys(one in key(), other in key()) {
+            prop_assert_eq!(of_row(&one) == of_row(&other), one == other);
+            prop_assert_eq!(of_group(&one.group) == of_group(&other.group), one.group == other.group);
+            prop_assert_eq!(row(Table::RSAppointment, &of_row(&one)), Some(one));
         }
     }
 }

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::subsequence;
+use proptest::test_runner::TestCaseError;
 
-use super::findings::show;
-use super::lives::{Course, config, in_order, life, turns};
+use super::findings::{mend, show};
+use super::lives::{Course, amended_life, config, in_order, life, turns};
 use super::telling::{Told, settings};
 use super::world::World;
 use crate::flow::{Gone, Image, Imaging, KeptImage, RowImage, Was, thin, thins_since};
@@ -46,40 +48,51 @@ proptest! {
         prop_assert_eq!(course.held(), ordered.held());
     }
 
-    /// Two worlds take the same turns; one of them keeps images. Nothing waits in the queue while others are
-    /// handled, so both know the same. A row that observers feed and that was adopted too is left out: only
-    /// from images can it be told whether it holds its baseline.
     #[test]
     fn from_images_or_from_the_whole_journal_is_the_same(
         life in life(),
+        detect in detect(),
         sizes in vec(1_usize..4, 1..24),
         again in any::<u32>(),
         imaging in imaging(),
     ) {
-        let mut life = life;
-        life.retain(|told| told.adopts(Table::RSLeadGlobalConversions).is_none());
-        let mut plain = World::new(settings(1, &[]));
-        let mut imaged = World::new(settings(1, &[]));
-        imaged.imaging = imaging;
-        let mut rest = life.as_slice();
-        let mut sizes = sizes.into_iter().cycle();
-        while !rest.is_empty() {
-            let size = sizes.next().unwrap_or(1).min(rest.len());
-            let (batch, later) = rest.split_at(size);
-            let mut batch = batch.to_vec();
-            // Some come once more, with the next ones.
-            let before = life.len() - rest.len();
-            if before > 0 && again >> (before % 32) & 1 == 1 {
-                batch.push(life[before - 1].clone());
-            }
-            rest = later;
-            plain.deliver(&batch);
-            imaged.deliver(&batch);
-            let log = |world: &World| world.log.replace(" from images", "");
-            prop_assert_eq!(log(&imaged), log(&plain));
-            prop_assert_eq!(&imaged.rows, &plain.rows);
-            prop_assert_eq!(&imaged.histories, &plain.histories);
+        same(life, &detect, &sizes, again, imaging)?;
+    }
+
+    #[test]
+    fn from_images_or_from_the_whole_journal_is_the_same_of_amended_events(
+        life in amended_life(),
+        detect in detect(),
+        sizes in vec(1_usize..4, 1..24),
+        again in any::<u32>(),
+        imaging in imaging(),
+    ) {
+        same(life, &detect, &sizes, again, imaging)?;
+    }
+
+    /// Whatever is under `detect`, rows under `correct` are right, and those that differ say why.
+    #[test]
+    fn images_change_no_row_beside_those_that_take_events_as_they_come(
+        life in life(),
+        detect in detect(),
+        turns in turns(),
+        rest in 1_usize..8,
+        imaging in imaging(),
+    ) {
+        let mut course = Course::new(&life, &detect);
+        course.world.imaging = imaging;
+        course.run(&turns, rest);
+        course.assert_contiguous();
+        let comparison = course.world.compare(&[], &[]);
+        for finding in &comparison.findings {
+            prop_assert!(detect.contains(&finding.table), "{}", show(&comparison));
         }
+        mend(&mut course.world, &comparison);
+        // From here on images of before are of rows that are not any more.
+        course.world.deliver(&life);
+        let comparison = course.world.compare(&[], &[]);
+        mend(&mut course.world, &comparison);
+        course.world.assert_right();
     }
 
     /// Rows that something else writes, and that leave no image of that.
@@ -197,6 +210,123 @@ fn a_fold_of_the_whole_journal_leaves_images_behind() {
     assert!(log[0].contains("correct: e589"), "{log:?}");
     assert!(log[1].contains("correct from images: e585"), "{log:?}");
     world.assert_right();
+}
+
+/// Events are taken in that need no more than the rows, and late ones that need no more than images, though an
+/// event of long ago was amended.
+#[test]
+fn an_amendment_of_long_ago_costs_nothing() {
+    let mut world = World::new(settings(1, &[]));
+    world.imaging = Imaging {
+        long_from: 8,
+        least: 4,
+        thin_every: 8,
+    };
+    let told = |n: i64| Told {
+        id: format!("e{n}"),
+        kind: "lead.updated".into(),
+        lead: "l1".into(),
+        source: "//crm".into(),
+        ms: n * 1_000,
+        ..Told::default()
+    };
+    for n in 0..300 {
+        world.deliver(&[told(2 * n)]);
+    }
+    // One that is told anew, one that is withdrawn, and one whose first telling is yet to come.
+    let anew = |n: i64, withdrawn| Told {
+        revision: 1,
+        withdrawn,
+        ..told(n)
+    };
+    world.deliver(&[anew(20, false), anew(400, true), anew(401, false)]);
+    let folded = |world: &mut World, told: Told| {
+        let accepted = world.accept(&[told]);
+        let (group, entries) = accepted.into_iter().next().expect("a group");
+        let decision = world.decide(&group, &entries, false);
+        assert!(world.commit_outcome(&group, &decision.outcome));
+        decision.outcome.folded
+    };
+    for n in 300..600 {
+        assert_eq!(folded(&mut world, told(2 * n)), 0, "in order");
+    }
+    for (late, most) in [(1, 6), (10, 24), (100, 220)] {
+        let folded = folded(&mut world, told(1_199 - 2 * late));
+        assert!(
+            0 < folded && folded <= most,
+            "late by {late}: {folded} folded"
+        );
+    }
+    // What may be one of those, or come before them, is for the whole journal to decide.
+    assert!(folded(&mut world, told(399)) > 600);
+    assert!(
+        folded(
+            &mut world,
+            Told {
+                ms: 2_000_000,
+                ..told(401)
+            }
+        ) > 600
+    );
+    assert_eq!(
+        folded(&mut world, told(2_001)),
+        0,
+        "nothing is open any more"
+    );
+    world.assert_right();
+}
+
+/// Some of the tables of leads.
+fn detect() -> impl Strategy<Value = Vec<Table>> {
+    let tables = [
+        Table::RSLead,
+        Table::RSAppointment,
+        Table::RSAppointmentChanges,
+        Table::RSLeadGlobalConversions,
+    ];
+    subsequence(tables.to_vec(), 0..3)
+}
+
+/// Two worlds take the same turns; one of them keeps images. Nothing waits in the queue while others are handled,
+/// so both know the same. A row that observers feed and that was adopted too is left out: only from images can
+/// it be told whether it holds its baseline.
+fn same(
+    mut life: Vec<Told>,
+    detect: &[Table],
+    sizes: &[usize],
+    again: u32,
+    imaging: Imaging,
+) -> Result<(), TestCaseError> {
+    life.retain(|told| told.adopts(Table::RSLeadGlobalConversions).is_none());
+    let is_amended = life.iter().any(|told| told.revision > 0);
+    let mut plain = World::new(settings(1, detect));
+    let mut imaged = World::new(settings(1, detect));
+    imaged.imaging = imaging;
+    let mut rest = life.as_slice();
+    let mut sizes = sizes.iter().cycle();
+    while !rest.is_empty() {
+        let size = sizes.next().map_or(1, |size| *size).min(rest.len());
+        let (batch, later) = rest.split_at(size);
+        let mut batch = batch.to_vec();
+        // Some come once more, with the next ones.
+        let before = life.len() - rest.len();
+        if before > 0 && again >> (before % 32) & 1 == 1 {
+            batch.push(life[before - 1].clone());
+        }
+        rest = later;
+        plain.deliver(&batch);
+        imaged.deliver(&batch);
+        prop_assert_eq!(imaged.tables(), plain.tables());
+        // Of amended events a row learns more where the whole journal is read: it may be written once more, and
+        // which tellings it knows that others took the place of can be told of more rows.
+        if !is_amended {
+            let log = |world: &World| world.log.replace(" from images", "");
+            prop_assert_eq!(log(&imaged), log(&plain));
+            prop_assert_eq!(&imaged.rows, &plain.rows);
+            prop_assert_eq!(&imaged.histories, &plain.histories);
+        }
+    }
+    Ok(())
 }
 
 fn group() -> Group {

@@ -51,9 +51,18 @@ pub(super) fn life() -> impl Strategy<Value = Vec<Told>> {
 /// Such a life in which some events are amended or withdrawn, some of them more than once, and whichever
 /// telling comes first.
 pub(super) fn amended_life() -> impl Strategy<Value = Vec<Told>> {
+    amended(|told, base| told.lead.clone_from(&base.lead))
+}
+
+/// Such a life in which an amendment may name another lead.
+pub(super) fn moving_life() -> impl Strategy<Value = Vec<Told>> {
+    amended(|_told, _base| {})
+}
+
+fn amended(lead: fn(&mut Told, &Told)) -> impl Strategy<Value = Vec<Told>> {
     let amendment = (any::<Index>(), told(), 1_u32..4, 0_u8..4, any::<bool>());
     (life(), vec(amendment, 1..8))
-        .prop_map(|(mut life, amendments)| {
+        .prop_map(move |(mut life, amendments)| {
             for (which, mut told, revision, how, tomorrow) in amendments {
                 let base = which.get(&life);
                 let known = |one: &Told| {
@@ -62,7 +71,7 @@ pub(super) fn amended_life() -> impl Strategy<Value = Vec<Told>> {
                 if base.adopted.is_some() || life.iter().any(known) {
                     continue;
                 }
-                told.lead.clone_from(&base.lead);
+                lead(&mut told, base);
                 told.source.clone_from(&base.source);
                 told.id.clone_from(&base.id);
                 (told.revision, told.withdrawn) = (revision, how == 0);

@@ -70,9 +70,7 @@ pub(super) fn tables(told: &[Told]) -> Tables {
 /// Of the tellings of each event the last, unless that says that it never happened.
 fn in_force(told: &[Told]) -> impl Iterator<Item = &Told> {
     told.iter().filter(|one| {
-        let of_event = |other: &&Told| {
-            (&other.lead, &other.source, &other.id) == (&one.lead, &one.source, &one.id)
-        };
+        let of_event = |other: &&Told| (&other.source, &other.id) == (&one.source, &one.id);
         let newer = |other: &Told| other.revision > one.revision;
         !one.withdrawn && !told.iter().filter(of_event).any(newer)
     })

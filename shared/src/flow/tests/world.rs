@@ -128,7 +128,9 @@ impl World {
         let mut groups: BTreeMap<Group, Vec<Arc<Entry>>> = BTreeMap::new();
         for told in told {
             let entry = told.entry(&self.settings, Timestamp::from_ms(self.now));
-            let journal = self.journal.entry(entry.group.clone()).or_default();
+            let home = self.home(&entry).unwrap_or_else(|| entry.group.clone());
+            let entry = Arc::new(entry.at_home(&home));
+            let journal = self.journal.entry(home).or_default();
             let known = journal.iter().find(|known| known.hash == entry.hash);
             let entry = known.map_or(entry, |known| Arc::new(known.clone()));
             if journal.iter().all(|known| known.hash != entry.hash) {
@@ -138,6 +140,14 @@ impl World {
             groups.entry(entry.group.clone()).or_default().push(entry);
         }
         groups
+    }
+
+    /// The group that holds the event of an entry.
+    fn home(&self, entry: &Entry) -> Option<Group> {
+        let identity = entry.event.identity();
+        let mut journaled = self.journal.values().flatten();
+        let known = journaled.find(|known| known.event.identity() == identity);
+        known.map(|known| known.group.clone())
     }
 
     /// The events with these ids.
@@ -153,8 +163,8 @@ impl World {
     pub(super) fn journaled(&self) -> Vec<Told> {
         let has = |told: &&Told| {
             let entry = told.entry(&self.settings, Timestamp::MIN);
-            let journal = self.journal.get(&entry.group).into_iter().flatten();
-            journal.into_iter().any(|known| known.hash == entry.hash)
+            let mut journaled = self.journal.values().flatten();
+            journaled.any(|known| known.hash == entry.hash)
         };
         self.told.iter().filter(has).cloned().collect()
     }
@@ -488,6 +498,50 @@ impl World {
             }
             let group = copy.group.clone();
             self.handle(&group, &[Arc::new(copy)], false);
+        }
+    }
+
+    /// The copies that groups owe to others and that do not stand in their journals.
+    fn owed(&self) -> Vec<Entry> {
+        let mut missing = Vec::new();
+        for (group, journal) in &self.journal {
+            let evidence = Evidence {
+                tenant: self.tenant(),
+                group,
+                stored: &self.read(group),
+                journal,
+                parked: &BTreeSet::new(),
+                in_flight: &BTreeSet::new(),
+            };
+            for owed in compare(&evidence, self.stamps(None)).owed {
+                let target = self.journal.get(&owed.to);
+                if target.is_none_or(|known| known.iter().all(|one| one.hash != owed.hash)) {
+                    let entry = &journal[owed.place];
+                    let recorded = Timestamp::from_ms(self.now);
+                    let copy =
+                        entry.statement_to(&owed.to, owed.revision, owed.withdrawn, recorded);
+                    assert_eq!(copy.hash, owed.hash);
+                    missing.push(copy);
+                }
+            }
+        }
+        missing
+    }
+
+    #[track_caller]
+    pub(super) fn assert_owes_nothing(&self) {
+        assert_eq!(self.owed(), []);
+    }
+
+    /// States what is owed, as a replay does, until nothing is.
+    pub(super) fn state_what_is_owed(&mut self) {
+        loop {
+            let missing = self.owed();
+            if missing.is_empty() {
+                return;
+            }
+            self.stated = Some(missing);
+            self.deliver_stated(false);
         }
     }
 

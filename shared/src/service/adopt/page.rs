@@ -160,7 +160,9 @@ impl<P: Journal + Tables + LegacyTables, C: Clock> Adopt<'_, P, C> {
                     work.journal.push(Arc::unwrap_or_clone(entry));
                     run.groups.insert(group);
                 }
-                (Appended::Conflict, _) | (_, None) => drop(again.insert(handle, group)),
+                (Appended::Conflict | Appended::Elsewhere, _) | (_, None) => {
+                    drop(again.insert(handle, group));
+                }
             }
         }
         for work in works.values_mut() {

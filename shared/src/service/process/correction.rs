@@ -77,8 +77,9 @@ impl Behind<'_> {
         ports: &P,
         clock: &impl Clock,
     ) -> Result<(Outcome, Stamps), Error> {
-        let amended = self.work.amends() || self.rows.iter().any(|row| row.trail.amended);
-        if !amended && let Some(outcome) = self.correct_from_images(ports, clock).await? {
+        if !self.work.amends()
+            && let Some(outcome) = self.correct_from_images(ports, clock).await?
+        {
             return Ok(outcome);
         }
         let groups = std::slice::from_ref(&self.work.group);

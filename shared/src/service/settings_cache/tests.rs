@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use pollster::block_on;
 
-use crate::settings::Format;
+use crate::settings::{Format, SettingsVersion};
 
 use super::*;
 
@@ -26,6 +26,14 @@ impl SettingsVersions for Fake {
         }
     }
 
+    async fn versions(&self, _limit: usize) -> Result<Vec<SettingsVersion>, Error> {
+        unreachable!("a cache lists none")
+    }
+
+    async fn version(&self, _version: u32) -> Result<Option<StoredSettings>, Error> {
+        unreachable!("a cache looks at the last one")
+    }
+
     async fn put(&self, text: &str, format: Format, _now: Timestamp) -> Result<u32, Error> {
         let mut held = self.held.lock().expect("a lock");
         let version = held.as_ref().map_or(0, |held| held.version) + 1;
@@ -34,6 +42,7 @@ impl SettingsVersions for Fake {
             version,
             format,
             text,
+            since: Vec::new(),
         });
         Ok(version)
     }

@@ -3,9 +3,29 @@
 use super::{CHECKS, everything_on, source};
 
 /// The check that must complain; what is replaced, the first time that it stands there; with what.
-const BREAKS: [(&str, &str, &str); 45] = [
+const BREAKS: [(&str, &str, &str); 63] = [
+    (
+        "console",
+        "FunctionUrlConfig: { AuthType: !Ref ConsoleAuth }",
+        "FunctionUrlConfig: { AuthType: NONE }",
+    ),
+    (
+        "console",
+        "Action: [dynamodb:Query, dynamodb:GetItem]",
+        "Action: [dynamodb:Query, dynamodb:PutItem]",
+    ),
+    (
+        "console",
+        "FOLDBACK_CONSOLE_ACT: !Ref ConsoleActs",
+        "FOLDBACK_CONSOLE_ACT: \"false\"",
+    ),
     ("functions", "provided.al2023", "provided.al2"),
     ("functions", "Default: arm64", "Default: x86_64"),
+    (
+        "functions",
+        "FOLDBACK_STACK: !Ref AWS::StackName",
+        "FOLDBACK_STACK: foldback",
+    ),
     (
         "functions",
         "_DLQ_URL: !Ref ActionsDlq",
@@ -55,15 +75,27 @@ const BREAKS: [(&str, &str, &str); 45] = [
     ),
     (
         "append-only journal",
-        "dynamodb:Query\n                Resource: !GetAtt State.Arn\n              - Sid: Queue",
-        "dynamodb:PutItem\n                Resource: !GetAtt Journal.Arn\n              - Sid: Queue",
+        "dynamodb:Query\n                Resource: !GetAtt State.Arn\n                Condition",
+        "dynamodb:UpdateItem\n                Resource: !GetAtt Journal.Arn\n                Condition",
     ),
     (
         "append-only journal",
         "[dynamodb:Query, dynamodb:BatchGetItem, dynamodb:PutItem, ",
         "[dynamodb:Query, dynamodb:BatchGetItem, dynamodb:PutItem, dynamodb:UpdateItem, ",
     ),
-    ("locks", "[\"lock#*\"]", "[\"*\"]"),
+    ("state", "[\"lock#*\"]", "[\"*\"]"),
+    ("state", "[\"run#*\"]", "[\"*\"]"),
+    (
+        "state",
+        "LeadingKeys\": [tally]",
+        "LeadingKeys\": [settings]",
+    ),
+    (
+        "state",
+        "Condition: { \"ForAllValues:StringLike\": { \"dynamodb:LeadingKeys\": [settings] } }",
+        "",
+    ),
+    ("state", "              - *locks\n", ""),
     (
         "copies",
         "[dynamodb:Query, dynamodb:BatchGetItem, dynamodb:PutItem, dynamodb:BatchWriteItem]",
@@ -162,6 +194,40 @@ const BREAKS: [(&str, &str, &str); 45] = [
         "alarms",
         "Expression: 100 * errors / invocations",
         "Expression: errors",
+    ),
+    ("alarms", "MetricName: Url5xxCount", "MetricName: Errors"),
+    (
+        "alarms",
+        "MetricName: UrlRequestCount",
+        "MetricName: Invocations",
+    ),
+    (
+        "alarms",
+        "MetricName: MessagesFailed",
+        "MetricName: MessagesReceived",
+    ),
+    (
+        "alarms",
+        "&stack [{ Name: Stack, Value: !Ref AWS::StackName }]",
+        "&stack []",
+    ),
+    ("alarms", "MetricName: Findings", "MetricName: Finding"),
+    ("alarms", "MetricName: IndexFaults", "MetricName: Faults"),
+    ("alarms", "MetricName: Throttles", "MetricName: Invocations"),
+    (
+        "alarms",
+        "MetricName: ApproximateAgeOfOldestMessage",
+        "MetricName: ApproximateNumberOfMessagesVisible",
+    ),
+    (
+        "alarms",
+        "      ComparisonOperator: GreaterThanThreshold\n",
+        "      ComparisonOperator: LessThanThreshold\n",
+    ),
+    (
+        "alarms",
+        "        - !If [HasAlarmTopic, !Ref AlarmTopicArn, !Ref AWS::NoValue]\n",
+        "        - !Ref AWS::NoValue\n",
     ),
     (
         "logs",

@@ -10,12 +10,12 @@ use super::plain::{Plain, Resource, list, target};
 pub(super) type Check = fn(&Plain) -> Vec<String>;
 
 /// All of them, by name.
-pub(super) const CHECKS: [(&str, Check); 16] = [
+pub(super) const CHECKS: [(&str, Check); 17] = [
     ("functions", functions),
     ("roles of their own", roles_of_their_own),
     ("no wildcards", no_wildcards),
     ("append-only journal", append_only_journal),
-    ("locks", locks),
+    ("state", state),
     ("copies", copies),
     ("mappings", mappings),
     ("visibility", visibility),
@@ -27,6 +27,7 @@ pub(super) const CHECKS: [(&str, Check); 16] = [
     ("alarms", alarms),
     ("logs", logs),
     ("outputs", outputs),
+    ("console", console),
 ];
 
 const FUNCTION: &str = "AWS::Lambda::Function";
@@ -59,7 +60,7 @@ impl Complaints {
 fn functions(template: &Plain) -> Vec<String> {
     let mut complaints = Complaints::default();
     let names: Vec<_> = template.all(FUNCTION).map(|found| found.name).collect();
-    let expected = ["Ingest", "Process", "Replay", "Report"];
+    let expected = ["Console", "Ingest", "Process", "Replay", "Report"];
     complaints.unless(names == expected, format!("functions {names:?}"));
     for function in template.all(FUNCTION) {
         let expected = [
@@ -70,6 +71,7 @@ fn functions(template: &Plain) -> Vec<String> {
         complaints.unless_has(function, &expected);
         let variables = &function.get("Environment")["Variables"];
         for (variable, resource) in [
+            ("FOLDBACK_STACK", "AWS::StackName"),
             ("FOLDBACK_JOURNAL_TABLE", "Journal"),
             ("FOLDBACK_STATE_TABLE", "State"),
             ("FOLDBACK_QUEUE_URL", "Actions"),
@@ -176,26 +178,44 @@ fn append_only_journal(template: &Plain) -> Vec<String> {
     complaints.0
 }
 
-/// The function that works on events puts locks into the table of settings, and nothing else.
-fn locks(template: &Plain) -> Vec<String> {
+/// Settings, locks, tallies and runs share a table; each role has only those that are its business.
+fn state(template: &Plain) -> Vec<String> {
+    const RUNS: [&str; 5] = [
+        "BatchWriteItem",
+        "GetItem",
+        "PutItem",
+        "Query",
+        "UpdateItem",
+    ];
+    const EXPECTED: [(&str, &str, &[&str]); 8] = [
+        ("IngestRole", "settings", &["Query"]),
+        ("ProcessRole", "settings", &["Query"]),
+        ("ProcessRole", "lock#*", &["PutItem", "UpdateItem"]),
+        ("ProcessRole", "tally", &["UpdateItem"]),
+        ("ReplayRole", "settings", &["Query"]),
+        ("ReplayRole", "lock#*", &["PutItem", "UpdateItem"]),
+        ("ReplayRole", "run#*", &RUNS),
+        ("ReportRole", "tally", &["Query"]),
+    ];
+    let mut expected = BTreeSet::new();
+    for (role, keys, actions) in EXPECTED {
+        expected.extend(actions.iter().map(|action| {
+            let action = format!("dynamodb:{action}");
+            (role, json!([keys]).to_string(), action)
+        }));
+    }
+    let grants = template.grants().into_iter();
+    let of_state = grants.filter(|grant| grant.resource == "State");
+    let found: BTreeSet<_> = of_state
+        .map(|grant| {
+            let keys = &grant.condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
+            (grant.role, keys.to_string(), grant.action)
+        })
+        .collect();
     let mut complaints = Complaints::default();
-    let Some(role) = template.one("AWS::IAM::Role", "ProcessRole") else {
-        return vec!["no ProcessRole".to_owned()];
-    };
-    let policies = role.get("Policies");
-    let policies = list(&policies).into_iter();
-    let statements = policies.flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]));
-    let puts = |statement: &Value| {
-        let settings = list(&statement["Resource"]);
-        let settings = settings.iter().any(|one| target(one) == "State");
-        settings && statement["Action"].to_string().contains("dynamodb:PutItem")
-    };
-    let all: Vec<_> = statements.filter(puts).collect();
-    complaints.unless(!all.is_empty(), "nobody takes locks");
-    for statement in all {
-        let keys = &statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"];
-        let alone = *keys == json!(["lock#*"]) && statement["Action"] == "dynamodb:PutItem";
-        complaints.unless(alone, format!("ProcessRole may put {keys}"));
+    for grant in found.symmetric_difference(&expected) {
+        let there = found.contains(grant);
+        complaints.unless(false, format!("{grant:?}: there is {there}"));
     }
     complaints.0
 }
@@ -299,7 +319,7 @@ fn queues(template: &Plain) -> Vec<String> {
         let redrive = queue.get("RedrivePolicy");
         let receives_max = &redrive["maxReceiveCount"];
         complaints.unless(
-            *receives_max == 5,
+            *receives_max == 10,
             format!("{name} gives up after {receives_max}"),
         );
         let dlq = target(&redrive["deadLetterTargetArn"]);
@@ -431,7 +451,13 @@ fn schedules(template: &Plain) -> Vec<String> {
 
 fn alarms(template: &Plain) -> Vec<String> {
     let mut complaints = Complaints::default();
-    let mut expected = BTreeSet::from(["Foldback/Findings".to_owned()]);
+    let stack = "AWS::StackName";
+    let mut expected = BTreeSet::from([
+        format!("Foldback/Findings {stack} > 0"),
+        format!("Foldback/IndexFaults {stack} > 0"),
+        format!("100 * Foldback/MessagesFailed {stack} / Foldback/MessagesReceived {stack} > 5"),
+        "100 * AWS/Lambda/Url5xxCount Ingest / AWS/Lambda/UrlRequestCount Ingest > 5".to_owned(),
+    ]);
     for dlq in dlqs(template) {
         let metric = "AWS/SQS/ApproximateNumberOfMessagesVisible";
         expected.insert(format!("{metric} {} > 0", dlq.name));
@@ -443,9 +469,11 @@ fn alarms(template: &Plain) -> Vec<String> {
     for function in template.all(FUNCTION) {
         let name = function.name;
         expected.insert(format!("AWS/Lambda/Throttles {name}"));
-        expected.insert(format!(
-            "100 * AWS/Lambda/Errors {name} / AWS/Lambda/Invocations {name}"
-        ));
+        if name != "Ingest" {
+            expected.insert(format!(
+                "100 * AWS/Lambda/Errors {name} / AWS/Lambda/Invocations {name}"
+            ));
+        }
     }
     let mut found = BTreeSet::new();
     for alarm in template.all("AWS::CloudWatch::Alarm") {
@@ -516,6 +544,7 @@ fn outputs(template: &Plain) -> Vec<String> {
         ("ReplayQueueUrl", "Replays"),
         ("ReplayFunction", "Replay"),
         ("IngestUrl", "IngestUrl"),
+        ("ConsoleUrl", "ConsoleUrl"),
     ] {
         let found = target(&template.0["Outputs"][name]["Value"]);
         complaints.unless(found == resource, format!("{name} is {found}"));
@@ -523,5 +552,59 @@ fn outputs(template: &Plain) -> Vec<String> {
     let url = template.one("AWS::Lambda::Url", "IngestUrl");
     let open = url.is_some_and(|url| url.get("AuthType") == "NONE");
     complaints.unless(open, "ingest cannot be called");
+    complaints.0
+}
+
+/// The console is for who AWS lets through, and changes nothing, unless the template is told otherwise.
+fn console(template: &Plain) -> Vec<String> {
+    const READS: [&str; 8] = [
+        "dynamodb:BatchGetItem",
+        "dynamodb:GetItem",
+        "dynamodb:Query",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        "secretsmanager:GetSecretValue",
+        "sqs:ChangeMessageVisibility",
+        "sqs:GetQueueAttributes",
+    ];
+    let mut complaints = Complaints::default();
+    let url = template.one("AWS::Lambda::Url", "ConsoleUrl");
+    let closed = url.is_some_and(|url| url.get("AuthType") == "AWS_IAM");
+    complaints.unless(closed, "anybody reaches the console");
+    for (parameter, default) in [
+        ("ConsoleAuth", "AWS_IAM"),
+        ("ConsoleActs", "false"),
+        ("ConsoleTokenSecretArn", ""),
+    ] {
+        let found = &template.0["Parameters"][parameter]["Default"];
+        complaints.unless(found == default, format!("{parameter} is {found}"));
+    }
+    let variables = template
+        .one(FUNCTION, "Console")
+        .map(|console| console.get("Environment")["Variables"].clone());
+    let told = variables.unwrap_or_default();
+    complaints.unless(
+        told["FOLDBACK_CONSOLE_ACT"] == "true",
+        "the console is not told that it may act",
+    );
+    for grant in template
+        .grants()
+        .iter()
+        .filter(|grant| grant.role == "ConsoleRole")
+    {
+        let (action, resource) = (grant.action.as_str(), grant.resource.as_str());
+        let reads = READS.contains(&action)
+            || action.starts_with("xray:Put")
+            || (action == "sqs:ReceiveMessage" && resource == "ActionsDlq");
+        let acts = [
+            ("sqs:SendMessage", "Actions"),
+            ("sqs:DeleteMessage", "ActionsDlq"),
+        ];
+        let acts = acts.contains(&(action, resource));
+        complaints.unless(
+            reads || acts,
+            format!("the console may {action} {resource}"),
+        );
+    }
     complaints.0
 }

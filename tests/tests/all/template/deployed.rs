@@ -54,7 +54,8 @@ fn deployed() -> (Stack, Value) {
     let directory = tempfile::tempdir().expect("a directory");
     let zip = placeholder(&directory);
     let ministack = Ministack::start(Policies::Enforced);
-    let zips = ["ingest", "process", "replay", "report"].map(|name| (name, zip.as_path()));
+    let zips =
+        ["console", "ingest", "process", "replay", "report"].map(|name| (name, zip.as_path()));
     let parameters = [
         ("MongoUri", "mongodb://127.0.0.1:1/none"),
         ("MaximumConcurrency", "7"),
@@ -80,13 +81,14 @@ fn the_emulator_takes_the_template() {
         assert_eq!(there["tables"][name], table);
     }
     let logs = json!({
+        "/aws/lambda/foldback-console": 14,
         "/aws/lambda/foldback-ingest": 14,
         "/aws/lambda/foldback-process": 14,
         "/aws/lambda/foldback-replay": 14,
         "/aws/lambda/foldback-report": 14,
     });
     assert_eq!(there["logs"], logs);
-    assert_eq!(there["alarms"], 14);
+    assert_eq!(there["alarms"], 16);
     let url = stack.outputs().get("IngestUrl");
     assert_eq!(there["url"].as_str(), url.map(String::as_str));
 }

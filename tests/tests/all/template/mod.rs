@@ -15,7 +15,7 @@ mod readme;
 use foldback_tests::servers::stack::{cfn_lint, sam_validate, template_path};
 
 use checks::CHECKS;
-use plain::{everything_on, source};
+use plain::{by_default, everything_on, source};
 
 #[test]
 fn the_template_keeps_its_promises() {
@@ -25,6 +25,25 @@ fn the_template_keeps_its_promises() {
         .flat_map(|(name, check)| check(&template).into_iter().map(move |what| (*name, what)))
         .collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+/// Who does not ask for more gets a console that can only look.
+#[test]
+fn the_console_of_a_plain_stack_changes_nothing() {
+    let template = by_default();
+    let grants = template.grants();
+    let own: Vec<_> = grants
+        .iter()
+        .filter(|grant| grant.role == "ConsoleRole")
+        .collect();
+    assert!(own.len() > 8, "{own:?}");
+    for grant in own {
+        let writes = ["Put", "Update", "Delete", "Write", "Send"];
+        let logs = grant.resource == "ConsoleLogs";
+        let writes = writes.iter().any(|word| grant.action.contains(word)) && !logs;
+        assert!(!writes, "{grant:?}");
+        assert_ne!(grant.action, "secretsmanager:GetSecretValue", "{grant:?}");
+    }
 }
 
 #[test]

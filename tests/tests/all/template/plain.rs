@@ -4,7 +4,7 @@ use foldback_tests::servers::stack::{template_path, translate};
 use serde_json::Value;
 
 /// A parameter for each condition, so that every permission and every alarm is there.
-const EVERYTHING_ON: [(&str, &str); 3] = [
+const EVERYTHING_ON: [(&str, &str); 5] = [
     (
         "MongoSecretArn",
         "arn:aws:secretsmanager:us-east-1:000000000000:secret:mongo-a1b2c3",
@@ -14,6 +14,11 @@ const EVERYTHING_ON: [(&str, &str); 3] = [
         "arn:aws:sns:us-east-1:000000000000:on-call",
     ),
     ("Tracing", "Active"),
+    (
+        "ConsoleTokenSecretArn",
+        "arn:aws:secretsmanager:us-east-1:000000000000:secret:token-a1b2c3",
+    ),
+    ("ConsoleActs", "true"),
 ];
 
 /// The template as it is written.
@@ -46,6 +51,8 @@ pub(super) struct Grant<'a> {
     pub(super) role: &'a str,
     pub(super) action: String,
     pub(super) resource: String,
+    /// When it does; null for always.
+    pub(super) condition: Value,
 }
 
 impl Plain {
@@ -75,6 +82,7 @@ impl Plain {
                                 role: role.name,
                                 action: action.as_str().unwrap_or_default().to_owned(),
                                 resource: target(&resource),
+                                condition: statement["Condition"].clone(),
                             });
                         }
                     }
@@ -121,4 +129,11 @@ pub(super) fn target(value: &Value) -> String {
     ];
     let name = named.iter().find_map(|name| name.as_str());
     name.map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The template translated with nothing on that is off by default.
+pub(super) fn by_default() -> Plain {
+    const NEEDED: [(&str, &str); 1] = [("MongoUri", "mongodb://127.0.0.1:1/none")];
+    let templates = translate(&[source()], &NEEDED);
+    Plain(templates.into_iter().next().unwrap_or_default())
 }

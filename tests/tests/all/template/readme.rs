@@ -29,6 +29,9 @@ fn short(resource: &str) -> String {
     if resource.contains(":secret:mongo") {
         return "MongoSecretArn".to_owned();
     }
+    if resource.contains(":secret:token") {
+        return "ConsoleTokenSecretArn".to_owned();
+    }
     let webhooks = resource.contains(":secret:foldback/webhook/");
     if webhooks {
         "WebhookSecretsPrefix".to_owned()

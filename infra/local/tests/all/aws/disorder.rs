@@ -1,15 +1,16 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
+use foldback_tests::servers::Collector;
 use serde_json::{Value, json};
-use shared::adapters::SystemClock;
 use shared::model::cloud_event;
-use shared::ports::{Clock, Queue};
+use shared::ports::Queue;
 
 use super::stack::Deployed;
 use crate::support::{Dataset, Disorder};
 
 const LEADS: usize = 120;
+const DAY_MS: i64 = 86_400_000;
 /// How many events a request carries.
 const REQUEST_EVENTS: usize = 100;
 /// What every tenant's settings say about webhooks.
@@ -29,6 +30,7 @@ to = \"lead.updated\"
 set = { stage = { const = \"priced\" } }
 ";
 const POISON: &str = r#"{"specversion":"1.0","id":"poison","source":"//crm","type":"X_PRICED",
+    "traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     "time":"2026-03-01T09:30:00Z","partitionkey":"poisoned","data":{"price":"12x"}}"#;
 
 /// The settings of a data set, with webhooks and one more rule. All tenants share one part of them.
@@ -71,8 +73,12 @@ fn tables_end_up_right_whatever_happens_to_the_functions() {
     let again: Vec<String> = again.cloned().collect();
     let mut lines = [dataset.lines.clone(), again].concat();
     disorder.shuffle(&mut lines);
+    let collector = Collector::start();
+    let endpoint = collector.endpoint();
     let parameters = [
-        ("ReplaySchedule", "at(2099-01-01T00:00:00)"),
+        ("OtlpEndpoint", endpoint.as_str()),
+        ("ReplaySchedule", "rate(1 day)"),
+        ("ReportSchedule", "rate(1 day)"),
         ("GraceSeconds", "1"),
         ("SettingsSeconds", "1"),
         ("ReplayPartitions", "4"),
@@ -84,11 +90,11 @@ fn tables_end_up_right_whatever_happens_to_the_functions() {
     send(&deployed, first);
     let (status, answer) = deployed.webhook(&tenant(lines.first().expect("an event")), &[POISON]);
     assert_eq!(status, 202, "{answer}");
-    let killed = kill_while_it_works(&deployed);
+    kill_in_mid_batch(&deployed);
     send(&deployed, second);
     say_something_unreadable(&deployed);
-    assert!(killed > 0, "nothing was killed");
-    deployed.until_drained();
+    let stood_still = deployed.until_drained();
+    assert!(stood_still, "what was killed had nothing in hand");
 
     let letters = deployed.aws.dead_letters(0, 100);
     let letters = deployed.runtime.block_on(letters).expect("letters");
@@ -105,25 +111,183 @@ fn tables_end_up_right_whatever_happens_to_the_functions() {
     check_replay(&deployed, 0);
 
     heal(&deployed, &dataset);
-    let report = deployed.invoke("ReportFunction", &json!({}));
-    assert_eq!(
-        report.get("queue"),
-        Some(&json!({ "visible": 0, "inFlight": 0, "dead": 1 }))
-    );
-    assert!(report.pointer("/lastRun/finished").is_some(), "{report}");
+    // All as before, and the healed lead beside it.
+    dataset.check_tables(&without_the_poisoned(deployed.tables()));
+    check_replay(&deployed, 0);
+    lose_and_mend(&deployed, &tenant(lines.first().expect("an event")));
+    dataset.check_tables(&without_the_poisoned(deployed.tables()));
+    check_the_schedules(&deployed, lines.len());
+    check_trace(&collector);
 }
 
-/// Kills what runs the function `process` with `kill -9` while messages are in flight; says how many.
-fn kill_while_it_works(deployed: &Deployed) -> usize {
-    deployed.until("a batch is worked on", |deployed| {
-        deployed.depth().in_flight > 0 && !deployed.processes("ProcessFunction").is_empty()
+/// The poison event's trace tells how it was taken in, parked with its reason, and in the end became a row.
+fn check_trace(collector: &Collector) {
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let spans = collector.wait_for(trace, |spans| {
+        spans.iter().any(|span| span.name == "write RSLead")
     });
-    let processes = deployed.processes("ProcessFunction");
-    for id in &processes {
-        let killed = Command::new("kill").args(["-9", &id.to_string()]).status();
-        assert!(killed.expect("kill").success());
+    let named = |name: &'static str| spans.iter().filter(move |span| span.name == name);
+    let created = named("create actions").next().expect("a message");
+    assert_eq!(created.parent, "b7ad6b7169203331", "its sender's");
+    let tries: Vec<_> = named("process actions").collect();
+    assert!(
+        tries.iter().all(|span| span.parent == created.id),
+        "{spans:#?}"
+    );
+    let reasons = tries.iter().filter_map(|span| span.error.as_deref());
+    assert!(
+        reasons.clone().any(|why| why.starts_with("amount: ")),
+        "{spans:#?}"
+    );
+    let done = tries
+        .iter()
+        .find(|span| span.error.is_none())
+        .expect("a try that went well");
+    let action = named("apply RSLead").next().expect("an action");
+    assert_eq!(action.parent, done.id);
+    let write = named("write RSLead").next().expect("a write");
+    assert_eq!(write.parent, action.id);
+    assert_eq!(
+        write.attributes.get("db.system.name").map(String::as_str),
+        Some("mongodb")
+    );
+}
+
+/// Kills what runs the function `process` with `kill -9` while a batch is in its hands.
+fn kill_in_mid_batch(deployed: &Deployed) {
+    deployed.until("a batch is worked on", |deployed| {
+        let processes = deployed.processes("ProcessFunction");
+        signal("-STOP", &processes);
+        // A process that is stopped answers nothing: what is in flight now is its.
+        let in_hand = !processes.is_empty() && deployed.depth().in_flight > 0;
+        signal(if in_hand { "-KILL" } else { "-CONT" }, &processes);
+        in_hand
+    });
+    assert!(deployed.depth().in_flight > 0, "nobody answered for it");
+}
+
+fn signal(signal: &str, processes: &[u32]) {
+    for id in processes {
+        let sent = Command::new("kill")
+            .args([signal, &id.to_string()])
+            .status();
+        assert!(sent.expect("kill").success());
     }
-    processes.len()
+}
+
+/// The tables without the rows of the lead that had a poison event.
+fn without_the_poisoned(
+    mut tables: BTreeMap<&'static str, String>,
+) -> BTreeMap<&'static str, String> {
+    for text in tables.values_mut() {
+        let lines = text.lines().filter(|line| !line.contains("poisoned"));
+        *text = lines.map(|line| format!("{line}\n")).collect();
+    }
+    tables
+}
+
+/// A row that somebody deleted is found by the fan-out, mended by a call for its id alone, and found no more.
+fn lose_and_mend(deployed: &Deployed, tenant: &str) {
+    let tables = deployed.tables();
+    let leads = tables.get("RSLead").expect("a table").lines();
+    let mut leads = leads.map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let lead = leads.find(|row| row.get("tenant") == Some(&json!(tenant)));
+    let lead = lead.expect("a lead of the tenant");
+    let id = lead.get("leadId").and_then(Value::as_str).expect("an id");
+    deployed.delete_lead(tenant, id);
+    let run = check_replay(deployed, 1);
+    let missing = json!({ "missing": { "RSLead": 1 } });
+    assert_eq!(run.get("byClass"), Some(&missing));
+    let request = json!({ "mode": "update", "tenant": tenant, "id": id });
+    let mended = deployed.invoke("ReplayFunction", &request);
+    let count = mended.pointer("/replayed/mended");
+    assert_eq!(count, Some(&json!(1)), "{mended}");
+    check_replay(deployed, 0);
+}
+
+/// A day later both schedules are due: a replay is run and a report is kept, with all that it should say.
+fn check_the_schedules(deployed: &Deployed, sent: usize) {
+    let runs = deployed.runs().len();
+    assert_eq!(deployed.reports(), [] as [Value; 0]);
+    deployed.ministack.pass(DAY_MS);
+    deployed.until("the scheduled report is kept", |deployed| {
+        !deployed.reports().is_empty()
+    });
+    deployed.until("the scheduled replay is done", |deployed| {
+        deployed.runs().len() > runs
+    });
+    let report = deployed.invoke("ReportFunction", &json!({}));
+    let queue = json!({ "visible": 0, "inFlight": 0, "dead": 1 });
+    assert_eq!(report.get("queue"), Some(&queue));
+    assert_eq!(report.pointer("/lastRun/findings"), Some(&json!(0)));
+    let tables = deployed.tables();
+    for table in ["RSLead", "RSAppointment", "RSTenantDailyConversions"] {
+        let rows = tables.get(table).expect("a table").lines().count();
+        let told = report.pointer(&format!("/rows/{table}"));
+        assert_eq!(told, Some(&json!(rows)), "{table}");
+    }
+    let traffic = report.get("traffic").and_then(Value::as_array);
+    let traffic = traffic.expect("traffic");
+    let sum = |name: &str| -> u64 {
+        traffic
+            .iter()
+            .filter_map(|hour| hour.get(name)?.as_u64())
+            .sum()
+    };
+    assert!(
+        sum("events") + sum("held") + sum("unmapped") >= 9 * sent as u64 / 10,
+        "{traffic:?}"
+    );
+    assert!(
+        sum("late") > 0 && sum("waitedSecondsMax") > 0,
+        "{traffic:?}"
+    );
+    let missing = report.pointer("/indexes/missing");
+    assert_eq!(missing, Some(&json!([])));
+    let plans = report.pointer("/indexes/plans").and_then(Value::as_array);
+    assert!(!plans.expect("plans").is_empty());
+    let notes = report.get("notes").expect("notes").to_string();
+    let usage = report.pointer("/indexes/usage").is_some();
+    assert!(usage || notes.contains("$indexStats"), "{notes}");
+    check_metrics(deployed, sent);
+}
+
+/// What the alarms go by is in the logs.
+fn check_metrics(deployed: &Deployed, sent: usize) {
+    let sum = |lines: &[Value], name: &str| -> f64 {
+        let values = lines.iter().filter_map(|line| line.get(name)?.as_f64());
+        values.sum()
+    };
+    let process = deployed.metrics("process");
+    #[expect(clippy::cast_precision_loss, reason = "some thousands")]
+    let least = (9 * sent / 10) as f64;
+    assert!(sum(&process, "EventsProcessed") >= least);
+    assert!(sum(&process, "MessagesReceived") > 0.0);
+    assert!(sum(&process, "EventsParked") >= 1.0);
+    assert!(sum(&process, "LateEvents") > 0.0);
+    let whole = process.iter().filter(|line| {
+        let names = ["MessagesReceived", "MessagesFailed", "QueueAge", "EndToEnd"];
+        names.iter().all(|name| line.get(name).is_some())
+    });
+    assert!(whole.count() > 0, "{process:?}");
+    let replay = deployed.metrics("replay");
+    assert!(replay.len() >= 5, "each run of everything");
+    let missing = json!("missing");
+    let missing = replay
+        .iter()
+        .filter(|line| line.get("Class") == Some(&missing))
+        .filter(|line| line.get("Findings") == Some(&json!(1.0)));
+    assert_eq!(missing.count(), 1, "{replay:?}");
+    let findings = sum(&replay, "Findings");
+    assert!((0.5..1.5).contains(&findings), "one row, by its class");
+    let report = deployed.metrics("report");
+    let mut faults = report.iter().filter_map(|line| line.get("IndexFaults"));
+    assert_eq!(faults.next_back(), Some(&json!(0.0)));
+    assert!(
+        report
+            .iter()
+            .any(|line| line.get("QueueMessages").is_some())
+    );
 }
 
 fn say_something_unreadable(deployed: &Deployed) {
@@ -162,9 +326,9 @@ fn heal(deployed: &Deployed, dataset: &Dataset) {
     let letters = deployed.aws.dead_letters(0, 100);
     let letters = deployed.runtime.block_on(letters).expect("letters");
     let poison = letters.iter().find(|one| !one.message.entries.is_empty());
-    let chosen = [poison.expect("the poison").id];
-    let redriven = deployed.aws.redrive(&chosen, SystemClock.now());
-    assert_eq!(deployed.runtime.block_on(redriven).expect("redrive"), 1);
+    let number = poison.expect("the poison").id.to_string();
+    let redriven = deployed.command(&["dlq", "redrive", &number]);
+    assert_eq!(redriven.status, 0, "{redriven:?}");
     deployed.until_drained();
     deployed.until("the row is there", poisoned);
 }

@@ -13,17 +13,18 @@ use sha2::Sha256;
 use shared::adapters::SystemClock;
 use shared::adapters::aws::{Access, Aws, Names};
 use shared::adapters::mongo::{Mongo, Retention};
+use shared::flow::Write;
 use shared::handlers::Table;
 use shared::model::Depth;
-use shared::ports::{Clock, Queue, Reports, SettingsVersions};
+use shared::ports::{Clock, Committed, Queue, Reading, Reports, SettingsVersions, Tables};
 use shared::settings::Format;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::support::TABLES;
+use crate::support::{Ended, TABLES, fed};
 
 /// The functions, by the names of their binaries.
-pub(crate) const FUNCTIONS: [&str; 4] = ["ingest", "process", "replay", "report"];
+pub(crate) const FUNCTIONS: [&str; 5] = ["console", "ingest", "process", "replay", "report"];
 /// What all tenants sign with; the key is these bytes in base64.
 const KEY: &[u8] = b"a key that nobody else should know";
 const DATABASE: &str = "foldback";
@@ -84,15 +85,15 @@ impl Deployed {
             .map(|(name, path)| (*name, path.as_path()))
             .collect();
         let uri = mongo.uri(DATABASE);
-        let own = [("MongoUri", uri.as_str())];
+        let arn = make_secret(&ministack, "foldback/mongodb", &uri);
+        let own = [("MongoSecretArn", arn.as_str())];
         let stack = Stack::deploy(&ministack, &paths, &[&own[..], parameters].concat());
         // AWS knows one permission for sending a message and for sending ten; the emulator knows two.
         let _allowed = ask(&ministack, WORK_ROUND);
         let secret = format!("whsec_{}", STANDARD.encode(KEY));
         for tenant in tenants {
             let name = format!("foldback/webhook/{tenant}");
-            let input = json!({ "Name": name, "SecretString": secret });
-            let _made = aws_call(&ministack.endpoint(), "secretsmanager.CreateSecret", &input);
+            let _arn = make_secret(&ministack, &name, &secret);
         }
         let outputs = stack.outputs().clone();
         let output = |name: &str| outputs.get(name).expect(name).clone();
@@ -101,7 +102,7 @@ impl Deployed {
             state_table: output("StateTable"),
             queue_url: output("QueueUrl"),
             dlq_url: output("DlqUrl"),
-            receives_max: 5,
+            receives_max: 10,
         };
         let (endpoint, keys) = (Some(ministack.endpoint()), ("test", "test"));
         let access = Access::with_keys("us-east-1", endpoint, keys, None);
@@ -167,6 +168,41 @@ impl Deployed {
         ask(&self.ministack, &script)
     }
 
+    /// Runs the command line on the stack.
+    pub(crate) fn command(&self, args: &[&str]) -> Ended {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_foldback"));
+        command
+            .args(args)
+            .args(["--target", "aws", "--stack", "foldback"])
+            .env_clear()
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_ENDPOINT_URL", self.ministack.endpoint())
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test");
+        fed(command, b"")
+    }
+
+    /// The metrics that a function has written to its log, a line each.
+    pub(crate) fn metrics(&self, function: &str) -> Vec<Value> {
+        let script = format!(
+            "import boto3, json, sys\n\
+             logs = boto3.session.Session('test', 'test', region_name='us-east-1')\n\
+             logs = logs.client('logs', endpoint_url=sys.argv[1])\n\
+             pages = logs.get_paginator('filter_log_events')\n\
+             pages = pages.paginate(logGroupName='/aws/lambda/foldback-{function}')\n\
+             lines = [line for page in pages for event in page['events']\n\
+             \x20        for line in event['message'].splitlines()]\n\
+             print(json.dumps([json.loads(line) for line in lines if '\"_aws\"' in line]))"
+        );
+        let lines = ask(&self.ministack, &script);
+        let lines = lines.as_array().cloned().unwrap_or_default();
+        for line in &lines {
+            assert_eq!(line.get("Stack"), Some(&json!("foldback")), "{line}");
+        }
+        lines
+    }
+
     /// What the functions have logged.
     pub(crate) fn logs(&self) -> String {
         let script = "import boto3, json, sys\n\
@@ -204,9 +240,10 @@ impl Deployed {
         }
     }
 
-    /// Waits until no message waits or is in flight.
+    /// Waits until no message waits or is in flight. Says whether some were hidden until their visibility
+    /// timeout ended, as what a killed function had in hand is.
     #[track_caller]
-    pub(crate) fn until_drained(&self) {
+    pub(crate) fn until_drained(&self) -> bool {
         let mut before = (Depth::default(), 0);
         let mut passed = false;
         self.until("the queue is drained", |deployed| {
@@ -220,6 +257,7 @@ impl Deployed {
             }
             depth.visible + depth.in_flight == 0
         });
+        passed
     }
 
     pub(crate) fn depth(&self) -> Depth {
@@ -247,6 +285,35 @@ impl Deployed {
             }
             tables
         })
+    }
+
+    /// The reports that are kept, the newest first.
+    pub(crate) fn reports(&self) -> Vec<Value> {
+        self.runtime.block_on(async {
+            let rows = Mongo::open(&self.mongo_uri(), Retention::default()).await;
+            let reports = rows.expect("the rows").reports(100).await;
+            let reports = reports.expect("reports");
+            reports.iter().map(|report| json!(report)).collect()
+        })
+    }
+
+    /// Deletes the row of a lead.
+    pub(crate) fn delete_lead(&self, tenant: &str, id: &str) {
+        self.runtime.block_on(async {
+            let rows = Mongo::open(&self.mongo_uri(), Retention::default()).await;
+            let rows = rows.expect("the rows");
+            let keys = rows.find(Some(tenant), id).await.expect("find");
+            let key = keys.into_iter().find(|key| key.table == Table::RSLead);
+            let read = rows.read(&[key.expect("a lead")], Reading::Row).await;
+            let row = read.expect("read").remove(0);
+            let away = Write {
+                key: row.key,
+                expected: Some(row.trail.version),
+                put: None,
+            };
+            let committed = rows.commit(&[away], &[], SystemClock.now()).await;
+            assert_eq!(committed.expect("commit"), [Committed::Done]);
+        });
     }
 
     /// The replay runs that are kept, the newest first.
@@ -282,6 +349,14 @@ impl Deployed {
         }
         found
     }
+}
+
+/// Puts a secret into Secrets Manager and returns its ARN.
+fn make_secret(ministack: &Ministack, name: &str, text: &str) -> String {
+    let input = json!({ "Name": name, "SecretString": text });
+    let made = aws_call(&ministack.endpoint(), "secretsmanager.CreateSecret", &input);
+    let arn = made.get("ARN").and_then(Value::as_str);
+    arn.expect("an ARN").to_owned()
 }
 
 /// A function's binary as Lambda takes it: a zip that holds `bootstrap`.

@@ -144,7 +144,7 @@ fn record(entry: &Entry) -> Record {
 }
 
 fn entry(group: &Group, record: Record) -> Entry {
-    let event = Event {
+    let mut event = Event {
         source: record.source,
         id: record.id,
         kind: record.r#type,
@@ -153,12 +153,15 @@ fn entry(group: &Group, record: Record) -> Entry {
         sequence: record.sequence.map(Sequence),
         subject: record.subject,
         tenant: record.names_tenant.then(|| group.tenant.clone()),
-        partition_key: record.names_key.then(|| group.key.clone()),
+        partition_key: None,
         traceparent: record.traceparent,
         content_type: record.content_type,
         data: record.data,
         extensions: record.extensions,
     };
+    if record.names_key {
+        event.name_group(group);
+    }
     Entry {
         group: group.clone(),
         hash: event.hash(),

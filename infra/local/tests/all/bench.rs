@@ -1,0 +1,133 @@
+//! `foldback bench`: what it measures adds up, whatever goes wrong meanwhile.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::Foldback;
+
+const FAULTY: &str = r#"
+name = "faulty"
+about = "Everything goes wrong."
+
+[tenants]
+count = 2
+rules = 20
+
+[events]
+leads = 60
+late = 20.0
+duplicates = 10.0
+resent = 2.0
+malformed = 2.0
+
+[load]
+in_flight = [8, 32, 128]
+rates = [4000.0]
+seconds_max = 30.0
+
+[faults]
+store = { errors = 0.01, slow = 0.01, slow_ms = 1 }
+crashes = 2
+"#;
+
+fn results(foldback: &Foldback, name: &str) -> Value {
+    let path = foldback.scratch.path().join("foldback-bench").join(name);
+    serde_json::from_str(&fs::read_to_string(path).expect("results")).expect("JSON")
+}
+
+fn number(value: &Value, pointer: &str) -> u64 {
+    let found = value.pointer(pointer).and_then(Value::as_u64);
+    found.expect(pointer)
+}
+
+/// Store errors, slow calls, disorder and `kill -9`: all events are done, each once, and no row is wrong.
+#[test]
+fn nothing_is_lost_whatever_goes_wrong() {
+    let foldback = Foldback::new();
+    foldback.file("faulty.toml", FAULTY);
+    foldback.ok(&["bench", "faulty.toml"]);
+    let results = results(&foldback, "faulty.json");
+    let texts = number(&results, "/outcomes/0/texts");
+    let points = results.pointer("/outcomes/0/points");
+    let points = points.and_then(Value::as_array).expect("points");
+    assert_eq!(points.len(), 4);
+    for point in points {
+        assert_eq!(number(point, "/done"), texts, "{point}");
+        assert!(number(point, "/reliability/restarts") >= 2, "{point}");
+        assert!(number(point, "/sums/late") > 0, "{point}");
+        assert_eq!(number(point, "/reliability/findings"), 0);
+        assert_eq!(number(point, "/reliability/missing"), 0);
+    }
+    let faults: u64 = points
+        .iter()
+        .map(|point| number(point, "/reliability/faults"))
+        .sum();
+    assert!(faults > 0, "no store failed");
+    let page = foldback.scratch.path().join("foldback-bench/report.html");
+    let page = fs::read_to_string(page).expect("a report");
+    assert!(
+        page.contains("<svg") && !page.contains("http"),
+        "it needs nothing else"
+    );
+
+    let results = "foldback-bench/faulty.json";
+    let told = foldback.ok(&["bench", "predict", results, "--rate", "1e9"]);
+    for expect in [
+        "never: more than it can do",
+        "extrapolates",
+        "DynamoDB writes",
+    ] {
+        assert!(told.contains(expect), "{expect}: {told}");
+    }
+}
+
+/// A result is no worse than itself; one that is half as fast is, and that ends with 1.
+#[test]
+fn a_regression_ends_with_one() {
+    let foldback = Foldback::new();
+    let levels = |speed: f64| {
+        let runs = |level: f64| {
+            [1.0, 1.01, 0.99, 1.02]
+                .map(|run| level * run * speed)
+                .to_vec()
+        };
+        serde_json::json!({ "scenarios": { "base": { "throughput": {
+            "16 in flight": runs(0.1), "256 in flight": runs(0.5) } } } })
+    };
+    for (name, speed) in [("before.json", 1.0), ("after.json", 0.5)] {
+        foldback.file(name, &levels(speed).to_string());
+    }
+    let check = |before: &str, after: &str, expect: i32| {
+        let ended = foldback.ends(&["bench", "compare", before, after]);
+        assert_eq!(ended.status, expect, "{ended:?}");
+    };
+    check("before.json", "before.json", 0);
+    check("after.json", "before.json", 0);
+    check("before.json", "after.json", 1);
+}
+
+/// What is wrong with a scenario is said, before anything runs.
+#[test]
+fn a_wrong_scenario_is_refused() {
+    let foldback = Foldback::new();
+    let check = |from: &str, to: &str, expect: &str| {
+        assert!(FAULTY.contains(from), "{from}");
+        foldback.file("wrong.toml", &FAULTY.replace(from, to));
+        let ended = foldback.ends(&["bench", "wrong.toml"]);
+        assert_eq!(ended.status, 2, "{ended:?}");
+        assert!(ended.stderr.contains(expect), "{}", ended.stderr);
+    };
+    check("rules = 20", "rulez = 20", "rulez");
+    check("count = 2", "count = 0", "count is 1 to 10,000");
+    check("late = 20.0", "late = 120.0", "percentage");
+    check(
+        "in_flight = [8, 32, 128]",
+        "in_flight = [0]",
+        "greater than 0",
+    );
+    check("rules = 20", "policy = \"never\"", "never");
+    let ended = foldback.ends(&["bench"]);
+    assert_eq!(ended.status, 2, "{ended:?}");
+    assert!(ended.stderr.contains("name a scenario"), "{}", ended.stderr);
+}

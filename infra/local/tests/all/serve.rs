@@ -1,0 +1,257 @@
+//! `foldback serve` from outside: HTTP and signals.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::Foldback;
+
+const SETTINGS: &str = r#"version = 1
+[[tenant]]
+ids = ["acme", "globex"]
+[tenant.webhook]
+unsigned = true
+[tenant.set]
+stage = { pointer = "/stage" }
+assignee = { pointer = "/owner" }
+amount = { pointer = "/amount" }
+[[tenant.map]]
+type = "lead.created"
+to = "lead.created"
+[[tenant.map]]
+type = "lead.updated"
+to = "lead.updated"
+[[tenant.conversion]]
+name = "created"
+on = "lead.created"
+"#;
+
+/// A server that is up.
+pub(crate) struct Serving {
+    child: Child,
+    address: String,
+    _stdout: BufReader<ChildStdout>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: String,
+    pub(crate) body: String,
+}
+
+impl Serving {
+    /// Starts one at a free port and waits until it listens.
+    pub(crate) fn start(foldback: &Foldback, args: &[&str]) -> Self {
+        Self::start_with(foldback, args, &[])
+    }
+
+    /// Starts one in this environment.
+    pub(crate) fn start_with(
+        foldback: &Foldback,
+        args: &[&str],
+        environment: &[(&str, String)],
+    ) -> Self {
+        let args = [&["serve", "--listen", "127.0.0.1:0"], args].concat();
+        let mut child = foldback
+            .command(&args)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        stdout
+            .read_line(&mut line)
+            .expect("it says where it listens");
+        let address = line.trim().strip_prefix("http://").expect("an address");
+        Self {
+            address: address.trim_end_matches('/').to_owned(),
+            child,
+            _stdout: stdout,
+        }
+    }
+
+    /// The host and port it listens at.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Sends a request and reads the answer.
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {length}\r\n\
+             {headers}\r\n{body}",
+            self.address
+        )
+        .expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        Answer {
+            status: status.expect("a status"),
+            headers: head.to_ascii_lowercase(),
+            body: body.to_owned(),
+        }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, "", "")
+    }
+
+    /// Sends an event as a webhook.
+    pub(crate) fn event(&self, tenant: &str, event: &Value) -> Answer {
+        let header = "content-type: application/cloudevents+json\r\n";
+        let path = format!("/events/{tenant}");
+        self.request("POST", &path, header, &event.to_string())
+    }
+
+    /// Tells it to end, and waits until it has.
+    pub(crate) fn end(mut self, signal: &str) -> i32 {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.expect("kill runs").success());
+        let ended = self.child.wait().expect("it ends");
+        ended.code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // A test that failed leaves no process behind; one that ended is gone already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// An event of a lead, so many minutes in.
+pub(crate) fn event(lead: &str, minute: u32, kind: &str) -> Value {
+    json!({
+        "specversion": "1.0", "source": "//crm", "id": format!("{lead}-{minute}"), "type": kind,
+        "time": format!("2026-03-01T{:02}:{:02}:00Z", 9 + minute / 60, minute % 60),
+        "partitionkey": lead,
+        "data": {"stage": format!("stage {minute}"), "owner": "Ann", "amount": minute},
+    })
+}
+
+pub(crate) fn settings(foldback: &Foldback) -> String {
+    foldback.file("settings.toml", SETTINGS)
+}
+
+#[test]
+fn what_is_sent_is_taken_in_and_processed() {
+    let foldback = Foldback::new();
+    let settings = settings(&foldback);
+    let serving = Serving::start(&foldback, &["--settings", &settings]);
+    assert_eq!(serving.get("/healthz").status, 200);
+    let page = serving.get("/");
+    let policy = "content-security-policy: default-src 'none'";
+    assert!(page.headers.contains(policy), "{}", page.headers);
+    let taken = |event: &Value| {
+        let answer = serving.event("acme", event);
+        (answer.status, answer.body)
+    };
+    let first = event("lead-1", 0, "lead.created");
+    assert_eq!(
+        taken(&first),
+        (202, r#"{"accepted":1,"duplicates":0}"#.to_owned())
+    );
+    assert_eq!(
+        taken(&first),
+        (202, r#"{"accepted":0,"duplicates":1}"#.to_owned())
+    );
+    assert_eq!(taken(&event("lead-1", 30, "lead.updated")).0, 202);
+    assert_eq!(taken(&event("lead-1", 10, "lead.updated")).0, 202);
+    let other = json!({ "specversion": "1.0" });
+    assert_eq!(taken(&other).0, 400);
+    assert_eq!(serving.event("nobody", &first).status, 404);
+    assert_eq!(serving.get("/events/acme").status, 405);
+    let much = format!("{{\"x\":\"{}\"}}", "x".repeat(1 << 20));
+    let header = "content-type: application/cloudevents+json\r\n";
+    let answer = serving.request("POST", "/events/acme", header, &much);
+    assert_eq!(answer.status, 413, "{}", answer.body);
+    assert!(serving.get("/metrics").body.contains("# TYPE"));
+    assert_eq!(serving.end("-TERM"), 0);
+    let lead = foldback.ok(&["export", "RSLead"]);
+    assert!(
+        lead.contains("stage 30") && lead.contains("\"events\":3"),
+        "{lead}"
+    );
+    foldback.ok(&["replay"]);
+}
+
+/// Whoever got a 202 finds the event in the rows, however the server is told to end.
+#[test]
+fn it_finishes_what_it_has_begun() {
+    for signal in ["-TERM", "-INT"] {
+        let foldback = Foldback::new();
+        let settings = settings(&foldback);
+        let serving = Serving::start(&foldback, &["--settings", &settings]);
+        let accepted = std::thread::scope(|scope| {
+            let send = |sender: u32| {
+                let serving = &serving;
+                move || {
+                    let mut accepted = 0_u64;
+                    for minute in 0..25 {
+                        let kind = if minute == 0 {
+                            "lead.created"
+                        } else {
+                            "lead.updated"
+                        };
+                        let event = event(&format!("lead-{sender}"), minute, kind);
+                        accepted += u64::from(serving.event("acme", &event).status == 202);
+                    }
+                    accepted
+                }
+            };
+            let senders: Vec<_> = (0..4).map(|sender| scope.spawn(send(sender))).collect();
+            senders
+                .into_iter()
+                .map(|one| one.join().expect("sent"))
+                .sum::<u64>()
+        });
+        assert_eq!(serving.end(signal), 0, "{signal}");
+        let rows = foldback.ok(&["export", "RSLead"]);
+        let events = rows.lines().map(|line| {
+            let row: Value = serde_json::from_str(line).expect("JSON");
+            row.get("events").and_then(Value::as_u64).expect("a count")
+        });
+        assert_eq!((events.sum::<u64>(), accepted), (100, 100), "{signal}");
+        foldback.ok(&["replay"]);
+    }
+}
+
+/// One that is killed gives its data directory, and what it had begun, to the next.
+#[test]
+fn another_goes_on_where_one_was_killed() {
+    let foldback = Foldback::new();
+    let settings = settings(&foldback);
+    let serving = Serving::start(&foldback, &["--settings", &settings]);
+    let refused = foldback.ends(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(refused.status, 3, "{}", refused.stderr);
+    for minute in 0..20 {
+        let kind = if minute == 0 {
+            "lead.created"
+        } else {
+            "lead.updated"
+        };
+        assert_eq!(
+            serving.event("acme", &event("lead-1", minute, kind)).status,
+            202
+        );
+    }
+    assert_eq!(serving.end("-KILL"), -1);
+    let serving = Serving::start(&foldback, &[]);
+    assert_eq!(serving.get("/healthz").status, 200);
+    assert_eq!(serving.end("-TERM"), 0);
+    let lead = foldback.ok(&["export", "RSLead"]);
+    assert!(lead.contains("\"events\":20"), "{lead}");
+    foldback.ok(&["replay"]);
+}
