@@ -124,6 +124,15 @@ impl Browser {
 
     /// One command of the protocol: its value, or the error that it tells.
     fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
+        let (done, value) = self.exchange(method, path, body);
+        if done {
+            return Ok(value);
+        }
+        Err(format!("{}: {}", value["error"], value["message"]))
+    }
+
+    /// Whether the driver did it, and what it answers.
+    fn exchange(&self, method: &str, path: &str, body: &Value) -> (bool, Value) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the driver listens");
         let body = body.to_string();
         let length = body.len();
@@ -138,12 +147,10 @@ impl Browser {
         stream.read_to_string(&mut answer).expect("it answers");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
         let mut answer: Value = serde_json::from_str(body).expect("an answer in JSON");
-        let value = answer["value"].take();
-        if head.split(' ').nth(1) == Some("200") {
-            Ok(value)
-        } else {
-            Err(format!("{}: {}", value["error"], value["message"]))
-        }
+        (
+            head.split(' ').nth(1) == Some("200"),
+            answer["value"].take(),
+        )
     }
 
     fn command(&self, path: &str, body: &Value) -> Result<Value, String> {
@@ -212,7 +219,7 @@ impl Browser {
             By::XPath(value) => ("xpath", value),
         };
         let found = self.command("element", &json!({"using": using, "value": value}))?;
-        let id = found[ELEMENT].as_str().expect("an element").to_owned();
+        let id = found[ELEMENT].as_str().ok_or("no element")?.to_owned();
         Ok(Element { browser: self, id })
     }
 
@@ -297,7 +304,7 @@ impl Drop for Browser {
     fn drop(&mut self) {
         let session = format!("/session/{}", self.session);
         let quit = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            self.ask("DELETE", &session, &json!({}))
+            self.exchange("DELETE", &session, &json!({}))
         }));
         drop(quit);
         let group = format!("-{}", self.driver.id());
