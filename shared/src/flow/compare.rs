@@ -296,6 +296,15 @@ impl Suspect<'_> {
         unknown.into_iter().map(EventRef::from).collect()
     }
 
+    /// Whether what a row lacks may be on its way, though it is not known which of those the row holds: it has as
+    /// many as are through, or more. What is lost beside them is found once they are through too.
+    fn may_be_on_their_way(&self, held: u64) -> bool {
+        let acting = self.guesses.acting_on(self.key.table, &self.key.id);
+        let in_flight = |event: &&&Entry| self.evidence.in_flight.contains(&event.hash);
+        let on_their_way = acting.iter().filter(in_flight).count();
+        on_their_way > 0 && held >= (acting.len() - on_their_way) as u64
+    }
+
     /// The row holds another set of events, or there is none.
     fn other_events(&self, before: Option<&Stored>, cell: &Cell) -> Option<Verdict> {
         let wanted = cell.held.events;
@@ -306,6 +315,7 @@ impl Suspect<'_> {
         };
         let Some(lacking) = self.guesses.lacking(self.key, before) else {
             return Some(match before {
+                Some(_) if self.may_be_on_their_way(held) => return None,
                 Some(row) if !row.is_made_under(self.evidence.tenant) => self.stale(row),
                 None => {
                     let acting = self.guesses.acting_on(self.key.table, &self.key.id);

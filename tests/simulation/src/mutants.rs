@@ -114,14 +114,14 @@ pub const MUTANTS: [Mutant; 28] = [
     Mutant {
         what: "events are queued before they are journaled",
         file: INGEST,
-        find: "let appended = ports.append(entries).await?;",
+        find: "let appended = append_at_home(ports, &mut entries).await?;",
         put: "let early: Vec<Message> = entries.iter().map(|entry| Message {
         group: entry.group.clone(),
         deduplication_id: deduplication_id(&entry.group, [entry]),
         entries: vec![Arc::clone(entry)],
     }).collect();
     ports.send(&early, now).await?;
-    let appended = ports.append(entries).await?;",
+    let appended = append_at_home(ports, &mut entries).await?;",
     },
     Mutant {
         what: "what was journaled before is never queued again",
@@ -162,14 +162,15 @@ pub const MUTANTS: [Mutant; 28] = [
     Mutant {
         what: "withdrawn events count",
         file: "shared/src/flow/amend.rs",
-        find: "highest.is_none_or(|highest| *highest == entry.event.revision()) && !entry.event.is_withdrawn()",
-        put: "highest.is_none_or(|highest| *highest == entry.event.revision())",
+        find: "highest.is_none_or(|highest| *highest == entry.event.revision()) && entry.event.acts_here()",
+        put: "highest.is_none_or(|highest| *highest == entry.event.revision())
+        && (entry.event.acts_here() || entry.event.is_withdrawn())",
     },
     Mutant {
         what: "groups with amended events are handled from their rows alone",
         file: "shared/src/flow/step.rs",
-        find: "row.is_made_under(batch.tenant) && !row.trail.amended && !misleads",
-        put: "row.is_made_under(batch.tenant) && !misleads",
+        find: "row.is_made_under(batch.tenant) && spared && !misleads",
+        put: "row.is_made_under(batch.tenant) && (spared || !misleads) && !misleads",
     },
     Mutant {
         what: "an appointment that goes to another lead stays with the first too",

@@ -69,9 +69,20 @@ pub(crate) struct ServeArgs {
 /// Enough that a reader of a large page does not keep others waiting.
 const WORKERS_MIN: usize = 4;
 
+/// What the console cannot tell who asked, it logs.
+fn log_to_stderr() {
+    let log = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_ansi(false)
+        .with_writer(std::io::stderr);
+    // A second one in this process would say the same.
+    drop(log.try_init());
+}
+
 pub(crate) fn run(args: &ServeArgs) -> Result<Status, Failure> {
     let instead = "there the functions do, and the stack's outputs say at which addresses";
     args.data.must_be_local("serve", instead)?;
+    log_to_stderr();
     let access = Arc::new(args.access.rules(args.listen)?);
     let read = settings::read(
         args.settings

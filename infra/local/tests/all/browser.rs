@@ -143,12 +143,29 @@ impl Browser {
             self.port
         )
         .expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        let mut answer: Value = serde_json::from_str(body).expect("an answer in JSON");
+        // The connection is kept open, whatever is asked: the length tells where an answer ends.
+        let mut answer = BufReader::new(stream);
+        let mut line = || {
+            let mut line = String::new();
+            answer.read_line(&mut line).expect("it answers");
+            line.trim_end().to_ascii_lowercase()
+        };
+        let status = line();
+        let mut length = 0;
+        loop {
+            let header = line();
+            if header.is_empty() {
+                break;
+            }
+            if let Some(value) = header.strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a length");
+            }
+        }
+        let mut body = vec![0; length];
+        answer.read_exact(&mut body).expect("it answers");
+        let mut answer: Value = serde_json::from_slice(&body).expect("an answer in JSON");
         (
-            head.split(' ').nth(1) == Some("200"),
+            status.split(' ').nth(1) == Some("200"),
             answer["value"].take(),
         )
     }

@@ -141,15 +141,19 @@ fn later_events_go_on_and_any_order_of_redrive_heals() {
         assert_eq!(letters.len(), 3, "{letters:?}");
         for (place, which) in order.into_iter().enumerate() {
             foldback.ok(&["dlq", "redrive", &letters[which].1]);
-            let waiting = parked(&foldback).concat();
-            for (rank, other) in order.into_iter().enumerate() {
-                let event = &letters[other].0;
-                assert_eq!(
-                    waiting.contains(event),
-                    rank > place,
-                    "{order:?}: {waiting}"
-                );
+            let waiting = parked(&foldback);
+            let done: Vec<&str> = order[..=place]
+                .iter()
+                .map(|&one| letters[one].0.as_str())
+                .collect();
+            for event in &done {
+                assert!(!waiting.concat().contains(event), "{order:?}: {waiting:?}");
             }
+            // The lead's rows are folded anew, of all that the journal has and that can be read by now. Of the
+            // meeting's rows only its own letter tells.
+            let meeting = ["RSAppointment m1: [e3]", "RSAppointmentChanges m1: [e3]"];
+            let expected: &[&str] = if done.contains(&"e3") { &[] } else { &meeting };
+            assert_eq!(waiting, expected, "{order:?}");
         }
         foldback.ok(&["replay"]);
         assert_eq!(

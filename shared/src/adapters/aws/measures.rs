@@ -160,13 +160,13 @@ mod tests {
             panic!("two lines: {lines:?}");
         };
         assert_eq!(first["ProcessTime"], json!(1.5));
-        assert_eq!(first["QueueWait"], json!(vec![0.02; 100]));
-        assert_eq!(second["QueueWait"], json!(vec![0.02; 50]));
+        assert_eq!(first["QueueAge"], json!(vec![0.02; 100]));
+        assert_eq!(second["QueueAge"], json!(vec![0.02; 50]));
         assert_eq!(second.get("ProcessTime"), None);
         let about = &second["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(
             about["Metrics"],
-            json!([{ "Name": "QueueWait", "Unit": "Seconds" }])
+            json!([{ "Name": "QueueAge", "Unit": "Seconds" }])
         );
         assert_eq!(about["Dimensions"], json!([["Stack"]]));
     }

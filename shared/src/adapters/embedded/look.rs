@@ -63,7 +63,7 @@ impl Embedded {
     pub(super) fn finished_work(&self, look: &Look) -> Result<Found<ActionHierarchy>, Error> {
         self.look(|inner| {
             inner.back(&FINISHED, look, |group, body| {
-                let mut of_record = codec::decode_hierarchies(group, body)?;
+                let mut of_record = codec::decode_hierarchies(group, codec::verified(body)?)?;
                 of_record.reverse();
                 let examined = of_record.len();
                 Ok((of_record, examined))

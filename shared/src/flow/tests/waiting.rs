@@ -125,6 +125,21 @@ fn a_queued_event_that_the_rows_hold_already_hides_nothing_else() {
     );
 }
 
+/// Copies from many groups overtake each other between the journal and the queue.
+#[test]
+fn of_many_on_their_way_the_rows_may_hold_any() {
+    let queued: Vec<String> = (10..25)
+        .map(|minute| format!("updated 8:{minute}"))
+        .collect();
+    let text = format!("created 8:00; journal: {}; updated 9:30", queued.join(", "));
+    let names: Vec<String> = (2..=17).map(|n| format!("e{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    check_nothing(&text, &names);
+    // Two are through, and the row holds one alone beside the first.
+    let (_, last) = names.split_at(2);
+    check(&text, last, &[], &expect![[""]]);
+}
+
 #[test]
 fn rows_wait_for_a_parked_event() {
     check(

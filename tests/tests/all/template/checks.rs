@@ -187,7 +187,9 @@ fn state(template: &Plain) -> Vec<String> {
         "Query",
         "UpdateItem",
     ];
-    const EXPECTED: [(&str, &str, &[&str]); 8] = [
+    const EXPECTED: [(&str, &str, &[&str]); 10] = [
+        ("ConsoleRole", "settings", &["GetItem", "Query"]),
+        ("ConsoleRole", "tally", &["Query"]),
         ("IngestRole", "settings", &["Query"]),
         ("ProcessRole", "settings", &["Query"]),
         ("ProcessRole", "lock#*", &["PutItem", "UpdateItem"]),

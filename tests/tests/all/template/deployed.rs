@@ -88,7 +88,7 @@ fn the_emulator_takes_the_template() {
         "/aws/lambda/foldback-report": 14,
     });
     assert_eq!(there["logs"], logs);
-    assert_eq!(there["alarms"], 16);
+    assert_eq!(there["alarms"], 18);
     let url = stack.outputs().get("IngestUrl");
     assert_eq!(there["url"].as_str(), url.map(String::as_str));
 }

@@ -127,8 +127,10 @@ fn check_trace(collector: &Collector) {
         spans.iter().any(|span| span.name == "write RSLead")
     });
     let named = |name: &'static str| spans.iter().filter(move |span| span.name == name);
+    let taken = named("POST /events/{tenant}").next().expect("a request");
+    assert_eq!(taken.parent, "b7ad6b7169203331", "its sender's");
     let created = named("create actions").next().expect("a message");
-    assert_eq!(created.parent, "b7ad6b7169203331", "its sender's");
+    assert_eq!(created.parent, taken.id);
     let tries: Vec<_> = named("process actions").collect();
     assert!(
         tries.iter().all(|span| span.parent == created.id),
