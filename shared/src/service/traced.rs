@@ -28,7 +28,11 @@ pub fn of_request(
     let failed = status.is_server_error();
     let mut spans = vec![Span {
         context,
-        parent: taken.context.map(|context| context.span),
+        // Without a trace of its own the request is part of its first event's.
+        parent: match taken.context {
+            Some(context) => Some(context.span),
+            None => Journey::of(first).parent(),
+        },
         name: "POST /events/{tenant}".to_owned(),
         kind: SpanKind::Server,
         start: begun,

@@ -76,6 +76,12 @@ impl<'a> Journey<'a> {
         self.trace
     }
 
+    /// The span that it goes on from, as far as its sender told.
+    #[must_use]
+    pub fn parent(&self) -> Option<SpanId> {
+        self.parent
+    }
+
     /// What its message carries on.
     #[must_use]
     pub fn created(&self) -> TraceContext {

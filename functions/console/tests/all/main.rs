@@ -602,10 +602,8 @@ fn jobs_are_found_by_state_action_id_and_text() {
     check("id=acme-late", &["acme-late"]);
     check("state=failed&id=lead-2", &["acme-poison"]);
     check("state=failed&text=NO%20NUMBER", &["acme-poison"]);
-    check(
-        "action=RSLeadGlobalConversions",
-        &["acme-first", "acme-late", "acme-third"],
-    );
+    check("action=RSLead", &["acme-first", "acme-late", "acme-third"]);
+    check("action=RSLeadGlobalConversions", &["acme-first"]);
     check("action=RSAppointment", &[]);
     check(
         "text=needle",

@@ -123,6 +123,7 @@ fn killed_at_any_moment_of_runs_under_load() {
             "--no-verify",
         ];
         rounds += 1;
+        let mut made = false;
         loop {
             let mut run = foldback.start(&args);
             sleep(disorder.below(whole_ms / 2 + 1));
@@ -133,10 +134,11 @@ fn killed_at_any_moment_of_runs_under_load() {
             run.kill().expect("killed");
             run.wait().expect("reaped");
             killed += 1;
-            let store = foldback.data().join("foldback.db");
-            if std::fs::metadata(&store).is_ok_and(|file| file.len() > 0) {
-                foldback.ok(&["check"]);
-            }
+            let checked = foldback.ends(&["check"]);
+            // Killed before there was a store, it leaves none; one that was there stays.
+            let none = !made && checked.stderr.contains("there is none; `foldback run`");
+            assert!(checked.status == 0 || none, "{checked:?}");
+            made |= checked.status == 0;
             if killed >= wanted {
                 foldback.ok(&args);
                 break;

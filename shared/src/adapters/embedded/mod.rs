@@ -129,8 +129,7 @@ impl Embedded {
     pub fn open_to_read(directory: &Path) -> Result<Self, Error> {
         let doing = format!("read the store in {}", directory.display());
         if !directory.join(FILE_NAME).exists() {
-            let none = "there is none; `foldback run` makes one";
-            return Err(Error::new(ErrorKind::Reject, doing, none));
+            return Err(schema::none(doing));
         }
         let connection = connect_to_read(directory).map_err(failed(&doing))?;
         schema::check(&connection, directory)?;

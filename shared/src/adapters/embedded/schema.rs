@@ -179,12 +179,29 @@ pub(super) fn integrity(connection: &Connection, most: u32) -> rusqlite::Result<
     Ok(faults)
 }
 
+/// Says that there is no store, or that whoever began to make it was stopped before it was one.
+pub(super) fn none(doing: String) -> Error {
+    Error::new(
+        ErrorKind::Reject,
+        doing,
+        "there is none; `foldback run` makes one",
+    )
+}
+
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    let tables = "SELECT count(*) FROM sqlite_schema";
+    Ok(connection.query_row(tables, [], |row| row.get::<_, i64>(0))? == 0)
+}
+
 /// The format of the file. Refuses one that is not ours or is newer than this code.
 pub(super) fn check(connection: &Connection, directory: &Path) -> Result<i32, Error> {
     let doing = format!("read the format of the store in {}", directory.display());
     let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i32>(0));
     let application = number("PRAGMA application_id").map_err(failed(&doing))?;
     let format = number("PRAGMA user_version").map_err(failed(&doing))?;
+    if application == 0 && is_empty(connection).map_err(failed(&doing))? {
+        return Err(none(doing));
+    }
     if application != APPLICATION_ID {
         return Err(Error::new(
             ErrorKind::Reject,
