@@ -43,7 +43,7 @@ const TRUTH: &[&str] = &[
     "only a lead.updated 7 stage=new",
 ];
 
-async fn exact(fixture: &mut impl Fixture<Ports: AllPorts>, policy: &str) {
+async fn exact<F: Fixture<Ports: AllPorts>>(fixture: &mut F, policy: &str) {
     fixture.pass(HOUR_MS).await;
     let days = format!("[tenant.tables.RSTenantDailyConversions]\npolicy = \"{policy}\"");
     let scenario = Scenario {
@@ -52,6 +52,7 @@ async fn exact(fixture: &mut impl Fixture<Ports: AllPorts>, policy: &str) {
         truth: TRUTH,
         leads: &["a", "b"],
         appointments: &[],
+        every_way: F::DIES_IN_EVERY_WAY,
     };
     check(fixture.ports(), &Still(fixture.now()), &scenario).await;
 }

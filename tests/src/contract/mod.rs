@@ -96,6 +96,9 @@ pub trait Fixture: Sized {
     /// Whether a message that was received too often says when it became a dead letter. SQS does; an
     /// emulator may say when it was first sent.
     const LETTERS_SAY_WHEN: bool = true;
+    /// Whether a worker that tells amended events dies in every way at each call. Else in one way at each, by
+    /// turns: every call is asked for over a network.
+    const DIES_IN_EVERY_WAY: bool = true;
 
     /// Empty ports.
     fn fresh() -> impl Future<Output = Self>;

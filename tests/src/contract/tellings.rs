@@ -36,6 +36,8 @@ pub(super) struct Scenario {
     pub(super) truth: &'static [&'static str],
     pub(super) leads: &'static [&'static str],
     pub(super) appointments: &'static [&'static str],
+    /// Whether each call is died at in every way, or in one, by turns.
+    pub(super) every_way: bool,
 }
 
 /// The settings of all tenants; `more` goes before the mappings.
@@ -244,7 +246,8 @@ pub(super) async fn check(ports: &impl AllPorts, clock: &Still, scenario: &Scena
     assert!(!scenario.rows(ports, &tenant(TRUTH)).await.is_empty());
     let mut tenants = (TRUTH + 1..TENANTS).map(tenant);
     let mut mended = 0;
-    for (waves, order) in scenario.orders().iter().zip(["forth", "back"]) {
+    let orders = scenario.orders();
+    for (turn, (waves, order)) in orders.iter().zip(["forth", "back"]).enumerate() {
         let unharmed = Mortal::immortal(ports);
         let tenant = tenants.next().expect("enough tenants");
         scenario
@@ -259,7 +262,11 @@ pub(super) async fn check(ports: &impl AllPorts, clock: &Still, scenario: &Scena
                 (Deed::Done, Fate::ComeAgain),
                 (Deed::Undone, Fate::Lost),
             ];
-            for (deed, fate) in fates {
+            let every_way = scenario.every_way;
+            let by_turns = fates.len();
+            let now = |way: usize| every_way || (turn + dies_at as usize) % by_turns == way;
+            let fates = fates.into_iter().enumerate().filter(|(way, _)| now(*way));
+            for (_, (deed, fate)) in fates {
                 let tenant = tenants.next().expect("enough tenants");
                 let what = format!("{order}, call {dies_at} {deed:?}, messages {fate:?}");
                 let worker = Mortal::new(ports, dies_at, deed);

@@ -12,8 +12,8 @@ suite! { $ unlinked_suite, unlinked: AllPorts;
 
 const HOUR_MS: i64 = 3_600_000;
 
-async fn exact(
-    fixture: &mut impl Fixture<Ports: AllPorts>,
+async fn exact<F: Fixture<Ports: AllPorts>>(
+    fixture: &mut F,
     waves: &'static [&'static [&'static str]],
     truth: &'static [&'static str],
 ) {
@@ -24,6 +24,7 @@ async fn exact(
         truth,
         leads: &["a", "b"],
         appointments: &["m", "n", "alone"],
+        every_way: F::DIES_IN_EVERY_WAY,
     };
     check(fixture.ports(), &Still(fixture.now()), &scenario).await;
 }

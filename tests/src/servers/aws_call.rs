@@ -11,9 +11,28 @@ use serde_json::{Value, json};
 /// It does not answer in HTTP.
 #[must_use]
 pub fn post(endpoint: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+    request("POST", endpoint, path, headers, body)
+}
+
+/// Asks for a path of a server, and returns the status and what it answers.
+///
+/// # Panics
+/// It does not answer in HTTP.
+#[must_use]
+pub fn get(endpoint: &str, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    request("GET", endpoint, path, headers, "")
+}
+
+fn request(
+    method: &str,
+    endpoint: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> (u16, String) {
     let host = endpoint.strip_prefix("http://").expect("an http endpoint");
     let mut stream = TcpStream::connect(host).expect("the server");
-    let mut head = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

@@ -12,7 +12,7 @@ mod python;
 mod secantus;
 pub mod stack;
 
-pub use aws_call::{aws_call, post};
+pub use aws_call::{aws_call, get, post};
 pub use collector::{Collected, Collector};
 pub use ministack::{Fault, Ministack, Policies};
 pub use prometheus::{Prometheus, promtool};

@@ -168,6 +168,7 @@ impl Fixture for RowsHere {
 
     const VISIBILITY_MS: i64 = OnAws::VISIBILITY_MS;
     const RECEIVES_MAX: u32 = OnAws::RECEIVES_MAX;
+    const DIES_IN_EVERY_WAY: bool = false;
 
     async fn fresh() -> Self {
         let OnAws {
@@ -221,6 +222,19 @@ mod amended {
 
 mod unlinked {
     foldback_tests::unlinked_suite!(super::RowsHere);
+}
+
+mod apart {
+    foldback_tests::apart_suite!(super::RowsHere);
+}
+
+mod locked {
+    foldback_tests::locked_suite!(super::RowsHere);
+}
+
+// Not `waiting`: nobody can look into an SQS queue; replay there goes by the grace period.
+mod together {
+    foldback_tests::together_suite!(super::RowsHere);
 }
 
 mod journal {

@@ -5,7 +5,10 @@
     reason = "what an answer lacks is null when it is asked for by name; an assertion then says so"
 )]
 
+use std::collections::BTreeMap;
+
 use foldback_tests::fixtures::{group, happened, lead_key};
+use foldback_tests::servers::post;
 use serde_json::{Value, json};
 use shared::adapters::SystemClock;
 use shared::adapters::stack::Stack;
@@ -155,5 +158,52 @@ fn a_function_whose_time_is_up_names_what_is_not_done() {
         let answer = handle(&world.stack, &batch, in_time()).await;
         assert_eq!(failed(&answer), [] as [&str; 0]);
         assert!(has_rows(&world, 1).await && has_rows(&world, 2).await);
+    });
+}
+
+/// How often DynamoDB and SQS were asked, by operation.
+fn asked(world: &World) -> BTreeMap<String, u64> {
+    let (status, told) = post(&world.server.endpoint(), "/_asked", &[], "");
+    assert_eq!(status, 200, "{told}");
+    let told: BTreeMap<String, Value> = serde_json::from_str(&told).expect("JSON");
+    let requests = |value: &Value| value["requests"].as_u64().expect("a count");
+    told.iter()
+        .map(|(operation, value)| (operation.clone(), requests(value)))
+        .collect()
+}
+
+/// Of events in order that no day hears of; each of those would be stated in a request of its own.
+#[test]
+fn a_batch_in_order_asks_as_often_whatever_its_size() {
+    run(async {
+        let world = World::new("").await;
+        let mut costs = Vec::new();
+        // The first reads the settings.
+        for (round, leads) in [(0, 1), (1, 1), (2, 10)] {
+            let lead = |number: i64| lead(100 * round + number);
+            let events = (0..leads)
+                .map(|number| happened(&lead(number), 100 * round + number, "lead.updated"));
+            world.told(&events.collect::<Vec<_>>()).await;
+            let batch = world.actions();
+            assert_eq!(ids(&batch).len() as i64, leads);
+            let before = asked(&world);
+            let answer = handle(&world.stack, &batch, in_time()).await;
+            assert_eq!(failed(&answer), [] as [&str; 0]);
+            let after = asked(&world).into_iter();
+            let cost = after.map(|(operation, count)| {
+                let known = before.get(&operation).copied().unwrap_or(0);
+                (operation, count - known)
+            });
+            costs.push(
+                cost.filter(|(_, count)| *count > 0)
+                    .collect::<BTreeMap<_, _>>(),
+            );
+            for number in 0..leads {
+                let read = world.rows.read_groups(&[lead(number)]).await;
+                assert!(!read.expect("read").concat().is_empty(), "{number}");
+            }
+        }
+        assert!(!costs[1].is_empty());
+        assert_eq!(costs[1], costs[2], "one message and ten");
     });
 }

@@ -102,6 +102,7 @@ impl Fixture for Apart {
 
     const VISIBILITY_MS: i64 = 30_000;
     const RECEIVES_MAX: u32 = 3;
+    const DIES_IN_EVERY_WAY: bool = false;
 
     async fn fresh() -> Self {
         let directory = tempfile::tempdir().expect("a directory");

@@ -43,7 +43,7 @@ fn says_no_secret(mut command: Command) -> String {
     said
 }
 
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 18] = [
     &["run"],
     &["replay"],
     &["replay", "--mode", "update"],
@@ -54,6 +54,17 @@ const COMMANDS: [&[&str]; 14] = [
     &["rejects"],
     &["dlq", "list"],
     &["dlq", "redrive"],
+    &["dlq", "discard", "--all"],
+    &["adopt", "RSLead"],
+    &["trace", "lead-1"],
+    &[
+        "query",
+        "changes",
+        "--tenant",
+        "acme",
+        "--appointment",
+        "m1",
+    ],
     &["settings", "show"],
     &["export", "RSLead"],
     &["show", "lead-1"],

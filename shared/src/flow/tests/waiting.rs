@@ -137,7 +137,18 @@ fn of_many_on_their_way_the_rows_may_hold_any() {
     check_nothing(&text, &names);
     // Two are through, and the row holds one alone beside the first.
     let (_, last) = names.split_at(2);
-    check(&text, last, &[], &expect![[""]]);
+    check(
+        &text,
+        last,
+        &[],
+        &expect![[r#"
+        lost RSLead l1 []: lacks events that the journal has: it holds 2 of 17 events
+          events: 2 -> 17 by e17
+        lost RSLeadGlobalConversions l1 []: lacks events that the journal has: it holds 2 of 17 events
+          conversions.touch.count: 1 -> 16 by e17
+          conversions.touch.firstAt: "09:30" -> "08:10" by e2
+    "#]],
+    );
 }
 
 #[test]

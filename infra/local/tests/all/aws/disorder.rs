@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use shared::model::cloud_event;
 use shared::ports::Queue;
 
-use super::stack::Deployed;
+use super::stack::{Deployed, TOKEN};
 use crate::support::{Dataset, Disorder};
 
 const LEADS: usize = 120;
@@ -110,6 +110,7 @@ fn tables_end_up_right_whatever_happens_to_the_functions() {
     dataset.check_tables(&deployed.tables());
     check_replay(&deployed, 0);
 
+    look_at_the_console(&deployed);
     heal(&deployed, &dataset);
     // All as before, and the healed lead beside it.
     dataset.check_tables(&without_the_poisoned(deployed.tables()));
@@ -316,6 +317,26 @@ fn check_replay(deployed: &Deployed, findings: u64) -> Value {
     run
 }
 
+/// Who has the token sees what failed and why; who has another sees nothing.
+fn look_at_the_console(deployed: &Deployed) {
+    for path in ["/", "/jobs", "/api/v1/jobs?state=failed"] {
+        let (status, said) = deployed.console("not the token, but as long as it", path);
+        assert!(status == 401 || status == 303, "{path}: {status} {said}");
+        assert!(!said.contains("poison"), "{path}: {said}");
+    }
+    let (status, overview) = deployed.console(TOKEN, "/");
+    assert_eq!(status, 200, "{overview}");
+    assert!(overview.contains("Overview"), "{overview}");
+    let (status, failed) = deployed.console(TOKEN, "/api/v1/jobs?state=failed");
+    assert_eq!(status, 200, "{failed}");
+    assert!(
+        failed.contains("\"poison\"") && failed.contains("amount"),
+        "{failed}"
+    );
+    let (status, entity) = deployed.console(TOKEN, "/entity?id=poisoned");
+    assert_eq!(status, 200, "{entity}");
+}
+
 /// With the rule mended, the letter goes back and its row follows.
 fn heal(deployed: &Deployed, dataset: &Dataset) {
     assert!(!poisoned(deployed));
@@ -329,8 +350,10 @@ fn heal(deployed: &Deployed, dataset: &Dataset) {
     let letters = deployed.runtime.block_on(letters).expect("letters");
     let poison = letters.iter().find(|one| !one.message.entries.is_empty());
     let number = poison.expect("the poison").id.to_string();
-    let redriven = deployed.command(&["dlq", "redrive", &number]);
-    assert_eq!(redriven.status, 0, "{redriven:?}");
+    let listed = deployed.command(&["dlq", "list"]);
+    assert!(listed.stdout.contains("poison"), "{listed:?}");
+    let (status, said) = deployed.act(&json!({ "deed": "redrive", "letters": number }));
+    assert_eq!(status, 200, "{said}");
     deployed.until_drained();
     deployed.until("the row is there", poisoned);
 }

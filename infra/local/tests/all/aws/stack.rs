@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use foldback_tests::servers::stack::{Stack, ask};
-use foldback_tests::servers::{Durability, Ministack, Policies, Secantus, aws_call, post};
+use foldback_tests::servers::{Durability, Ministack, Policies, Secantus, aws_call, get, post};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -27,6 +27,8 @@ use crate::support::{Ended, TABLES, fed};
 pub(crate) const FUNCTIONS: [&str; 5] = ["console", "ingest", "process", "replay", "report"];
 /// What all tenants sign with; the key is these bytes in base64.
 const KEY: &[u8] = b"a key that nobody else should know";
+/// What lets people into the console.
+pub(crate) const TOKEN: &str = "a token that nobody can guess";
 const DATABASE: &str = "foldback";
 /// Lets every role that may send, delete or hide a message do so with several in one request, and says in
 /// a number how many batches may be worked on at once, which the emulator keeps as a text.
@@ -86,7 +88,13 @@ impl Deployed {
             .collect();
         let uri = mongo.uri(DATABASE);
         let arn = make_secret(&ministack, "foldback/mongodb", &uri);
-        let own = [("MongoSecretArn", arn.as_str())];
+        let token = make_secret(&ministack, "foldback/console", TOKEN);
+        let own = [
+            ("MongoSecretArn", arn.as_str()),
+            ("ConsoleTokenSecretArn", token.as_str()),
+            ("ConsoleAuth", "NONE"),
+            ("ConsoleActs", "true"),
+        ];
         let stack = Stack::deploy(&ministack, &paths, &[&own[..], parameters].concat());
         // AWS knows one permission for sending a message and for sending ten; the emulator knows two.
         let _allowed = ask(&ministack, WORK_ROUND);
@@ -142,15 +150,44 @@ impl Deployed {
             ("webhook-timestamp", &seconds),
             ("webhook-signature", &signature),
         ];
-        let url = self.outputs.get("IngestUrl").expect("a URL");
-        let id = url
-            .strip_prefix("https://")
-            .and_then(|rest| rest.split('.').next());
-        let path = format!("/_aws/lambda-url/{}/events/{tenant}", id.expect("an id"));
+        let path = self.url("IngestUrl", &format!("/events/{tenant}"));
         let (status, body) = post(&self.ministack.endpoint(), &path, &headers, &body);
         (
             status,
             serde_json::from_str(&body).unwrap_or(Value::String(body)),
+        )
+    }
+
+    /// Where the emulator has a path of a function's URL.
+    fn url(&self, output: &str, path: &str) -> String {
+        let url = self.outputs.get(output).expect("a URL");
+        let id = url
+            .strip_prefix("https://")
+            .and_then(|rest| rest.split('.').next());
+        format!("/_aws/lambda-url/{}{path}", id.expect("an id"))
+    }
+
+    /// What the function `console` answers to who has this token.
+    pub(crate) fn console(&self, token: &str, path: &str) -> (u16, String) {
+        let path = self.url("ConsoleUrl", path);
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        get(&self.ministack.endpoint(), &path, &headers)
+    }
+
+    /// Has something done through the console.
+    pub(crate) fn act(&self, deed: &Value) -> (u16, String) {
+        let path = self.url("ConsoleUrl", "/api/v1/act");
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
+        post(
+            &self.ministack.endpoint(),
+            &path,
+            &headers,
+            &deed.to_string(),
         )
     }
 
