@@ -123,7 +123,9 @@ fn signatures_are_compared_in_constant_time() {
     ] {
         let mut files = Vec::new();
         sources(&root.join(folder), &mut files);
-        for file in files.iter().filter(|file| !file.ends_with("tidy.rs")) {
+        let is_test =
+            |file: &Path| file.ends_with("tidy.rs") || file.iter().any(|part| part == "tests");
+        for file in files.iter().filter(|file| !is_test(file)) {
             let text = fs::read_to_string(file).expect("a source file");
             let text = text.split("#[cfg(test)]").next().unwrap_or_default();
             for word in [".finalize().into_bytes()", "CtOutput", ".into_bytes() =="] {

@@ -203,7 +203,8 @@ async fn who_is_locked_out_is_left_for_another_try(fixture: &mut impl Fixture<Po
     assert_eq!(rows(ports, &one()).await, []);
     ports.release(&lease).await.expect("release");
     let again: Vec<_> = done.failed.clone();
-    ports.hide_until(&again, clock.now()).await.expect("shown");
+    let shown = ports.hide_until(&again, fixture.now()).await;
+    shown.expect("shown");
     let done = handled(ports, &clock, &locking()).await;
     assert_eq!((done.events, done.failed.len()), (2, 0));
     assert_eq!(rows(ports, &one()).await.len(), TABLES_OF_A_LEAD);

@@ -185,7 +185,7 @@ fn a_batch_in_order_asks_as_often_whatever_its_size() {
                 .map(|number| happened(&lead(number), 100 * round + number, "lead.updated"));
             world.told(&events.collect::<Vec<_>>()).await;
             let batch = world.actions();
-            assert_eq!(ids(&batch).len() as i64, leads);
+            assert_eq!(i64::try_from(ids(&batch).len()), Ok(leads));
             let before = asked(&world);
             let answer = handle(&world.stack, &batch, in_time()).await;
             assert_eq!(failed(&answer), [] as [&str; 0]);

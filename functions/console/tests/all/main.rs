@@ -609,6 +609,7 @@ fn jobs_are_found_by_state_action_id_and_text() {
         "text=needle",
         &[
             "acme-first",
+            "acme-first in its day",
             "acme-late",
             "acme-poison",
             "acme-third",

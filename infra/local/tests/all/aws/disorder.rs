@@ -33,6 +33,9 @@ const POISON: &str = r#"{"specversion":"1.0","id":"poison","source":"//crm","typ
     "traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     "time":"2026-03-01T09:30:00Z","partitionkey":"poisoned","data":{"price":"12x"}}"#;
 
+/// The trace of the poison event.
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
 /// The settings of a data set, with webhooks and one more rule. All tenants share one part of them.
 fn settings(dataset: &Dataset, rule: &str) -> String {
     let text = std::fs::read_to_string(dataset.settings()).expect("settings");
@@ -119,12 +122,19 @@ fn tables_end_up_right_whatever_happens_to_the_functions() {
     dataset.check_tables(&without_the_poisoned(deployed.tables()));
     check_the_schedules(&deployed, lines.len());
     check_trace(&collector);
+    let logs = deployed.logs();
+    let mut told = logs
+        .lines()
+        .filter(|line| line.contains("an event is parked"));
+    assert!(
+        told.any(|line| line.contains(TRACE)),
+        "its line carries its trace"
+    );
 }
 
 /// The poison event's trace tells how it was taken in, parked with its reason, and in the end became a row.
 fn check_trace(collector: &Collector) {
-    let trace = "0af7651916cd43dd8448eb211c80319c";
-    let spans = collector.wait_for(trace, |spans| {
+    let spans = collector.wait_for(TRACE, |spans| {
         spans.iter().any(|span| span.name == "write RSLead")
     });
     let named = |name: &'static str| spans.iter().filter(move |span| span.name == name);
