@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 
 use crate::access::Who;
 use crate::pages::confirm::Question;
-use crate::pages::{Tab, count};
+use crate::pages::{Tab, things};
 use crate::refused::Refused;
 use crate::source::{Acted, Chosen, Deed, Mending, Within};
 
@@ -234,14 +234,14 @@ pub(crate) fn tab(deed: &Deed) -> Tab {
 
 /// What was done, in a sentence.
 pub(crate) fn done(deed: &str, acted: Acted) -> Option<String> {
-    let number = count(acted.count);
+    let number = |one| things(acted.count, one);
     Some(match deed {
-        "redrive" => format!("{number} dead letters are sent back to the queue."),
-        "discard" => format!("{number} dead letters are thrown away."),
-        "retry" => format!("{number} messages are tried again."),
-        "settings" => format!("Version {number} of the settings is in force."),
-        "replay" => format!("{number} findings."),
-        "repair" => format!("{number} rows are repaired."),
+        "redrive" => format!("{} sent back to the queue.", number("dead letter")),
+        "discard" => format!("{} thrown away.", number("dead letter")),
+        "retry" => format!("{} tried again.", number("message")),
+        "settings" => format!("Version {} of the settings is in force.", acted.count),
+        "replay" => format!("{}.", number("finding")),
+        "repair" => format!("{} repaired.", number("row")),
         _other => return None,
     })
 }

@@ -5,7 +5,7 @@ use shared::model::{Class, Finding, ReplayRun};
 use shared::ports::LIVE_RUN;
 
 use super::entity::value;
-use super::{Page, Tab, count, lasting, link, moment};
+use super::{Page, Tab, count, lasting, link, moment, things};
 use crate::access::Who;
 
 /// What is shown of a run.
@@ -77,7 +77,7 @@ pub(crate) fn run(who: &Who, shown: &Run<'_>) -> Markup {
         h1 { (title) }
         @match shown.run {
             Some(run) => p {
-                (run.mode) @if who.tenant.is_none() { " of " (run.scope) ": " (count(run.rows)) " rows of " (count(run.groups)) " groups, " (count(run.findings)) " findings, " (count(run.mended)) " mended" }
+                (run.mode) @if who.tenant.is_none() { " of " (run.scope) ": " (things(run.rows, "row")) " of " (things(run.groups, "group")) ", " (things(run.findings, "finding")) ", " (count(run.mended)) " mended" }
                 ", settings " (run.settings) ", ended " (moment(run.finished)) " after " (lasting(run.finished.ms_since(run.started)))
             },
             None => p { "Rows under policy " code { "detect" } " that an event came late for, and that nothing has mended since." },

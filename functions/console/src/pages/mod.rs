@@ -14,4 +14,4 @@ pub(crate) mod sign_in;
 mod words;
 
 pub(crate) use layout::{Page, Tab, bare};
-pub(crate) use words::{count, lasting, link, moment};
+pub(crate) use words::{count, lasting, link, moment, things};

@@ -1,6 +1,6 @@
 use maud::{Markup, html};
 
-use super::{Page, Tab, chart, count, lasting, link, moment};
+use super::{Page, Tab, chart, count, lasting, link, moment, things};
 use crate::access::Who;
 use crate::overview::{Counts, FINISHED, LastReplay, Overview, Recent};
 use crate::source::Activity;
@@ -14,7 +14,8 @@ pub(crate) fn page(who: &Who, overview: &Overview) -> Markup {
                 dt { "Oldest message" }
                 dd {
                     @match overview.oldest {
-                        Some(sent) => { (lasting(overview.at.ms_since(sent))) ", since " (moment(sent)) }
+                        // Sent while this page was put together.
+                        Some(sent) => { (lasting(overview.at.ms_since(sent).max(0))) ", since " (moment(sent)) }
                         None => { "none waits" }
                     }
                 }
@@ -95,9 +96,9 @@ fn replay(last: Option<&LastReplay>) -> Markup {
             Some(run) => {
                 a href=(link("/findings", &[("run", &run.number.to_string())])) {
                     @if run.findings == 0 { span.good { "all equal" } }
-                    @else { span.bad { (count(run.findings)) " findings" } }
+                    @else { span.bad { (things(run.findings, "finding")) } }
                 }
-                @if run.rows > 0 { " in " (count(run.rows)) " rows" }
+                @if run.rows > 0 { " in " (things(run.rows, "row")) }
                 @if run.mended > 0 { ", " (count(run.mended)) " mended" }
                 ", " (run.mode) " of " (run.scope) ", " (moment(run.finished))
             }

@@ -62,6 +62,12 @@ pub(crate) fn count(number: u64) -> String {
     words
 }
 
+/// So many of something that is counted in English with an s.
+pub(crate) fn things(number: u64, one: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {one}{ending}", count(number))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

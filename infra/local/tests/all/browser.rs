@@ -24,6 +24,8 @@ use tempfile::TempDir;
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// The Enter key, as the protocol writes it.
 pub(crate) const ENTER: char = '\u{e007}';
+/// A window that is less wide is a phone's.
+const NARROW: u32 = 600;
 /// A page that is being renewed is looked at again after this.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -203,8 +205,10 @@ impl Browser {
 
     /// How large the page is, and whether light or dark is preferred.
     pub(crate) fn shape(&self, width: u32, height: u32, scheme: &str) {
+        // A phone's scroll bars take no room.
+        let mobile = width < NARROW;
         let metrics =
-            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile});
         self.devtools("Emulation.setDeviceMetricsOverride", &metrics);
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.devtools("Emulation.setEmulatedMedia", &features);

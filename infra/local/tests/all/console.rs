@@ -237,7 +237,7 @@ fn it_is_retried(browser: &Browser, open: &impl Fn(&str)) {
     browser.press("Retry…");
     browser.wait_for("Sure?");
     browser.press("Send back");
-    browser.wait_for("1 dead letters are sent back to the queue.");
+    browser.wait_for("1 dead letter sent back to the queue.");
     browser.press("Back");
     browser.wait_for("completed");
     browser.wait_for("changed the row");
@@ -272,7 +272,7 @@ fn a_finding_is_repaired(foldback: &Foldback, browser: &Browser, open: &impl Fn(
     open("/findings");
     browser.press("Replay now…");
     browser.press("Compare");
-    browser.wait_for("findings.");
+    browser.wait_for("See run");
     let run = By::XPath("//a[starts-with(normalize-space(.), 'See run')]");
     browser.press_at(run, "the run");
     browser.wait_for("Mallory");
@@ -289,7 +289,7 @@ fn a_finding_is_repaired(foldback: &Foldback, browser: &Browser, open: &impl Fn(
     browser.press_at(By::XPath(repair), "repair");
     browser.wait_for("Repair the rows of lead-7");
     browser.press("Repair");
-    browser.wait_for("rows are repaired.");
+    browser.wait_for(" repaired.");
     assert!(!foldback.ok(&["export", "RSLead"]).contains("Mallory"));
     open("/entity?id=lead-7");
     browser.wait_for("Entity lead-7");
@@ -322,7 +322,7 @@ fn pictures(browser: &Browser, open: &impl Fn(&str)) {
         for (name, path) in pages {
             open(path);
             browser.wait_for("");
-            let script = "return [document.documentElement.scrollWidth, window.innerWidth]";
+            let script = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]";
             let widths = browser.script(script, &[]);
             let widths: (u64, u64) = serde_json::from_value(widths).expect("widths");
             assert!(widths.0 <= widths.1, "{name} is {widths:?} wide");

@@ -122,9 +122,9 @@ fn tables_end_up_right_whatever_happens_to_the_functions() {
     dataset.check_tables(&without_the_poisoned(deployed.tables()));
     check_the_schedules(&deployed, lines.len());
     check_trace(&collector);
-    let logs = deployed.logs();
-    let mut told = logs
-        .lines()
+    let log = deployed.log_lines("process");
+    let mut told = log
+        .iter()
         .filter(|line| line.contains("an event is parked"));
     assert!(
         told.any(|line| line.contains(TRACE)),

@@ -222,6 +222,29 @@ impl Deployed {
 
     /// The metrics that a function has written to its log, a line each.
     pub(crate) fn metrics(&self, function: &str) -> Vec<Value> {
+        let lines = self.log_lines(function).into_iter();
+        let lines = lines.filter(|line| line.contains("\"_aws\""));
+        let lines = lines.map(|line| serde_json::from_str(&line).expect("JSON"));
+        let lines: Vec<Value> = lines.collect();
+        for line in &lines {
+            assert_eq!(line.get("Stack"), Some(&json!("foldback")), "{line}");
+        }
+        lines
+    }
+
+    /// The newest lines of all functions' logs.
+    pub(crate) fn logs(&self) -> String {
+        const LINES: usize = 40;
+        let lines = FUNCTIONS.iter().flat_map(|name| {
+            let lines = self.log_lines(name);
+            let older = lines.len().saturating_sub(LINES);
+            lines.into_iter().skip(older)
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The lines of a function's log.
+    pub(crate) fn log_lines(&self, function: &str) -> Vec<String> {
         let script = format!(
             "import boto3, json, sys\n\
              logs = boto3.session.Session('test', 'test', region_name='us-east-1')\n\
@@ -230,28 +253,13 @@ impl Deployed {
              pages = pages.paginate(logGroupName='/aws/lambda/foldback-{function}')\n\
              lines = [line for page in pages for event in page['events']\n\
              \x20        for line in event['message'].splitlines()]\n\
-             print(json.dumps([json.loads(line) for line in lines if '\"_aws\"' in line]))"
+             print(json.dumps(lines))"
         );
         let lines = ask(&self.ministack, &script);
-        let lines = lines.as_array().cloned().unwrap_or_default();
-        for line in &lines {
-            assert_eq!(line.get("Stack"), Some(&json!("foldback")), "{line}");
-        }
+        let lines = lines.as_array().into_iter().flatten();
         lines
-    }
-
-    /// What the functions have logged.
-    pub(crate) fn logs(&self) -> String {
-        let script = "import boto3, json, sys\n\
-            logs = boto3.session.Session('test', 'test', region_name='us-east-1')\n\
-            logs = logs.client('logs', endpoint_url=sys.argv[1])\n\
-            lines = []\n\
-            for group in logs.describe_log_groups()['logGroups']:\n\
-            \x20   for event in logs.filter_log_events(logGroupName=group['logGroupName'])['events']:\n\
-            \x20       lines.append(event['message'].strip())\n\
-            print(json.dumps('\\n'.join(lines[-40:])))";
-        let said = ask(&self.ministack, script);
-        said.as_str().unwrap_or_default().to_owned()
+            .filter_map(|line| line.as_str().map(str::to_owned))
+            .collect()
     }
 
     /// Waits until this is so.
