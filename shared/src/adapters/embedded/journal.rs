@@ -109,6 +109,53 @@ struct Segment<'e> {
     entries: Vec<&'e Entry>,
 }
 
+/// The most events of segments that are kept in mind.
+const SEEN_EVENTS_MAX: usize = 250_000;
+
+/// Which events stand in segments that were looked at. What is committed of a journal never changes.
+#[derive(Debug, Default)]
+pub(super) struct SeenSegments {
+    by_position: BTreeMap<i64, SeenSegment>,
+    events: usize,
+}
+
+/// A segment's group, and its events' hashes, sorted.
+#[derive(Debug)]
+struct SeenSegment {
+    group: Group,
+    events: Vec<EventHash>,
+}
+
+impl SeenSegments {
+    fn get(&self, position: i64) -> Option<&SeenSegment> {
+        self.by_position.get(&position)
+    }
+
+    fn note(
+        &mut self,
+        position: i64,
+        group: Group,
+        events: impl Iterator<Item = EventHash>,
+    ) -> &SeenSegment {
+        if self.events >= SEEN_EVENTS_MAX {
+            self.by_position.clear();
+            self.events = 0;
+        }
+        let mut events: Vec<EventHash> = events.collect();
+        events.sort_unstable();
+        self.events += events.len();
+        let seen = SeenSegment { group, events };
+        self.by_position.entry(position).or_insert(seen)
+    }
+}
+
+impl SeenSegment {
+    fn has(&self, tenant: &SmolStr, hash: EventHash) -> Option<Group> {
+        let has = self.group.tenant == *tenant && self.events.binary_search(&hash).is_ok();
+        has.then(|| self.group.clone())
+    }
+}
+
 /// What an append knows of the segments that identities point to.
 struct Segments<'e> {
     /// The position of the first new one.
@@ -292,20 +339,51 @@ impl Inner {
     }
 
     /// The group whose journal has the event.
-    fn whereabouts(&self, tenant: &SmolStr, hash: EventHash) -> Result<Option<Group>, Failure> {
-        let mut place = self.database.prepare(&PLACE_OF_IDENTITY)?;
+    fn whereabouts(&mut self, tenant: &SmolStr, hash: EventHash) -> Result<Option<Group>, Failure> {
         let mut key = identity_key(tenant, hash);
         loop {
-            let position: Option<i64> = place.query_row([key], |row| row.get(0)).optional()?;
+            let position: Option<i64> = self
+                .database
+                .prepare(&PLACE_OF_IDENTITY)?
+                .query_row([key], |row| row.get(0))
+                .optional()?;
             let Some(position) = position else {
                 return Ok(None);
             };
-            let entries = self.segment(position)?;
-            if let Some(known) = same_identity(entries.iter(), tenant, hash) {
-                return Ok(Some(known.group.clone()));
+            if let Some(group) = self.has_at(position, tenant, hash)? {
+                return Ok(Some(group));
             }
             key = key.wrapping_add(1);
         }
+    }
+
+    /// The group of the segment at a position, if it is that tenant's and has the event.
+    ///
+    /// Copies of many groups stand in one segment of a day: it is decoded for the first that is asked for.
+    fn has_at(
+        &mut self,
+        position: i64,
+        tenant: &SmolStr,
+        hash: EventHash,
+    ) -> Result<Option<Group>, Failure> {
+        let seen = match self.seen_segments.get(position) {
+            Some(seen) => seen,
+            None => {
+                let entries = self.segment(position)?;
+                let Some(first) = entries.first() else {
+                    return Ok(None);
+                };
+                let group = first.group.clone();
+                if self.in_unit {
+                    // It may be gone again, and another stand in its place.
+                    let known = same_identity(entries.iter(), tenant, hash);
+                    return Ok(known.map(|known| known.group.clone()));
+                }
+                let events = entries.iter().map(|entry| entry.hash);
+                self.seen_segments.note(position, group, events)
+            }
+        };
+        Ok(seen.has(tenant, hash))
     }
 
     /// The entries that stand at a position.

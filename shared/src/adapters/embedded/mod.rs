@@ -90,6 +90,8 @@ struct Inner {
     in_unit: bool,
     /// Numbers of groups seen lately.
     known_groups: BTreeMap<Group, i64>,
+    /// What stands in segments of the journal that were looked at.
+    seen_segments: journal::SeenSegments,
     /// When expired deduplication ids are forgotten again.
     forget_from: Timestamp,
     /// When old locks are forgotten again.
@@ -168,6 +170,7 @@ impl Embedded {
             database: Database::new(connection),
             in_unit: false,
             known_groups: BTreeMap::new(),
+            seen_segments: journal::SeenSegments::default(),
             forget_from: Timestamp::MIN,
             forget_locks_from: Timestamp::MIN,
             durable: None,
