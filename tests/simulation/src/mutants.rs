@@ -191,10 +191,10 @@ pub const MUTANTS: [Mutant; 28] = [
         put: "hasher.update(&event.0.to_le_bytes().map(|_| 0));",
     },
     Mutant {
-        what: "images are trusted though they do not hold for the rows",
-        file: "shared/src/service/process/correction.rs",
-        find: "let base = Base::new(&batch, &images).filter(|base| base.holds_for(&self.rows));",
-        put: "let base = Base::new(&batch, &images);",
+        what: "images are trusted though rows were written since that left none",
+        file: "shared/src/flow/base.rs",
+        find: "if image.version != version || image.handler != table.handler_version() {",
+        put: "if image.version > version || image.handler != table.handler_version() {",
     },
     Mutant {
         what: "the fence of a lease is forgotten",
