@@ -214,6 +214,10 @@ impl World {
             known.is_some_and(|(open, at)| open.is_empty() && *at <= since)
         };
         let wrong = match finding.class {
+            // An event that names its lead takes an appointment's own rows away, once it is handled.
+            Class::Orphan if finding.group.kind() == GroupKind::Appointment => {
+                journal.iter().all(settled) && state.letters_moved <= since
+            }
             Class::Late | Class::Extra | Class::Foreign | Class::Stale | Class::Orphan => true,
             Class::Parked => false,
             Class::Lost | Class::Missing => {
