@@ -218,7 +218,8 @@ async fn a_holder_that_died_keeps_nobody_out_for_good(fixture: &mut impl Fixture
     assert_eq!((done.events, done.failed.len()), (0, 1));
     clock.pass(PAST_A_LEASE_MS);
     let again = done.failed.clone();
-    ports.hide_until(&again, clock.now()).await.expect("shown");
+    let shown = ports.hide_until(&again, fixture.now()).await;
+    shown.expect("shown");
     let done = handled(ports, &clock, &locking()).await;
     assert_eq!((done.events, done.failed.len()), (2, 0));
     let fence = lead_of(ports, &one()).await.trail.fence;
