@@ -145,7 +145,7 @@ impl Apart {
         for (group, _lock) in &self.processed.locked_out {
             let of_group = || received.iter().filter(|one| one.message.group == *group);
             if of_group().any(|one| one.receives >= receives_max) {
-                messages.extend(of_group().map(|one| anew(&one.message)));
+                messages.extend(of_group().map(anew));
                 receipts.extend(of_group().map(|one| one.receipt.clone()));
             }
         }
@@ -159,8 +159,12 @@ impl Apart {
 }
 
 /// A message under another deduplication id, always the same one: to do this twice sends one.
-fn anew(message: &Message) -> Message {
-    let id = format!("{:032x}", message.deduplication_id);
+///
+/// It depends on when the message was sent. A letter that was sent back has the id of its events again, and what
+/// follows from that alone may have been used before it was parked.
+fn anew(received: &Received) -> Message {
+    let Received { message, sent, .. } = received;
+    let id = format!("{:032x} {}", message.deduplication_id, sent.ms());
     Message {
         deduplication_id: EventHash::of("sent anew", &id).0,
         ..message.clone()
