@@ -99,7 +99,7 @@ async fn go_through(stack: &Stack, asked: &PartOfRun, deadline_ms: i64) -> Resul
     } else if state.finished {
         return Ok(());
     }
-    finish(stack, &run).await
+    finish(stack, &run, asked.partition, deadline_ms).await
 }
 
 async fn send_on(stack: &Stack, asked: &PartOfRun) -> Result<(), Error> {
@@ -118,12 +118,24 @@ async fn send_on(stack: &Stack, asked: &PartOfRun) -> Result<(), Error> {
         .await
 }
 
-/// Sums the run up where its last partition is done, and keeps it with the rows. Who dies here leaves it to
-/// the partition's next delivery; a run is then kept twice at worst.
-async fn finish(stack: &Stack, run: &Run) -> Result<(), Error> {
+/// Sums the run up where its last partition is done, and keeps it with the rows. Of partitions that are done
+/// at the same time one sees to it. Who dies here leaves it to the partition's next delivery; a run is then
+/// kept twice at worst.
+async fn finish(stack: &Stack, run: &Run, partition: u64, deadline_ms: i64) -> Result<(), Error> {
     let (_, state, _) = stack.aws.run(&run.id).await?;
     if state.done < run.partitions || state.finished {
         return Ok(());
+    }
+    let claimed = stack.aws.claim_finish(&run.id, partition, deadline_ms);
+    if !claimed.await? {
+        let (_, state, _) = stack.aws.run(&run.id).await?;
+        if state.finished || state.finisher != Some(partition) {
+            // That worker has a message of its own, which comes again should it die.
+            return Ok(());
+        }
+        let why = "an earlier delivery of its last partition may be at it still";
+        let doing = format!("sum the replay run {} up", run.id);
+        return Err(Error::new(ErrorKind::Retry, doing, why));
     }
     let scope = Scope::Partition(Partition::WHOLE, run.tenant.clone());
     let mut kept = ReplayRun {

@@ -186,6 +186,28 @@ fn a_partition_that_is_delivered_twice_counts_once() {
     });
 }
 
+/// Many workers are done at the same moment: one of them sums up.
+#[test]
+fn a_run_whose_partitions_end_together_is_kept_once() {
+    run(async {
+        let world = world().await;
+        for round in 1..=5 {
+            let began = call(&world.stack, &json!({ "partitions": 8 }), in_time()).await;
+            assert_eq!(began["partitions"], 8);
+            let partitions = world.partitions();
+            let all = partitions
+                .iter()
+                .map(|partition| call(&world.stack, partition, in_time()));
+            for answer in futures_util::future::join_all(all).await {
+                assert_eq!(failed(&answer), [] as [&str; 0]);
+            }
+            let runs = runs(&world.rows).await;
+            assert_eq!(runs.len(), round);
+            assert_eq!(runs[0].groups, 5);
+        }
+    });
+}
+
 /// Its time is up before a page: the partition goes to the queue again. Somebody went through the first page
 /// before: it goes on there.
 #[test]

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use foldback_tests::contract::Fixture;
 use foldback_tests::fixtures::{group, lead_key};
 use foldback_tests::servers::Fault;
+use shared::adapters::SystemClock;
 use shared::adapters::aws::{Aws, Part, Run, RunState};
 use shared::model::{Class, EventHash, Finding};
-use shared::ports::ErrorKind;
+use shared::ports::{Clock, ErrorKind};
 use shared::service::Parked;
 
 use crate::aws::OnAws;
@@ -66,6 +67,7 @@ fn a_run_is_read_as_it_was_begun() {
         assert_eq!(read, run);
         let expected = RunState {
             done: 0,
+            finisher: None,
             finished: false,
         };
         assert_eq!(state, expected);
@@ -112,6 +114,43 @@ fn who_is_done_last_finds_all_partitions_done() {
         assert_eq!(findings[..3], [finding(0), finding(1), finding(2)]);
         aws.finish_run(&run.id, 7).await.expect("finish");
         assert!(aws.run(&run.id).await.expect("the run").1.finished);
+    });
+}
+
+/// Partitions that are done at the same time: one worker sums up, another only once that one must be dead.
+#[test]
+fn of_two_that_are_done_last_one_sums_up() {
+    OnAws::run(async {
+        let fixture = OnAws::fresh().await;
+        let aws = fixture.ports();
+        let run = begun(aws, &Parked::new()).await;
+        let soon = SystemClock.now().ms() + 60_000;
+        let claim = async |index, until| {
+            let claimed = aws.claim_finish(&run.id, index, until).await;
+            claimed.expect("a claim")
+        };
+        let past = SystemClock.now().ms() - 1;
+        assert!(claim(2, past).await);
+        assert!(claim(1, soon).await, "the first must be dead");
+        assert!(!claim(0, soon).await);
+        assert!(!claim(1, soon).await, "a message that came twice");
+        let (_, state, _) = aws.run(&run.id).await.expect("the run");
+        assert_eq!(state.finisher, Some(1));
+        assert!(!state.finished);
+    });
+}
+
+/// A claim whose answer got lost is made again by the SDK, and must not be taken for another worker's.
+#[test]
+fn a_claim_whose_answer_got_lost_is_its_own() {
+    OnAws::run(async {
+        let fixture = OnAws::fresh().await;
+        let aws = fixture.ports();
+        let run = begun(aws, &Parked::new()).await;
+        fixture.fail("DynamoDB_20120810.UpdateItem", Fault::Lost, 1);
+        let until = SystemClock.now().ms() + 60_000;
+        let claimed = aws.claim_finish(&run.id, 0, until).await;
+        assert!(claimed.expect("a claim"));
     });
 }
 

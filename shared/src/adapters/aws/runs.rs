@@ -23,6 +23,10 @@ const FINDINGS_MAX: u64 = 1_000;
 const BODY: &str = "body";
 /// Which call saved a partition.
 const SAVE: &str = "save";
+/// The partition whose worker sums the run up.
+const FINISHER: &str = "finisher";
+/// Which call took that on.
+const CLAIM: &str = "claim";
 /// The run itself; what was parked stands beside it, under keys that begin so.
 const HEAD: &str = "head";
 
@@ -76,6 +80,8 @@ pub struct PartOfRun {
 pub struct RunState {
     /// Partitions that are done.
     pub done: u64,
+    /// The partition whose worker sums the run up, or did, or died at it.
+    pub finisher: Option<u64>,
     /// Whether its sums and findings are kept with the rows.
     pub finished: bool,
 }
@@ -190,6 +196,9 @@ impl Aws {
         });
         let state = RunState {
             done: number_of(head, "done"),
+            finisher: head
+                .contains_key(FINISHER)
+                .then(|| number_of(head, FINISHER)),
             finished: head.contains_key("finished"),
         };
         Ok((run, state, parked.collect()))
@@ -288,6 +297,40 @@ impl Aws {
         }
     }
 
+    /// Takes it on to sum a run up, for the worker that has partition `index`, which lives until `until_ms` at the
+    /// most, in milliseconds since 1970. `false` where another may be at it: partitions that are done at the same
+    /// time are many, and a run is kept once.
+    ///
+    /// # Errors
+    /// The table failed.
+    pub async fn claim_finish(&self, id: &str, index: u64, until_ms: i64) -> Result<bool, Error> {
+        let number = |value: i64| AttributeValue::N(value.to_string());
+        let updated = self
+            .dynamo
+            .update_item()
+            .table_name(&self.names.state_table)
+            .key(PK, text(run_key(id)))
+            .key(SK, text(HEAD))
+            .update_expression(format!(
+                "SET {FINISHER} = :index, {CLAIM} = :claim, finisherUntil = :until"
+            ))
+            // The SDK may send it twice, because the first answer was lost: its own claim stands.
+            .condition_expression(format!(
+                "attribute_not_exists({FINISHER}) OR {CLAIM} = :claim OR finisherUntil < :now"
+            ))
+            .expression_attribute_values(":index", AttributeValue::N(index.to_string()))
+            .expression_attribute_values(":claim", text(format!("{:016x}", fastrand::u64(..))))
+            .expression_attribute_values(":until", number(until_ms))
+            .expression_attribute_values(":now", number(self.clock.now().ms()))
+            .send()
+            .await;
+        match updated {
+            Ok(_) => Ok(true),
+            Err(error) if claimed(&error) => Ok(false),
+            Err(error) => Err(failed(&format!("sum the replay run {id} up"))(error)),
+        }
+    }
+
     /// Says that a run's sums and findings are kept with the rows.
     ///
     /// # Errors
@@ -380,6 +423,17 @@ fn lost(
             .any(|reason| reason.code() == Some("ConditionalCheckFailed")),
         Some(_) | None => false,
     }
+}
+
+fn claimed(
+    error: &aws_sdk_dynamodb::error::SdkError<
+        aws_sdk_dynamodb::operation::update_item::UpdateItemError,
+        super::failure::Response,
+    >,
+) -> bool {
+    error
+        .as_service_error()
+        .is_some_and(|error| error.is_conditional_check_failed_exception())
 }
 
 fn read_part(item: &Item, doing: &str) -> Result<Part, Error> {
