@@ -87,6 +87,21 @@ impl Call {
         .contains(&self)
     }
 
+    /// Whether it goes to the store of rows.
+    #[must_use]
+    pub fn is_of_rows(self) -> bool {
+        [
+            Self::Read,
+            Self::ReadGroups,
+            Self::GroupsWithRows,
+            Self::Commit,
+            Self::Images,
+            Self::ImageHeads,
+            Self::VersionsAfter,
+        ]
+        .contains(&self)
+    }
+
     /// Whether of a failed call a part may have taken effect.
     #[must_use]
     pub fn tears(self) -> bool {

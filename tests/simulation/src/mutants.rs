@@ -9,10 +9,8 @@ pub struct Mutant {
     pub what: &'static str,
     /// The file, from the root of the repository.
     pub file: &'static str,
-    /// What stands there, once.
-    pub find: &'static str,
-    /// What is to stand there.
-    pub put: &'static str,
+    /// What stands there, once, and what is to stand there.
+    pub changes: &'static [(&'static str, &'static str)],
 }
 
 /// Why a bug cannot be put in.
@@ -37,16 +35,21 @@ impl Mutant {
     /// The text of its file with the bug in it.
     ///
     /// # Errors
-    /// What it replaces does not stand there exactly once.
+    /// Something that it replaces does not stand there exactly once.
     pub fn apply(&self, text: &str) -> Result<String, Misplaced> {
-        match text.matches(self.find).count() {
-            1 => Ok(text.replace(self.find, self.put)),
-            times => Err(Misplaced {
-                what: self.what,
-                file: self.file,
-                times,
-            }),
+        let mut changed = text.to_owned();
+        for (find, put) in self.changes {
+            let times = changed.matches(find).count();
+            if times != 1 {
+                return Err(Misplaced {
+                    what: self.what,
+                    file: self.file,
+                    times,
+                });
+            }
+            changed = changed.replace(find, put);
         }
+        Ok(changed)
     }
 }
 
@@ -60,182 +63,161 @@ pub const MUTANTS: [Mutant; 28] = [
     Mutant {
         what: "a store ignores the version that a write expects",
         file: TABLES,
-        find: "if before.map(|row| row.trail.version) != write.expected {",
-        put: "if before.is_some() && write.expected.is_none() {",
+        changes: &[("if before.map(|row| row.trail.version) != write.expected {", "if before.is_some() && write.expected.is_none() {")],
     },
     Mutant {
         what: "a write that lost a race counts as done",
         file: PROCESS,
-        find: "if lost > 0 {",
-        put: "if lost > writes.len() {",
+        changes: &[("if lost > 0 {", "if lost > writes.len() {")],
     },
     Mutant {
         what: "copies are not sent again",
         file: PROCESS,
-        find: "ingest(ports, &owed, Duplicates::SendAgain, clock.now())",
-        put: "ingest(ports, &owed, Duplicates::Skip, clock.now())",
+        changes: &[("ingest(ports, &owed, Duplicates::SendAgain, clock.now())", "ingest(ports, &owed, Duplicates::Skip, clock.now())")],
     },
     Mutant {
         what: "messages are acknowledged before rows are written",
         file: PROCESS,
-        find: "let works = add_all(ports, clock, works, &mut leavings).await?;",
-        put: "ports.delete(&received.iter().map(|one| one.receipt.clone()).collect::<Vec<_>>()).await?;
-    let works = add_all(ports, clock, works, &mut leavings).await?;",
+        changes: &[("let works = add_all(ports, clock, works, &mut leavings).await?;", "ports.delete(&received.iter().map(|one| one.receipt.clone()).collect::<Vec<_>>()).await?;
+    let works = add_all(ports, clock, works, &mut leavings).await?;")],
     },
     Mutant {
         what: "what cannot be handled is acknowledged and not parked",
         file: PROCESS,
-        find: "if !letters.is_empty() {",
-        put: "if letters.len() > received.len() {",
+        changes: &[("if !letters.is_empty() {", "if letters.len() > received.len() {")],
     },
     Mutant {
         what: "messages of a group that is locked out are acknowledged",
         file: PROCESS,
-        find: "self.done.failed.extend(work.receipts.iter().cloned());",
-        put: "self.receipts.extend(work.receipts.iter().cloned());",
+        changes: &[("self.done.failed.extend(work.receipts.iter().cloned());", "self.receipts.extend(work.receipts.iter().cloned());")],
     },
     Mutant {
         what: "rows that a telling leads to which came meanwhile are written without their locks",
         file: PROCESS,
-        find: "locked.all(|write| locks.contains(&LockKey::of_row(&write.key)))",
-        put: "locked.all(|write| !locks.contains(&LockKey::of_row(&write.key)) || true)",
+        changes: &[("locked.all(|write| locks.contains(&LockKey::of_row(&write.key)))", "locked.all(|write| !locks.contains(&LockKey::of_row(&write.key)) || true)")],
     },
     Mutant {
         what: "spent messages are deleted though they could not be parked",
         file: "shared/src/service/apart.rs",
-        find: "if letters.is_empty() || queue.park(&letters, clock.now()).await.is_err() {
+        changes: &[("if letters.is_empty() || queue.park(&letters, clock.now()).await.is_err() {
             return;
-        }",
-        put: "if letters.is_empty() {
+        }", "if letters.is_empty() {
             return;
         }
-        drop(queue.park(&letters, clock.now()).await);",
+        drop(queue.park(&letters, clock.now()).await);")],
     },
     Mutant {
         what: "events are queued before they are journaled",
         file: INGEST,
-        find: "let appended = append_at_home(ports, &mut entries).await?;",
-        put: "let early: Vec<Message> = entries.iter().map(|entry| Message {
+        changes: &[("let appended = append_at_home(ports, &mut entries).await?;", "let early: Vec<Message> = entries.iter().map(|entry| Message {
         group: entry.group.clone(),
         deduplication_id: deduplication_id(&entry.group, [entry]),
         entries: vec![Arc::clone(entry)],
     }).collect();
     ports.send(&early, now).await?;
-    let appended = append_at_home(ports, &mut entries).await?;",
+    let appended = append_at_home(ports, &mut entries).await?;")],
     },
     Mutant {
         what: "what was journaled before is never queued again",
         file: INGEST,
-        find: "Appended::Duplicate => duplicates == Duplicates::SendAgain,",
-        put: "Appended::Duplicate => false,",
+        changes: &[("Appended::Duplicate => duplicates == Duplicates::SendAgain,", "Appended::Duplicate => false,")],
     },
     Mutant {
         what: "late events are applied where they come",
         file: "shared/src/flow/step.rs",
-        find: "if fold.is_behind() {",
-        put: "if fold.is_behind() && batch.amends() {",
+        changes: &[("if fold.is_behind() {", "if fold.is_behind() && batch.amends() {")],
     },
     Mutant {
         what: "a redelivered event is applied again",
         file: "shared/src/flow/fold.rs",
-        find: "is_some_and(|last| last >= order)",
-        put: "is_some_and(|last| last > order)",
+        changes: &[("is_some_and(|last| last >= order)", "is_some_and(|last| last > order)")],
     },
     Mutant {
         what: "a refold goes by the order of arrival",
         file: "shared/src/flow/correct.rs",
-        find: "    ordered.sort_by(|(_, a), (_, b)| a.event.cmp_order(&b.event));\n",
-        put: "",
+        changes: &[("    ordered.sort_by(|(_, a), (_, b)| a.event.cmp_order(&b.event));\n", "")],
     },
     Mutant {
         what: "the sequence of events is ignored",
         file: "shared/src/model/event.rs",
-        find: "            .then_with(|| self.sequence.cmp(&other.sequence))\n",
-        put: "",
+        changes: &[("            .then_with(|| self.sequence.cmp(&other.sequence))\n", "")],
     },
     Mutant {
         what: "rows that are fed keep the versions that a late event rewrote",
         file: "shared/src/flow/row.rs",
-        find: "supersede: kept < stored.len(),",
-        put: "supersede: false,",
+        changes: &[("supersede: kept < stored.len(),", "supersede: false,")],
     },
     Mutant {
         what: "withdrawn events count",
         file: "shared/src/flow/amend.rs",
-        find: "highest.is_none_or(|highest| *highest == entry.event.revision()) && entry.event.acts_here()",
-        put: "highest.is_none_or(|highest| *highest == entry.event.revision())
-        && (entry.event.acts_here() || entry.event.is_withdrawn())",
+        changes: &[("highest.is_none_or(|highest| *highest == entry.event.revision()) && entry.event.acts_here()", "highest.is_none_or(|highest| *highest == entry.event.revision())
+        && (entry.event.acts_here() || entry.event.is_withdrawn())")],
     },
     Mutant {
         what: "groups with amended events are handled from their rows alone",
         file: "shared/src/flow/step.rs",
-        find: "row.is_made_under(batch.tenant) && spared && !misleads",
-        put: "row.is_made_under(batch.tenant) && (spared || !misleads) && !misleads",
+        changes: &[("row.is_made_under(batch.tenant) && spared && !misleads", "row.is_made_under(batch.tenant) && (spared || !misleads) && !misleads")],
     },
     Mutant {
         what: "an appointment that goes to another lead stays with the first too",
         file: "shared/src/flow/linked.rs",
-        find: "withdrawn: counting.is_none(),",
-        put: "withdrawn: false,",
+        changes: &[("withdrawn: counting.is_none(),", "withdrawn: false,")],
     },
     Mutant {
         what: "what is stated anew has the revision of what was stated before",
         file: "shared/src/flow/linked.rs",
-        find: "let revision = if moves { linking + own } else { own };",
-        put: "let revision = own + linking.min(0);",
+        changes: &[("let revision = if moves { linking + own } else { own };", "let revision = own + linking.min(0);")],
     },
     Mutant {
         what: "all additions to a row are one action",
         file: "shared/src/model/action.rs",
-        find: "hasher.update(&event.0.to_le_bytes());",
-        put: "hasher.update(&event.0.to_le_bytes().map(|_| 0));",
+        changes: &[("hasher.update(&event.0.to_le_bytes());", "hasher.update(&event.0.to_le_bytes().map(|_| 0));")],
     },
     Mutant {
         what: "images are trusted though rows were written since that left none",
         file: "shared/src/flow/base.rs",
-        find: "if image.version != version || image.handler != table.handler_version() {",
-        put: "if image.version > version || image.handler != table.handler_version() {",
+        // Either check is enough.
+        changes: &[
+            (
+                "if image.version != version || image.handler != table.handler_version() {",
+                "if image.handler != table.handler_version() {",
+            ),
+            ("if !holders.all_known {", "if false {"),
+        ],
     },
     Mutant {
         what: "the fence of a lease is forgotten",
         file: "shared/src/service/locked.rs",
-        find: "put.trail.fence = lease.fence;",
-        put: "put.trail.fence = put.trail.fence.max(lease.fence.min(0));",
+        changes: &[("put.trail.fence = lease.fence;", "put.trail.fence = put.trail.fence.max(lease.fence.min(0));")],
     },
     Mutant {
         what: "a lease goes to another before it is over",
         file: "shared/src/ports/locks.rs",
-        find: "now.plus_ms(-Self::CLOCKS_DIFFER_MS)",
-        put: "now.plus_ms(20 * Self::CLOCKS_DIFFER_MS)",
+        changes: &[("now.plus_ms(-Self::CLOCKS_DIFFER_MS)", "now.plus_ms(20 * Self::CLOCKS_DIFFER_MS)")],
     },
     Mutant {
         what: "a replay does not look twice",
         file: REPLAY,
-        find: "let Some(findings) = self.confirm(group, compared).await? else {",
-        put: "let Some(findings) = Some(compared.comparison.findings) else {",
+        changes: &[("let Some(findings) = self.confirm(group, compared).await? else {", "let Some(findings) = Some(compared.comparison.findings) else {")],
     },
     Mutant {
         what: "a replay takes what is queued for lost",
         file: REPLAY,
-        find: "waiting.iter().chain(young).map(|one| one.hash).collect();",
-        put: "waiting.iter().take(0).chain(young).map(|one| one.hash).collect();",
+        changes: &[("waiting.iter().chain(young).map(|one| one.hash).collect();", "waiting.iter().take(0).chain(young).map(|one| one.hash).collect();")],
     },
     Mutant {
         what: "a replay takes rows for orphans that an event on its way will take away",
         file: "shared/src/flow/compare.rs",
-        find: "if !linking.is_empty() {",
-        put: "if linking.len() > self.evidence.journal.len() {",
+        changes: &[("if !linking.is_empty() {", "if linking.len() > self.evidence.journal.len() {")],
     },
     Mutant {
         what: "a replay that only reports mends",
         file: REPLAY,
-        find: "if mode == Mode::Update && !findings.is_empty() {",
-        put: "if !findings.is_empty() {",
+        changes: &[("if mode == Mode::Update && !findings.is_empty() {", "if !findings.is_empty() {")],
     },
     Mutant {
         what: "new settings are never looked for",
         file: "shared/src/service/settings_cache.rs",
-        find: "let fresh = within(state.asked?, self.limit_ms) && within(good.confirmed, stand_alone_ms);",
-        put: "let fresh = state.asked.is_some() || within(good.confirmed, stand_alone_ms);",
+        changes: &[("let fresh = within(state.asked?, self.limit_ms) && within(good.confirmed, stand_alone_ms);", "let fresh = state.asked.is_some() || within(good.confirmed, stand_alone_ms);")],
     },
 ];

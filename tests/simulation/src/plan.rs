@@ -19,11 +19,21 @@ pub(crate) struct Plan {
     pub(crate) workers: Vec<Worker>,
     pub(crate) chores: Vec<Chore>,
     pub(crate) faults: Faults,
+    pub(crate) outage: Option<Outage>,
     pub(crate) limits: QueueLimits,
     /// The longest that a call takes, in milliseconds, as a rule.
     pub(crate) pace_ms: u64,
     /// How far the clocks of two tasks may differ.
     pub(crate) skew_ms: u64,
+}
+
+/// The store of rows cannot be reached for a while.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outage {
+    /// From when on, in milliseconds since the run began.
+    pub(crate) from_ms: i64,
+    /// When it is over.
+    pub(crate) until_ms: i64,
 }
 
 /// A sender's request.
@@ -133,6 +143,7 @@ impl Plan {
             workers,
             chores,
             faults,
+            outage: outage(seed, span_ms),
             limits: QueueLimits {
                 receives_max,
                 visibility_ms: dice.pick(&[2_000, 30_000]),
@@ -146,6 +157,16 @@ impl Plan {
 /// The number of the nth task of a kind: it stays the same when others are left out.
 fn task(kind: u32, n: u64) -> u32 {
     kind * 1_000 + u32::try_from(n).unwrap_or(0)
+}
+
+/// In one of eight runs there is one, often longer than messages are tried.
+fn outage(seed: u64, span_ms: u64) -> Option<Outage> {
+    let mut dice = Dice::new(&[seed, 3]);
+    dice.happens(125).then(|| {
+        let from_ms = i64::try_from(dice.below(span_ms)).unwrap_or(0);
+        let until_ms = from_ms + dice.pick(&[10_000, 60_000, 120_000]);
+        Outage { from_ms, until_ms }
+    })
 }
 
 fn worker(dice: &mut Dice, task: u32) -> Worker {

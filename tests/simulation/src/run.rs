@@ -128,7 +128,7 @@ fn jobs(world: &Arc<World>, plan: &Arc<Plan>) -> Vec<Job> {
 
 /// Waits for the end of the storm, has everything delivered, and lets replays have the last word.
 async fn bring_to_rest(desk: Desk) {
-    while !desk.world.all_sent() {
+    while !desk.world.all_sent() || !desk.world.is_reachable() {
         desk.pause(3_000).await;
     }
     desk.world.calm_down();

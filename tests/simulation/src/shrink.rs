@@ -143,8 +143,9 @@ impl Shrinking {
                 .iter_mut()
                 .for_each(|one| one.how = How::Together);
         };
-        let changes: [fn(&mut Plan); 8] = [
+        let changes: [fn(&mut Plan); 9] = [
             together,
+            |plan| plan.outage = None,
             |plan| plan.skew_ms = 0,
             |plan| plan.pace_ms = 1,
             |plan| plan.rules[0].locked = [false; 4],

@@ -19,6 +19,8 @@ pub(crate) const JANITOR: u32 = 9_000;
 pub(crate) enum Fault {
     /// The store refuses; nothing happened.
     Throttled,
+    /// Nobody reaches the store.
+    OutOfReach,
     /// It happened, and the caller learns only that time is out.
     TimedOut,
     /// A part of it happened, so many in 1,000 of its items, and the caller learns that it failed.
@@ -41,6 +43,7 @@ impl Fault {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Throttled => "throttled calls",
+            Self::OutOfReach => "calls during an outage",
             Self::TimedOut => "time-outs after the effect",
             Self::Torn(_) => "calls half done",
             Self::DiesBefore | Self::DiesAfter | Self::DiesWithin(_) => "crashes",
@@ -60,12 +63,14 @@ impl Fault {
             Self::StallsBefore(ms) => 100_000 + ms.unsigned_abs(),
             Self::StallsAfter(ms) => 1_000_000 + ms.unsigned_abs(),
             Self::Lost => 5,
+            Self::OutOfReach => 6,
         }
     }
 
     fn story(self, call: Call) -> String {
         match self {
             Self::Throttled => format!("is refused {call:?}: nothing happens"),
+            Self::OutOfReach => format!("cannot reach the store for {call:?}"),
             Self::TimedOut => format!("does {call:?} and gets no answer in time"),
             Self::Torn(share) => format!("does {share} ‰ of {call:?}, the rest fails"),
             Self::DiesBefore => format!("dies before {call:?}"),
@@ -157,6 +162,7 @@ impl Gate for Storm {
         let (share, back) = match fault {
             None => (Share::Whole, 0),
             Some(Fault::Throttled) => return Err(failed(call, "the store is throttled")),
+            Some(Fault::OutOfReach) => return Err(failed(call, "the store cannot be reached")),
             Some(Fault::TimedOut) => (Share::Whole, OUT_OF_TIME),
             Some(Fault::Torn(share)) => (Share::First(share), OUT_OF_TIME),
             Some(Fault::DiesBefore) => match crash(&self.world, self.task).await {},

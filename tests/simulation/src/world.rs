@@ -13,7 +13,7 @@ use crate::audit::Audit;
 use crate::chance::mix;
 use crate::gate::Call;
 use crate::memory::{self, Store};
-use crate::plan::Plan;
+use crate::plan::{Outage, Plan};
 use crate::rules::Rules;
 use crate::storm::{Fault, Faults, JANITOR};
 use crate::told::Tenant;
@@ -53,6 +53,7 @@ struct State {
     /// Whether nothing goes wrong any more.
     calm: bool,
     faults: Faults,
+    outage: Option<Outage>,
     fired: BTreeMap<(u32, u64), Fault>,
     tasks: BTreeMap<u32, Task>,
     reading: BTreeSet<u32>,
@@ -94,6 +95,7 @@ impl World {
             calls: 0,
             calm: false,
             faults: plan.faults.clone(),
+            outage: plan.outage,
             fired: BTreeMap::new(),
             tasks: BTreeMap::new(),
             reading: BTreeSet::new(),
@@ -146,13 +148,19 @@ impl World {
         };
         // What takes longer than a message stays hidden would never be done.
         let latency = if state.calm { latency.min(20) } else { latency };
+        let ms = state.now_ms - START_MS;
+        let is_out = |outage: Outage| (outage.from_ms..outage.until_ms).contains(&ms);
         let fault = if state.calm || task == JANITOR {
             None
+        } else if call.is_of_rows() && state.outage.is_some_and(is_out) {
+            Some(Fault::OutOfReach)
         } else {
             state.faults.at(place, call)
         };
         if let Some(fault) = fault {
-            state.fired.insert(place, fault);
+            if fault != Fault::OutOfReach {
+                state.fired.insert(place, fault);
+            }
             *state.stats.entry(fault.name()).or_default() += 1;
         }
         let code = fault.map_or(0, Fault::code);
@@ -261,6 +269,13 @@ impl World {
     /// Nothing goes wrong from now on.
     pub(crate) fn calm_down(&self) {
         self.state().calm = true;
+    }
+
+    /// Whether no outage is to come or to end.
+    pub(crate) fn is_reachable(&self) -> bool {
+        let state = self.state();
+        let until_ms = state.outage.map_or(0, |outage| outage.until_ms);
+        state.now_ms - START_MS >= until_ms
     }
 
     pub(crate) fn is_calm(&self) -> bool {

@@ -50,6 +50,7 @@ fn nothing_is_lost_and_nothing_is_doubled() {
     for what in [
         "acknowledgements lost",
         "amendments sent",
+        "calls during an outage",
         "calls half done",
         "copies applied",
         "crashes",

@@ -171,8 +171,8 @@ fn kill_in_mid_batch(deployed: &Deployed) {
     deployed.until("a batch is worked on", |deployed| {
         let processes = deployed.processes("ProcessFunction");
         signal("-STOP", &processes);
-        // A process that is stopped answers nothing: what is in flight now is its.
-        let in_hand = !processes.is_empty() && deployed.depth().in_flight > 0;
+        // A process that is stopped answers nothing: what stays in flight is its.
+        let in_hand = !processes.is_empty() && deployed.depth_at_rest().in_flight > 0;
         signal(if in_hand { "-KILL" } else { "-CONT" }, &processes);
         in_hand
     });

@@ -55,6 +55,7 @@ print(added)
 const PATIENCE: Duration = Duration::from_secs(240);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const STANDSTILL_LOOKS: u32 = 40;
+const REST_LOOKS: u32 = 4;
 /// The visibility timeout of the template's queue of actions.
 const VISIBILITY_MS: i64 = 360_000;
 
@@ -303,6 +304,19 @@ impl Deployed {
             depth.visible + depth.in_flight == 0
         });
         passed
+    }
+
+    /// The queue's depth once it has stayed the same for some looks: what was on its way has arrived.
+    #[track_caller]
+    pub(crate) fn depth_at_rest(&self) -> Depth {
+        let mut before = (Depth::default(), 0);
+        self.until("the queue is at rest", |deployed| {
+            let depth = deployed.depth();
+            let same = if depth == before.0 { before.1 + 1 } else { 0 };
+            before = (depth, same);
+            same == REST_LOOKS
+        });
+        before.0
     }
 
     pub(crate) fn depth(&self) -> Depth {
