@@ -162,10 +162,10 @@ impl Otlp {
 /// What the console is told besides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsoleConfig {
-    /// The secret in Secrets Manager whose text is the token to sign in with; without one, whoever IAM lets
-    /// through may look.
+    /// The secret in Secrets Manager whose text is the token to sign in with, or several in TOML; without one,
+    /// whoever IAM lets through may look.
     pub token_secret: Option<String>,
-    /// Whether dead letters may be sent back and thrown away.
+    /// Whether anything may be done there: dead letters, settings, replay and repair.
     pub may_act: bool,
 }
 

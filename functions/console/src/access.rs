@@ -10,6 +10,7 @@ use std::fmt;
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName};
 use hmac::{Hmac, KeyInit, Mac};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use shared::model::{Secret, Timestamp};
 use smol_str::SmolStr;
@@ -32,6 +33,49 @@ pub struct Token {
     pub tenant: Option<SmolStr>,
     /// May change nothing.
     pub read_only: bool,
+}
+
+impl Token {
+    /// The tokens of a text in TOML: `[[token]]` with `name`, `token`, and if wanted `tenant` and `read_only`.
+    ///
+    /// # Errors
+    /// The text is none of that; the reason shows no token.
+    pub fn read_all(text: &str) -> Result<Vec<Self>, String> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Tokens {
+            token: Vec<Line>,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Line {
+            name: SmolStr,
+            token: String,
+            tenant: Option<SmolStr>,
+            #[serde(default)]
+            read_only: bool,
+        }
+        // The error as a whole would show the line.
+        let tokens: Tokens = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+        let token = |line: Line| Self {
+            name: line.name,
+            secret: Secret::new(line.token),
+            tenant: line.tenant,
+            read_only: line.read_only,
+        };
+        Ok(tokens.token.into_iter().map(token).collect())
+    }
+
+    /// A token that sees all tenants and may do all.
+    #[must_use]
+    pub fn of_everything(secret: Secret) -> Self {
+        Self {
+            name: "console".into(),
+            secret,
+            tenant: None,
+            read_only: false,
+        }
+    }
 }
 
 /// Who stands behind a request.

@@ -235,6 +235,12 @@ pub(crate) fn tab(deed: &Deed) -> Tab {
 /// What was done, in a sentence.
 pub(crate) fn done(deed: &str, acted: Acted) -> Option<String> {
     let number = |one| things(acted.count, one);
+    if let ("replay" | "repair", Some(partitions)) = (deed, acted.partitions) {
+        return Some(format!(
+            "A replay over {} has begun. It is listed here once the last of them is done.",
+            things(partitions, "partition")
+        ));
+    }
     Some(match deed {
         "redrive" => format!("{} sent back to the queue.", number("dead letter")),
         "discard" => format!("{} thrown away.", number("dead letter")),

@@ -28,13 +28,13 @@ async fn access(stack: &Stack, config: &ConsoleConfig) -> Result<Access, Error> 
             .map(|access| access.secure(true).read_only(true))
             .map_err(refused);
     };
-    let token = Token {
-        name: "console".into(),
-        secret: stack.aws.secret_text(id).await?,
-        tenant: None,
-        read_only: false,
+    let secret = stack.aws.secret_text(id).await?;
+    let tokens = if secret.reveal().trim_start().starts_with("[[token]]") {
+        Token::read_all(secret.reveal()).map_err(refused)?
+    } else {
+        vec![Token::of_everything(secret)]
     };
-    let access = Access::new(vec![token], Door::Tokens, [0; 32]).map_err(refused)?;
+    let access = Access::new(tokens, Door::Tokens, [0; 32]).map_err(refused)?;
     Ok(access.secure(true).read_only(!config.may_act))
 }
 

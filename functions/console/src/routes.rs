@@ -369,12 +369,15 @@ async fn do_act<W: World>(
     let acted = console.world.act(act).await?;
     let run = acted.run.map(|run| run.to_string()).unwrap_or_default();
     let count = acted.count.to_string();
+    let partitions = acted.partitions.map(|count| count.to_string());
+    let partitions = partitions.unwrap_or_default();
     Ok(see(&link(
         "/done",
         &[
             ("deed", word),
             ("count", &count),
             ("run", &run),
+            ("partitions", &partitions),
             ("back", &back),
         ],
     )))
@@ -385,6 +388,7 @@ struct Done {
     deed: String,
     count: u64,
     run: Option<u64>,
+    partitions: Option<u64>,
     #[serde(default)]
     back: String,
 }
@@ -394,6 +398,7 @@ async fn done(Extension(who): Extension<Who>, Query(asked): Query<Done>) -> Answ
     let acted = Acted {
         count: asked.count,
         run: asked.run,
+        partitions: asked.partitions,
     };
     let words = act::done(&asked.deed, acted);
     let words = words.ok_or_else(|| Refused::wrong("Nothing like that is done here."))?;

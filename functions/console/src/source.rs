@@ -196,6 +196,20 @@ pub struct Acted {
     /// The run of replay that it was, where it was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<u64>,
+    /// Over how many partitions a run of replay has begun, which others go through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<u64>,
+}
+
+impl Acted {
+    /// So many.
+    #[must_use]
+    pub fn of(count: u64) -> Self {
+        Self {
+            count,
+            ..Self::default()
+        }
+    }
 }
 
 impl Act {

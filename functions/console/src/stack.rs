@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use foldback_console::{Act, Acted, Activity, Chosen, Deed, Slot, Source};
+use foldback_console::{Act, Acted, Activity, Chosen, Deed, Mending, Slot, Source, Within};
+use foldback_replay::{Answer, Request, RequestMode};
 use shared::adapters::stack::Stack;
 use shared::adapters::{Joined, SystemClock};
 use shared::model::{
@@ -64,24 +65,29 @@ impl foldback_console::World for World {
     }
 
     async fn act(&self, act: Act) -> Result<Acted, Error> {
-        let count = match &act.deed {
-            Deed::Redrive(chosen) => self.each(&act, chosen, true).await?,
-            Deed::Discard(chosen) => self.each(&act, chosen, false).await?,
-            Deed::Retry(_) | Deed::PutSettings(..) | Deed::Replay(..) => {
-                let why = "use the command line: foldback … --target aws";
+        let acted = match &act.deed {
+            Deed::Redrive(chosen) => Acted::of(self.each(&act, chosen, true).await?),
+            Deed::Discard(chosen) => Acted::of(self.each(&act, chosen, false).await?),
+            Deed::PutSettings(text, format) => {
+                let put = self.0.aws.put(text, *format, SystemClock.now());
+                Acted::of(u64::from(put.await?))
+            }
+            Deed::Replay(mending, within) => self.replay(*mending, within).await?,
+            Deed::Retry(_) => {
+                let why = "SQS shows nobody a message that waits: it comes again by itself";
                 return Err(Error::new(ErrorKind::Reject, "do this on AWS", why));
             }
         };
-        let record = act.record(count, SystemClock.now());
+        let record = act.record(acted.count, SystemClock.now());
         lambda_http::tracing::info!(
             by = record.by.as_str(),
             deed = record.deed.as_str(),
             about = record.about,
             tenant = record.tenant.as_deref(),
-            count,
+            count = record.count,
             "done through the console"
         );
-        Ok(Acted { count, run: None })
+        Ok(acted)
     }
 
     fn changes(&self) -> Option<watch::Receiver<u64>> {
@@ -109,6 +115,37 @@ fn slot(traffic: &[Traffic], at: Timestamp) -> Slot {
 }
 
 impl World {
+    /// An id's rows at once; more is gone through by the function `replay`, partition by partition.
+    async fn replay(&self, mending: Mending, within: &Within) -> Result<Acted, Error> {
+        let (tenant, id) = match within {
+            Within::Id(tenant, id) => (Some(tenant), Some(id)),
+            Within::Tenant(tenant) => (Some(tenant), None),
+            Within::All => (None, None),
+        };
+        let request = Request {
+            mode: match mending {
+                Mending::Report => RequestMode::Report,
+                Mending::Update => RequestMode::Update,
+            },
+            tenant: tenant.cloned(),
+            id: id.cloned(),
+            partitions: None,
+        };
+        Ok(match foldback_replay::answer(&self.0, request).await? {
+            Answer::Begun { partitions, .. } => Acted {
+                partitions: Some(partitions),
+                ..Acted::default()
+            },
+            Answer::Replayed { kept, replayed, .. } => Acted {
+                run: Some(kept),
+                ..Acted::of(match mending {
+                    Mending::Report => replayed.findings,
+                    Mending::Update => replayed.mended,
+                })
+            },
+        })
+    }
+
     /// Sends back, or throws away, the letters that are chosen and may be touched.
     async fn each(&self, act: &Act, chosen: &Chosen, back: bool) -> Result<u64, Error> {
         let aws = &self.0.aws;

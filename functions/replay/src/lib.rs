@@ -9,11 +9,11 @@ mod partition;
 mod request;
 
 use aws_lambda_events::sqs::SqsEvent;
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::adapters::stack::Stack;
 use shared::ports::{Error, ErrorKind};
 
-pub use request::Request;
+pub use request::{Answer, Request, RequestMode, answer};
 
 /// Does what is asked and answers with JSON.
 ///
@@ -35,5 +35,5 @@ pub async fn handle(stack: &Stack, input: Value, deadline_ms: u64) -> Result<Val
         );
         Error::new(ErrorKind::Reject, doing, why)
     })?;
-    request::handle(stack, request).await
+    Ok(json!(answer(stack, request).await?))
 }

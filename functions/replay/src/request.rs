@@ -1,11 +1,10 @@
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use shared::adapters::aws::Run;
 use shared::adapters::stack::Stack;
 use shared::adapters::{Joined, SystemClock};
 use shared::model::{Finding, Group, ReplayRun};
 use shared::ports::{Clock, Error, ErrorKind, Tables};
-use shared::service::{Mode, Parked, Replay, Scope, keep_run, parked_events};
+use shared::service::{Mode, Parked, Replay, Replayed, Scope, keep_run, parked_events};
 use smol_str::SmolStr;
 
 /// The most partitions of a run.
@@ -59,7 +58,33 @@ pub(crate) fn mode(name: &str) -> Mode {
     }
 }
 
-pub(crate) async fn handle(stack: &Stack, request: Request) -> Result<Value, Error> {
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// A run over partitions has begun.
+    Begun {
+        /// Its id.
+        run: String,
+        /// How many partitions it has.
+        partitions: u64,
+    },
+    /// The groups of an id were replayed.
+    Replayed {
+        /// The number that the run is kept under.
+        kept: u64,
+        /// Its sums.
+        replayed: Replayed,
+        /// What it found.
+        findings: Vec<Finding>,
+    },
+}
+
+/// Does what a request asks for.
+///
+/// # Errors
+/// The request is wrong, or a store failed.
+pub async fn answer(stack: &Stack, request: Request) -> Result<Answer, Error> {
     let parked = parked_events(&stack.aws).await?;
     match request.id.clone() {
         Some(id) => at_once(stack, &request, &id, &parked).await,
@@ -68,7 +93,7 @@ pub(crate) async fn handle(stack: &Stack, request: Request) -> Result<Value, Err
 }
 
 /// Writes a run down and sends its partitions out.
-async fn fan_out(stack: &Stack, request: &Request, parked: &Parked) -> Result<Value, Error> {
+async fn fan_out(stack: &Stack, request: &Request, parked: &Parked) -> Result<Answer, Error> {
     let doing = "begin a replay run";
     let Some(queue) = &stack.config.replay_queue_url else {
         let why = "FOLDBACK_REPLAY_QUEUE_URL is not set";
@@ -87,7 +112,10 @@ async fn fan_out(stack: &Stack, request: &Request, parked: &Parked) -> Result<Va
     stack.aws.send_parts(queue, &run.id, &all).await?;
     tracing::info!(run = run.id, partitions, "a replay run began");
     let Run { id, .. } = run;
-    Ok(json!({ "run": id, "partitions": partitions }))
+    Ok(Answer::Begun {
+        run: id,
+        partitions,
+    })
 }
 
 /// Replays the groups that an id belongs to: a lead's or a day's own, an appointment's own and its lead's.
@@ -96,7 +124,7 @@ async fn at_once(
     request: &Request,
     id: &SmolStr,
     parked: &Parked,
-) -> Result<Value, Error> {
+) -> Result<Answer, Error> {
     let rows = stack.tables().await?;
     let keys = rows.find(request.tenant.as_deref(), id).await?;
     let mut groups: Vec<Group> = keys.into_iter().map(|key| key.group).collect();
@@ -140,6 +168,10 @@ async fn at_once(
     }
     replayed.sum_up(&mut run);
     run.finished = SystemClock.now();
-    let number = keep_run(rows, &run, &findings).await?;
-    Ok(json!({ "kept": number, "replayed": replayed, "findings": findings }))
+    let kept = keep_run(rows, &run, &findings).await?;
+    Ok(Answer::Replayed {
+        kept,
+        replayed,
+        findings,
+    })
 }

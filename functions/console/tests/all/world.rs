@@ -216,7 +216,7 @@ impl World for Here {
         };
         self.store.note(&act.record(count, self.now()))?;
         self.acts.lock().expect("a lock").push(act);
-        Ok(Acted { count, run: None })
+        Ok(Acted::of(count))
     }
 
     fn changes(&self) -> Option<watch::Receiver<u64>> {

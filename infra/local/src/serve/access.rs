@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use foldback_console::{Access, Door, Token};
-use serde::Deserialize;
 use shared::model::Secret;
-use smol_str::SmolStr;
 
 use crate::error::Failure;
 
@@ -50,22 +48,6 @@ impl std::str::FromStr for Hidden {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    token: Vec<Line>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    name: SmolStr,
-    token: String,
-    tenant: Option<SmolStr>,
-    #[serde(default)]
-    read_only: bool,
-}
-
 impl AccessArgs {
     /// The rules for a server that listens there. Without a token, only this machine is let in.
     pub(crate) fn rules(&self, listen: SocketAddr) -> Result<Access, Failure> {
@@ -73,12 +55,8 @@ impl AccessArgs {
             Some(path) => read(path)?,
             None => Vec::new(),
         };
-        tokens.extend(self.token.as_ref().map(|token| Token {
-            name: "console".into(),
-            secret: token.0.clone(),
-            tenant: None,
-            read_only: false,
-        }));
+        let token = self.token.as_ref();
+        tokens.extend(token.map(|token| Token::of_everything(token.0.clone())));
         let door = match (tokens.is_empty(), listen.ip().is_loopback()) {
             (false, _) => Door::Tokens,
             (true, true) => Door::Loopback,
@@ -103,14 +81,5 @@ fn read(path: &Path) -> Result<Vec<Token>, Failure> {
         what: what.clone(),
         source,
     })?;
-    // The error of the file's own text would show tokens.
-    let file: File = toml::from_str(&text)
-        .map_err(|error| Failure::Input(format!("{what}: {}", error.message())))?;
-    let token = |line: Line| Token {
-        name: line.name,
-        secret: Secret::new(line.token),
-        tenant: line.tenant,
-        read_only: line.read_only,
-    };
-    Ok(file.token.into_iter().map(token).collect())
+    Token::read_all(&text).map_err(|why| Failure::Input(format!("{what}: {why}")))
 }

@@ -24,7 +24,7 @@ pub(super) async fn act(stores: &Stores, act: &Act) -> Result<Acted, Error> {
         Deed::Replay(..) => 0,
     };
     note(stores, &act.record(count, now))?;
-    Ok(Acted { count, run: None })
+    Ok(Acted::of(count))
 }
 
 /// Keeps the record of a deed with the events, wherever the rows are.

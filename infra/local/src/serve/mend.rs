@@ -139,8 +139,8 @@ impl Mend {
         let number = keep_run(&tables, &run, &self.found.findings).await?;
         deeds::note(stores, &self.act.record(run.mended, now))?;
         Ok(Done::All(Acted {
-            count: run.mended,
             run: Some(number),
+            ..Acted::of(run.mended)
         }))
     }
 }

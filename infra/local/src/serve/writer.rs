@@ -475,8 +475,8 @@ impl Order {
             }
             (Self::KeepRun(run, _, Some((_, to))), Answer::Kept(number)) => {
                 let acted = Acted {
-                    count: run.findings,
                     run: Some(number),
+                    ..Acted::of(run.findings)
                 };
                 to.send(Ok(acted)).ok();
             }

@@ -12,7 +12,7 @@ const BREAKS: [(&str, &str, &str); 63] = [
     (
         "console",
         "Action: [dynamodb:Query, dynamodb:GetItem]",
-        "Action: [dynamodb:Query, dynamodb:PutItem]",
+        "Action: [dynamodb:Query, dynamodb:DeleteItem]",
     ),
     (
         "console",

@@ -163,7 +163,7 @@ fn append_only_journal(template: &Plain) -> Vec<String> {
     ];
     const ADDS: [&str; 2] = ["dynamodb:PutItem", "dynamodb:BatchWriteItem"];
     // What a group states to another is journaled by who handles the group, and by who finds it missing.
-    const APPENDERS: [&str; 3] = ["IngestRole", "ProcessRole", "ReplayRole"];
+    const APPENDERS: [&str; 4] = ["ConsoleRole", "IngestRole", "ProcessRole", "ReplayRole"];
     let mut complaints = Complaints::default();
     for grant in template.grants() {
         if grant.resource == "Journal" {
@@ -187,8 +187,10 @@ fn state(template: &Plain) -> Vec<String> {
         "Query",
         "UpdateItem",
     ];
-    const EXPECTED: [(&str, &str, &[&str]); 10] = [
-        ("ConsoleRole", "settings", &["GetItem", "Query"]),
+    const EXPECTED: [(&str, &str, &[&str]); 12] = [
+        ("ConsoleRole", "settings", &["GetItem", "PutItem", "Query"]),
+        ("ConsoleRole", "lock#*", &["PutItem", "UpdateItem"]),
+        ("ConsoleRole", "run#*", &["BatchWriteItem"]),
         ("ConsoleRole", "tally", &["Query"]),
         ("IngestRole", "settings", &["Query"]),
         ("ProcessRole", "settings", &["Query"]),
@@ -599,8 +601,14 @@ fn console(template: &Plain) -> Vec<String> {
             || action.starts_with("xray:Put")
             || (action == "sqs:ReceiveMessage" && resource == "ActionsDlq");
         let acts = [
-            ("sqs:SendMessage", "Actions"),
+            ("dynamodb:BatchWriteItem", "Journal"),
+            ("dynamodb:BatchWriteItem", "State"),
+            ("dynamodb:PutItem", "Journal"),
+            ("dynamodb:PutItem", "State"),
+            ("dynamodb:UpdateItem", "State"),
             ("sqs:DeleteMessage", "ActionsDlq"),
+            ("sqs:SendMessage", "Actions"),
+            ("sqs:SendMessage", "Replays"),
         ];
         let acts = acts.contains(&(action, resource));
         complaints.unless(

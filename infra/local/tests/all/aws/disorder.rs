@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use shared::model::cloud_event;
 use shared::ports::Queue;
 
-use super::stack::{Deployed, TOKEN};
+use super::stack::{Deployed, STRANGERS_TOKEN, TOKEN};
 use crate::support::{Dataset, Disorder};
 
 const LEADS: usize = 120;
@@ -211,11 +211,17 @@ fn lose_and_mend(deployed: &Deployed, tenant: &str) {
     let run = check_replay(deployed, 1);
     let missing = json!({ "missing": { "RSLead": 1 } });
     assert_eq!(run.get("byClass"), Some(&missing));
-    let request = json!({ "mode": "update", "tenant": tenant, "id": id });
-    let mended = deployed.invoke("ReplayFunction", &request);
-    let count = mended.pointer("/replayed/mended");
-    assert_eq!(count, Some(&json!(1)), "{mended}");
-    check_replay(deployed, 0);
+    let repair = json!({ "deed": "repair", "tenant": tenant, "id": id });
+    let mended = act(deployed, &repair);
+    assert_eq!(mended.get("count"), Some(&json!(1)), "{mended}");
+    let runs = deployed.runs().len();
+    let began = act(deployed, &json!({ "deed": "replay" }));
+    assert_eq!(began.get("partitions"), Some(&json!(4)), "{began}");
+    deployed.until("the replay is done", |deployed| {
+        deployed.runs().len() > runs
+    });
+    let run = deployed.runs().remove(0);
+    assert_eq!(run.get("findings"), Some(&json!(0)), "{run}");
 }
 
 /// A day later both schedules are due: a replay is run and a report is kept, with all that it should say.
@@ -345,12 +351,29 @@ fn look_at_the_console(deployed: &Deployed) {
     );
     let (status, entity) = deployed.console(TOKEN, "/entity?id=poisoned");
     assert_eq!(status, 200, "{entity}");
+    let (status, failed) = deployed.console(STRANGERS_TOKEN, "/api/v1/jobs?state=failed");
+    assert_eq!(status, 200, "{failed}");
+    assert!(!failed.contains("poison"), "another tenant's: {failed}");
+    let (status, entity) = deployed.console(STRANGERS_TOKEN, "/entity?id=poisoned");
+    assert!(!entity.contains("X_PRICED"), "{status} {entity}");
+    let redrive = json!({ "deed": "redrive", "letters": "all" });
+    let (status, said) = deployed.act(STRANGERS_TOKEN, &redrive);
+    assert_eq!(status, 403, "{said}");
+}
+
+/// Has something done through the console.
+fn act(deployed: &Deployed, deed: &Value) -> Value {
+    let (status, said) = deployed.act(TOKEN, deed);
+    assert_eq!(status, 200, "{said}");
+    serde_json::from_str(&said).expect("JSON")
 }
 
 /// With the rule mended, the letter goes back and its row follows.
 fn heal(deployed: &Deployed, dataset: &Dataset) {
     assert!(!poisoned(deployed));
-    deployed.put_settings(&settings(dataset, RIGHT));
+    let put = json!({ "deed": "settings", "text": settings(dataset, RIGHT), "format": "toml" });
+    let put = act(deployed, &put);
+    assert_eq!(put.get("count"), Some(&json!(2)), "the version: {put}");
     #[expect(
         clippy::disallowed_methods,
         reason = "functions may go on with the old ones for a second"
@@ -362,8 +385,8 @@ fn heal(deployed: &Deployed, dataset: &Dataset) {
     let number = poison.expect("the poison").id.to_string();
     let listed = deployed.command(&["dlq", "list"]);
     assert!(listed.stdout.contains("poison"), "{listed:?}");
-    let (status, said) = deployed.act(&json!({ "deed": "redrive", "letters": number }));
-    assert_eq!(status, 200, "{said}");
+    let sent = act(deployed, &json!({ "deed": "redrive", "letters": number }));
+    assert_eq!(sent.get("count"), Some(&json!(1)), "{sent}");
     deployed.until_drained();
     deployed.until("the row is there", poisoned);
 }

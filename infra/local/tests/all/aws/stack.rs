@@ -29,6 +29,18 @@ pub(crate) const FUNCTIONS: [&str; 5] = ["console", "ingest", "process", "replay
 const KEY: &[u8] = b"a key that nobody else should know";
 /// What lets people into the console.
 pub(crate) const TOKEN: &str = "a token that nobody can guess";
+/// What lets somebody in who sees a tenant that has no events, and changes nothing.
+pub(crate) const STRANGERS_TOKEN: &str = "another one that nobody can guess";
+const TOKENS: &str = r#"
+[[token]]
+name = "ops"
+token = "a token that nobody can guess"
+[[token]]
+name = "stranger"
+token = "another one that nobody can guess"
+tenant = "elsewhere"
+read_only = true
+"#;
 const DATABASE: &str = "foldback";
 /// Lets every role that may send, delete or hide a message do so with several in one request, and says in
 /// a number how many batches may be worked on at once, which the emulator keeps as a text.
@@ -89,7 +101,7 @@ impl Deployed {
             .collect();
         let uri = mongo.uri(DATABASE);
         let arn = make_secret(&ministack, "foldback/mongodb", &uri);
-        let token = make_secret(&ministack, "foldback/console", TOKEN);
+        let token = make_secret(&ministack, "foldback/console", TOKENS);
         let own = [
             ("MongoSecretArn", arn.as_str()),
             ("ConsoleTokenSecretArn", token.as_str()),
@@ -176,10 +188,10 @@ impl Deployed {
         get(&self.ministack.endpoint(), &path, &headers)
     }
 
-    /// Has something done through the console.
-    pub(crate) fn act(&self, deed: &Value) -> (u16, String) {
+    /// Has something done through the console by who has this token.
+    pub(crate) fn act(&self, token: &str, deed: &Value) -> (u16, String) {
         let path = self.url("ConsoleUrl", "/api/v1/act");
-        let bearer = format!("Bearer {TOKEN}");
+        let bearer = format!("Bearer {token}");
         let headers = [
             ("authorization", bearer.as_str()),
             ("content-type", "application/json"),
