@@ -8,7 +8,10 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Json, Router};
 use serde_json::{Map, Value, json};
-use shared::ports::RUNS_KEPT_MAX;
+use shared::flow::Stored;
+use shared::model::Timestamp;
+use shared::ports::{ConversionQuery, Cursor, RUNS_KEPT_MAX};
+use smol_str::SmolStr;
 
 use crate::access::{By, Who};
 use crate::refused::Refused;
@@ -23,6 +26,7 @@ enum Call {
     Jobs,
     Job,
     Entity,
+    Conversions,
     Runs,
     Findings,
     Settings,
@@ -44,7 +48,7 @@ struct Route {
 
 const TENANT: Parameter = ("tenant", false, "only of this tenant");
 
-const ROUTES: [Route; 9] = [
+const ROUTES: [Route; 10] = [
     Route {
         call: Call::Overview,
         path: "/api/v1/overview",
@@ -124,6 +128,23 @@ const ROUTES: [Route; 9] = [
         answer: &[("found", "array")],
     },
     Route {
+        call: Call::Conversions,
+        path: "/api/v1/conversions",
+        summary: "A tenant's leads by a conversion, those whose last one is the newest first",
+        parameters: &[
+            (
+                "tenant",
+                false,
+                "the tenant; that of the token where it has one",
+            ),
+            ("name", true, "the conversion's name"),
+            ("since", false, "whose last one was not before this moment"),
+            ("before", false, "whose last one was before this moment"),
+            ("from", false, "where the last page stopped: its `next`"),
+        ],
+        answer: &[("conversions", "array")],
+    },
+    Route {
         call: Call::Runs,
         path: "/api/v1/runs",
         summary: "The runs of replay that are kept, the newest first",
@@ -187,6 +208,8 @@ const ACT_FIELDS: [Parameter; 7] = [
     ("format", false, "their format: toml or json"),
 ];
 
+/// How many leads a page of conversions has.
+const CONVERSIONS_PAGE: usize = 100;
 /// How many findings a page has.
 pub(crate) const FINDINGS_PAGE: usize = 100;
 /// How many versions and records are listed.
@@ -194,7 +217,11 @@ pub(crate) const LISTED_MAX: usize = 200;
 
 /// The routes of the API.
 pub(crate) fn routes<W: World>() -> Router<Console<W>> {
-    let router = Router::new().route("/api/openapi.json", get(async || Json(document())));
+    let told = async |State(console): State<Console<W>>| {
+        let takes_events = console.world.takes_events();
+        Json(document(takes_events))
+    };
+    let router = Router::new().route("/api/openapi.json", get(told));
     ROUTES.iter().fold(router, |router, route| {
         router.route(route.path, method::<W>(route.call))
     })
@@ -206,6 +233,7 @@ fn method<W: World>(call: Call) -> MethodRouter<Console<W>> {
         Call::Jobs => get(jobs::<W>),
         Call::Job => get(job::<W>),
         Call::Entity => get(entity::<W>),
+        Call::Conversions => get(conversions::<W>),
         Call::Runs => get(runs::<W>),
         Call::Findings => get(findings::<W>),
         Call::Settings => get(settings::<W>),
@@ -267,6 +295,52 @@ async fn entity<W: World>(
         .await
         .map_err(problem)?;
     Ok(Json(entity::told(&seen)))
+}
+
+/// Which conversions.
+#[derive(serde::Deserialize)]
+struct Conversions {
+    tenant: Option<SmolStr>,
+    name: SmolStr,
+    since: Option<String>,
+    before: Option<String>,
+    from: Option<String>,
+}
+
+impl Conversions {
+    fn query(&self, who: &Who) -> Result<ConversionQuery, Refused> {
+        let given = self.tenant.clone().filter(|tenant| !tenant.is_empty());
+        let Some(tenant) = given.or_else(|| who.tenant.clone()) else {
+            return Err(Refused::wrong("conversions are of a tenant: name it"));
+        };
+        if !who.sees(&tenant) {
+            return Err(Refused::not_found("no such tenant"));
+        }
+        let after = self.from.as_deref().filter(|from| !from.is_empty());
+        let after = after.map(str::parse::<Cursor>).transpose();
+        Ok(ConversionQuery {
+            tenant,
+            name: self.name.clone(),
+            from: entity::moment(self.since.as_deref())?.unwrap_or(Timestamp::MIN),
+            to: entity::moment(self.before.as_deref())?.unwrap_or(Timestamp::MAX),
+            limit: CONVERSIONS_PAGE,
+            after: after.map_err(|error| Refused::wrong(error.to_string()))?,
+        })
+    }
+}
+
+async fn conversions<W: World>(
+    State(console): State<Console<W>>,
+    Extension(who): Extension<Who>,
+    Query(asked): Query<Conversions>,
+) -> Answer {
+    let query = asked.query(&who).map_err(problem)?;
+    let source = console.world.source().await.map_err(problem)?;
+    let page = source.conversions(&query).await.map_err(problem)?;
+    let row = |row: &Stored| serde_json::from_str(&row.row.body()).unwrap_or(Value::Null);
+    let rows: Vec<Value> = page.rows.iter().map(row).collect();
+    let next = page.next.map(|next| next.to_string());
+    Ok(Json(json!({"conversions": rows, "next": next})))
 }
 
 async fn runs<W: World>(
@@ -383,9 +457,74 @@ async fn do_act<W: World>(
     console.world.act(act).await.map(told).map_err(problem)
 }
 
+/// What `foldback serve` has at the same address.
+fn beside() -> [(&'static str, Value); 3] {
+    let problem = |about: &str| {
+        json!({
+            "description": about,
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        })
+    };
+    let text = |about: &str| json!({"description": about, "content": {"text/plain": {}}});
+    let signature = |name: &str, about: &str| {
+        json!({
+            "name": name, "in": "header", "required": false, "description": about,
+            "schema": {"type": "string"},
+        })
+    };
+    let events = json!({"post": {
+        "summary": "Take events in: CloudEvents in structured, batch or binary mode, or a plain webhook",
+        "operationId": "events",
+        "security": [],
+        "parameters": [
+            {
+                "name": "tenant", "in": "path", "required": true, "description": "whose events they are",
+                "schema": {"type": "string"},
+            },
+            signature("webhook-id", "of Standard Webhooks; needed where the tenant has a secret"),
+            signature("webhook-timestamp", "seconds since 1970, five minutes off at most"),
+            signature("webhook-signature", "v1,BASE64 of HMAC-SHA256; several apart by blanks"),
+        ],
+        "requestBody": {"required": true, "content": {
+            "application/cloudevents+json": {"schema": {"type": "object"}},
+            "application/cloudevents-batch+json": {"schema": {"type": "array"}},
+            "application/json": {},
+        }},
+        "responses": {
+            "202": {"description": "all of them are durable", "content": {"application/json": {
+                "schema": {"type": "object"},
+            }}},
+            "400": problem("an event is wrong; says which and where"),
+            "401": problem("the signature is wrong, or there is none"),
+            "404": problem("there is no such tenant"),
+            "409": problem("an id is taken by another event"),
+            "413": problem("too long, or too many"),
+            "415": problem("not of these types"),
+            "503": problem("try again"),
+        },
+    }});
+    let health = json!({"get": {
+        "summary": "Whether it works", "operationId": "healthz", "security": [],
+        "responses": {"200": text("it does"), "503": text("it does not; says why")},
+    }});
+    let metrics = json!({"get": {
+        "summary": "Metrics for Prometheus", "operationId": "metrics", "security": [],
+        "responses": {"200": text("all of them")},
+    }});
+    [
+        ("/events/{tenant}", events),
+        ("/healthz", health),
+        ("/metrics", metrics),
+    ]
+}
+
 /// The `OpenAPI` document.
-pub(crate) fn document() -> Value {
+pub(crate) fn document(takes_events: bool) -> Value {
     let mut paths = Map::new();
+    if takes_events {
+        let beside = beside().into_iter();
+        paths.extend(beside.map(|(path, described)| (path.to_owned(), described)));
+    }
     for route in &ROUTES {
         let (method, body) = match route.call {
             Call::Act => ("post", Some(act_body())),
@@ -393,6 +532,7 @@ pub(crate) fn document() -> Value {
             | Call::Jobs
             | Call::Job
             | Call::Entity
+            | Call::Conversions
             | Call::Runs
             | Call::Findings
             | Call::Settings

@@ -50,7 +50,7 @@ fn point(as_of: Option<&str>, known_at: Option<&str>) -> Result<Point, Refused> 
 }
 
 /// Reads a moment in UTC: RFC 3339, a day, or what a browser's field for date and time gives.
-fn moment(text: Option<&str>) -> Result<Option<Timestamp>, Refused> {
+pub(crate) fn moment(text: Option<&str>) -> Result<Option<Timestamp>, Refused> {
     let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
         return Ok(None);
     };

@@ -7,7 +7,7 @@ use serde::Serialize;
 use shared::model::{
     ActionHierarchy, AuditRecord, Depth, Entry, Finding, Group, ReplayRun, Timestamp,
 };
-use shared::ports::{Error, Found, Letter, Look, Queued, Receipt};
+use shared::ports::{ConversionPage, ConversionQuery, Error, Found, Letter, Look, Queued, Receipt};
 use shared::service::{EntityQuery, EntityView};
 use shared::settings::{Format, Settings, SettingsVersion, StoredSettings};
 use smol_str::SmolStr;
@@ -72,6 +72,12 @@ pub trait Source: Send + Sync {
         query: &EntityQuery,
     ) -> impl Future<Output = Result<Vec<EntityView>, Error>> + Send;
 
+    /// Leads by conversion, the newest first.
+    fn conversions(
+        &self,
+        query: &ConversionQuery,
+    ) -> impl Future<Output = Result<ConversionPage, Error>> + Send;
+
     /// The runs of replay kept last, the newest first, each with its number.
     fn runs(
         &self,
@@ -124,6 +130,9 @@ pub trait World: Clone + Send + Sync + 'static {
 
     /// Does something, and keeps the record of it; both are durable when this is ready.
     fn act(&self, act: Act) -> impl Future<Output = Result<Acted, Error>> + Send;
+
+    /// Whether the same address takes events in.
+    fn takes_events(&self) -> bool;
 
     /// Grows whenever something changed; `None` where nobody tells.
     fn changes(&self) -> Option<watch::Receiver<u64>>;

@@ -12,8 +12,8 @@ use shared::model::{
     ActionHierarchy, AuditRecord, Depth, Entry, Finding, Group, ReplayRun, Timestamp, Traffic,
 };
 use shared::ports::{
-    Clock, Error, ErrorKind, Found, Hierarchies, Journal, Letter, Look, Queue, Queued, Reports,
-    SettingsVersions, Tables,
+    Clock, ConversionPage, ConversionQuery, Error, ErrorKind, Found, Hierarchies, Journal, Letter,
+    Look, Queue, Queued, Reports, SettingsVersions, Tables,
 };
 use shared::service::{self, EntityQuery, EntityView};
 use shared::settings::{Settings, SettingsVersion, StoredSettings};
@@ -88,6 +88,10 @@ impl foldback_console::World for World {
             "done through the console"
         );
         Ok(acted)
+    }
+
+    fn takes_events(&self) -> bool {
+        false
     }
 
     fn changes(&self) -> Option<watch::Receiver<u64>> {
@@ -234,6 +238,10 @@ impl Source for World {
             tables: self.0.tables().await?,
         };
         service::entity(&ports, settings, groups, query).await
+    }
+
+    async fn conversions(&self, query: &ConversionQuery) -> Result<ConversionPage, Error> {
+        self.0.tables().await?.conversions(query).await
     }
 
     async fn runs(&self, limit: usize) -> Result<Vec<(u64, ReplayRun)>, Error> {

@@ -106,7 +106,7 @@ const PAGES: [&str; 14] = [
     "/audit",
 ];
 
-const ASKED: [&str; 11] = [
+const ASKED: [&str; 12] = [
     "/api/v1/overview",
     "/api/v1/jobs",
     "/api/v1/jobs?state=failed",
@@ -115,6 +115,7 @@ const ASKED: [&str; 11] = [
     "/api/v1/jobs?id=lead-1",
     "/api/v1/job?tenant=acme&group=lead-1&source=%2F%2Fcrm&event=acme-late",
     "/api/v1/entity?id=lead-1",
+    "/api/v1/conversions?tenant=acme&name=created",
     "/api/v1/runs",
     "/api/v1/runs/1/findings",
     "/api/v1/settings",
@@ -275,6 +276,8 @@ fn one_tenants_token_sees_that_tenant_alone() {
         "/api/v1/jobs?tenant=globex",
         "/api/v1/jobs?tenant=globex&text=needle&from=99999",
         "/api/v1/entity?id=lead-1&tenant=globex",
+        "/api/v1/conversions?name=created",
+        "/api/v1/conversions?tenant=globex&name=created",
         "/api/v1/job?tenant=globex&group=lead-1&source=%2F%2Fcrm&event=globex-late",
         "/api/v1/runs/1/findings?from=0",
     ];
@@ -505,6 +508,65 @@ fn a_deed_is_bound_to_the_tenant_of_the_token() {
         "{acts:?}"
     );
     assert!(format!("{acts:?}").contains("Tenant(\"acme\")"), "{acts:?}");
+}
+
+#[test]
+fn conversions_come_in_pages_within_a_time() {
+    let here = Here::new();
+    let events = (0..130).map(|lead| {
+        let day = 1 + lead % 28;
+        let mut one = event(
+            if lead < 125 { "acme" } else { "globex" },
+            &format!("lead-{lead}"),
+            &format!("event-{lead}"),
+            0,
+            &json!({}),
+        );
+        one["time"] = json!(format!("2026-02-{day:02}T09:00:00Z"));
+        one
+    });
+    here.take_in(&events.collect::<Vec<_>>());
+    here.process();
+    let console = here.console(Door::Tokens);
+    let ask = |more: &str, token: &str| {
+        let path = format!("/api/v1/conversions?name=created{more}");
+        let answer = get(&console, &path, token);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.json()
+    };
+    let leads = |page: &Value| -> Vec<String> {
+        let rows = page["conversions"].as_array().expect("rows");
+        rows.iter().map(|row| row["leadId"].to_string()).collect()
+    };
+    let first = ask("", ACME);
+    let next = first["next"].as_str().expect("more");
+    let next = next.replace(':', "%3A").replace('#', "%23");
+    let second = ask(&format!("&tenant=acme&from={next}"), ALL);
+    assert_eq!((leads(&first).len(), leads(&second).len()), (100, 25));
+    assert_eq!(second["next"], Value::Null);
+    let mut all = [leads(&first), leads(&second)].concat();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 125, "each once, and none of another tenant");
+    let within = ask("&since=2026-02-03&before=2026-02-04", ACME);
+    assert_eq!(leads(&within).len(), 5, "{within}");
+    for (path, status) in [
+        ("/api/v1/conversions?name=created", 400),
+        ("/api/v1/conversions?tenant=acme", 400),
+        ("/api/v1/conversions?tenant=acme&name=created&from=x", 400),
+        (
+            "/api/v1/conversions?tenant=acme&name=created&since=soon",
+            400,
+        ),
+    ] {
+        assert_eq!(get(&console, path, ALL).status, status, "{path}");
+    }
+    let stranger = get(
+        &console,
+        "/api/v1/conversions?tenant=globex&name=created",
+        ACME,
+    );
+    assert_eq!(stranger.status, 404);
 }
 
 /// The document says of every route what it takes and gives, and there is no other.

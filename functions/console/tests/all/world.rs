@@ -14,8 +14,8 @@ use shared::model::{
     ActionHierarchy, AuditRecord, Depth, Entry, Finding, Group, ReplayRun, Secret, Timestamp,
 };
 use shared::ports::{
-    Clock, Error, Found, Hierarchies, Journal, Letter, Look, Queue, Queued, Reports,
-    SettingsVersions, Tables,
+    Clock, ConversionPage, ConversionQuery, Error, Found, Hierarchies, Journal, Letter, Look,
+    Queue, Queued, Reports, SettingsVersions, Tables,
 };
 use shared::service::{self, Duplicates, EntityQuery, EntityView};
 use shared::settings::{Format, Settings, SettingsVersion, StoredSettings};
@@ -219,6 +219,10 @@ impl World for Here {
         Ok(Acted::of(count))
     }
 
+    fn takes_events(&self) -> bool {
+        false
+    }
+
     fn changes(&self) -> Option<watch::Receiver<u64>> {
         None
     }
@@ -272,6 +276,10 @@ impl Source for Reading {
         query: &EntityQuery,
     ) -> Result<Vec<EntityView>, Error> {
         service::entity(&*self.0, settings, groups, query).await
+    }
+
+    async fn conversions(&self, query: &ConversionQuery) -> Result<ConversionPage, Error> {
+        self.0.conversions(query).await
     }
 
     async fn runs(&self, limit: usize) -> Result<Vec<(u64, ReplayRun)>, Error> {

@@ -8,8 +8,8 @@ use shared::model::{
     ActionHierarchy, AuditRecord, Depth, Entry, Finding, Group, ReplayRun, Timestamp,
 };
 use shared::ports::{
-    Clock, Error, ErrorKind, Found, Hierarchies, Journal, Letter, Look, Partition, Queue, Queued,
-    Reports, SettingsVersions,
+    Clock, ConversionPage, ConversionQuery, Error, ErrorKind, Found, Hierarchies, Journal, Letter,
+    Look, Partition, Queue, Queued, Reports, SettingsVersions, Tables,
 };
 use shared::service::{self, EntityQuery, EntityView, Scope};
 use shared::settings::{Settings, SettingsVersion, StoredSettings};
@@ -160,6 +160,10 @@ impl Source for Reader {
         service::entity(&stores.ports(&tables), settings, groups, query).await
     }
 
+    async fn conversions(&self, query: &ConversionQuery) -> Result<ConversionPage, Error> {
+        self.stores()?.tables().conversions(query).await
+    }
+
     async fn runs(&self, limit: usize) -> Result<Vec<(u64, ReplayRun)>, Error> {
         self.stores()?.tables().runs(limit).await
     }
@@ -226,6 +230,10 @@ impl World for Local {
             return Err(busy());
         }
         answer.await.map_err(|_gone| busy())?
+    }
+
+    fn takes_events(&self) -> bool {
+        true
     }
 
     fn changes(&self) -> Option<watch::Receiver<u64>> {

@@ -255,3 +255,41 @@ fn another_goes_on_where_one_was_killed() {
     assert!(lead.contains("\"events\":20"), "{lead}");
     foldback.ok(&["replay"]);
 }
+
+/// The document of the API says what else is served at the same address, and how events are sent.
+#[test]
+fn the_document_describes_what_is_served() {
+    let foldback = Foldback::new();
+    let settings = settings(&foldback);
+    let serving = Serving::start(&foldback, &["--settings", &settings]);
+    let document: Value =
+        serde_json::from_str(&serving.get("/api/openapi.json").body).expect("JSON");
+    for path in ["/healthz", "/metrics"] {
+        let about = &document.pointer(&format!("/paths/{}/get/summary", path.replace('/', "~1")));
+        assert!(about.is_some(), "{path} is not described");
+        assert_eq!(serving.get(path).status, 200, "{path}");
+    }
+    let post = document.pointer("/paths/~1events~1{tenant}/post");
+    let post = post.expect("events are described");
+    let kinds = post.pointer("/requestBody/content").expect("kinds");
+    let answers = post.pointer("/responses").expect("answers");
+    let one = event("lead-1", 0, "lead.created");
+    let batch = json!([event("lead-2", 0, "lead.created")]);
+    for (kind, body, expect) in [
+        ("application/cloudevents+json", one.to_string(), 202),
+        ("application/cloudevents-batch+json", batch.to_string(), 202),
+        ("application/cloudevents+json", "{}".to_owned(), 400),
+        ("text/html", "hello".to_owned(), 415),
+    ] {
+        if expect == 202 {
+            assert!(kinds.get(kind).is_some(), "{kind} is not described");
+        }
+        let header = format!("content-type: {kind}\r\n");
+        let answer = serving.request("POST", "/events/acme", &header, &body);
+        assert_eq!(answer.status, expect, "{kind}: {}", answer.body);
+        let status = answer.status.to_string();
+        assert!(answers.get(&status).is_some(), "{status} is not described");
+    }
+    let answer = serving.event("nobody", &one);
+    assert_eq!(answer.status, 404, "{}", answer.body);
+}
