@@ -18,6 +18,9 @@ use super::{Cell, RowKey, Stored, Write, blame, diff, taken};
 /// The most events that one finding names.
 const EVENTS_MAX: usize = 16;
 
+/// Why a row is not what it should be, where the fault is with those that feed it.
+const FED_BY_LACKING: &str = "rows that feed it lack events";
+
 /// What a comparison of one group goes by.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
@@ -182,7 +185,7 @@ impl Suspect<'_> {
             (Some(row), None) => self.no_events(row)?,
             (Some(row), Some(_)) if !row.readable => foreign(),
             (Some(row), Some(cell)) if cell.held.same_events(&row.trail.held) => {
-                self.other_content(row, cell)
+                self.other_content(row, cell)?
             }
             (before, Some(cell)) => self.other_events(before, cell)?,
         };
@@ -274,6 +277,32 @@ impl Suspect<'_> {
             .any(|one| one == fed)
     }
 
+    /// The events that rows lack which feed this one: what observers pass on of later events depends on them.
+    fn feeders_lack(&self) -> Vec<&Entry> {
+        let Evidence { stored, group, .. } = *self.evidence;
+        let fed = (self.key.table, self.key.id.clone());
+        let feeders = self
+            .guesses
+            .rows()
+            .filter(|(table, _)| observers::feeds(*table, group).any(|one| one == fed));
+        let mut all: Vec<&Entry> = Vec::new();
+        for (table, id) in feeders {
+            let key = RowKey {
+                group: group.clone(),
+                table: *table,
+                id: id.clone(),
+            };
+            let before = find(stored, *table, id).filter(|row| !row.is_gone());
+            let lacking = self.guesses.lacking(&key, before).unwrap_or_default();
+            for event in lacking {
+                if all.iter().all(|known| known.hash != event.hash) {
+                    all.push(event);
+                }
+            }
+        }
+        all
+    }
+
     /// The events that act on the row and arrived after one that comes later in the order.
     fn late_events(&self) -> Vec<EventRef> {
         let mut last: Option<&Entry> = None;
@@ -314,9 +343,18 @@ impl Suspect<'_> {
             None => format!("{wanted} events lead to it"),
         };
         let Some(lacking) = self.guesses.lacking(self.key, before) else {
-            return Some(match before {
+            match before {
                 Some(_) if self.may_be_on_their_way(held) => return None,
-                Some(row) if !row.is_made_under(self.evidence.tenant) => self.stale(row),
+                Some(row) if !row.is_made_under(self.evidence.tenant) => {
+                    return Some(self.stale(row));
+                }
+                Some(_) | None => {}
+            }
+            let lacking = self.feeders_lack();
+            if !lacking.is_empty() {
+                return self.owed(lacking, format!("{why}; {FED_BY_LACKING}"));
+            }
+            return Some(match before {
                 None => {
                     let acting = self.guesses.acting_on(self.key.table, &self.key.id);
                     (Class::Missing, named(acting), why)
@@ -362,25 +400,31 @@ impl Suspect<'_> {
     }
 
     /// The row holds the right events, but is not what they fold to.
-    fn other_content(&self, row: &Stored, cell: &Cell) -> Verdict {
+    ///
+    /// `None` where it only waits for what is on its way.
+    fn other_content(&self, row: &Stored, cell: &Cell) -> Option<Verdict> {
         let trail = &row.trail;
         // Of a row that was added to nobody knows: 0.
         let ours = [0, crc32fast::hash(row.row.body().as_bytes())].contains(&trail.checksum);
         if !ours {
-            return foreign();
+            return Some(foreign());
         }
         if !row.is_made_under(self.evidence.tenant) {
-            return self.stale(row);
+            return Some(self.stale(row));
         }
         if trail.out_of_order > 0 {
             let why = format!("{} applied out of order", trail.out_of_order);
-            return (Class::Late, self.late_events(), why);
+            return Some((Class::Late, self.late_events(), why));
         }
         if self.is_fed_out_of_order() {
             let why = "rows that feed it were applied out of order".to_owned();
-            return (Class::Late, self.late_events(), why);
+            return Some((Class::Late, self.late_events(), why));
         }
-        self.other_history(row, cell.row.versions().unwrap_or_default())
+        let lacking = self.feeders_lack();
+        if !lacking.is_empty() {
+            return self.owed(lacking, FED_BY_LACKING.to_owned());
+        }
+        Some(self.other_history(row, cell.row.versions().unwrap_or_default()))
     }
 
     /// The row was made under other settings or by another handler.

@@ -112,6 +112,11 @@ impl<'a> Guesses<'a> {
         self.folded.push((lacking, held));
     }
 
+    /// The rows that events act on in the whole fold.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &(Table, SmolStr)> {
+        self.acting.keys()
+    }
+
     pub(super) fn acting_on(&self, table: Table, id: &SmolStr) -> &[&'a Entry] {
         self.acting
             .get(&(table, id.clone()))

@@ -256,3 +256,25 @@ fn rows_wait_for_a_parked_event_while_others_are_on_their_way() {
         "#]],
     );
 }
+
+/// It was half written when it was parked: its appointment does not know that it was completed, nor do later events
+/// that were handled since.
+#[test]
+fn rows_that_are_fed_by_one_that_waits_wait_too() {
+    let text = "created 8:00; torn RSLead+RSLeadGlobalConversions: completed 9:00; scheduled 9:30";
+    check_nothing(text, &["e2"]);
+    check(text, &[], &["e2"], &expect![[r#"
+        parked RSAppointment a1 [e2]: waits for an event that sits in the dead-letter queue: it holds 1 of 2 events
+          completedAt: - -> "09:00" by e2
+        parked RSAppointmentChanges a1 [e2]: waits for an event that sits in the dead-letter queue: it holds 1 of 2 events
+          n: 1 -> 2 by e3
+          1.causedBy: - -> "e2" by e2
+          1.n: - -> 1 by e2
+          1.status: - -> "completed" by e2
+          1.validFrom: - -> "09:00" by e2
+          1.validTo: - -> "09:30" by e2
+          2.n: 1 -> 2 by e3
+        parked RSLeadGlobalConversions l1 [e2]: waits for an event that sits in the dead-letter queue: rows that feed it lack events
+          appointmentsCompleted: 1 -> 0 by e3
+    "#]]);
+}
