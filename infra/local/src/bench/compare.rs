@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::number::{float, median, short};
 use super::outcome::{Outcome, Point, Results};
 use super::rank::mann_whitney;
-use super::scenario::read;
+use super::scenario::{SHIPPED, read};
 use crate::cli::table;
 use crate::error::{Failure, Status};
 
+/// The word for the baselines that ship with the binary.
+const KEPT: &str = "kept";
 /// Differences that would come about by chance more often than this are none.
 const CHANCE_MAX: f64 = 0.05;
 
@@ -25,7 +27,8 @@ const CHANCE_MAX: f64 = 0.05;
 /// where a figure is worse by more than the tolerance and not by chance.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
-    /// Results or a baseline: how it was.
+    /// Results or a baseline: how it was. `kept` for the baselines of the shipped scenarios, as they were when this
+    /// version was made.
     before: PathBuf,
     /// Results: how it is.
     after: PathBuf,
@@ -106,7 +109,22 @@ impl Baseline {
         baseline
     }
 
+    /// Those of the shipped scenarios.
+    fn kept() -> Result<Self, Failure> {
+        let mut kept = Self::default();
+        for shipped in SHIPPED {
+            let one: Self = serde_json::from_str(shipped.baseline).map_err(|error| {
+                Failure::Input(format!("the kept baseline of {}: {error}", shipped.name))
+            })?;
+            kept.scenarios.extend(one.scenarios);
+        }
+        Ok(kept)
+    }
+
     fn read(path: &Path) -> Result<Self, Failure> {
+        if path == Path::new(KEPT) {
+            return Self::kept();
+        }
         let text = read(path)?;
         if let Ok(baseline) = serde_json::from_str(&text) {
             return Ok(baseline);
@@ -256,6 +274,41 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::number::thousands;
+    use crate::bench::scenario::Scenario;
+
+    /// Each shipped scenario has a baseline of its own loads, in which no figure is missing.
+    #[test]
+    fn every_shipped_scenario_has_its_baseline() {
+        let kept = Baseline::kept().expect("baselines");
+        assert_eq!(kept.scenarios.len(), SHIPPED.len());
+        for shipped in SHIPPED {
+            let scenario = Scenario::find(shipped.name).expect("a scenario");
+            let figures = kept.scenarios.get(shipped.name).expect(shipped.name);
+            for figure in &FIGURES {
+                let levels = figures.get(figure.name).expect(figure.name);
+                let mut known: Vec<String> = levels.keys().cloned().collect();
+                let in_flight = scenario.load.in_flight.iter();
+                let mut expected: Vec<String> = in_flight
+                    .map(|count| format!("{} in flight", thousands(float(*count))))
+                    .collect();
+                known.retain(|level| level.ends_with("in flight"));
+                known.sort();
+                expected.sort();
+                assert_eq!(known, expected, "{}: {}", shipped.name, figure.name);
+                for (level, values) in levels {
+                    let good = values
+                        .iter()
+                        .all(|value| value.is_finite() && *value >= 0.0);
+                    let name = shipped.name;
+                    assert!(
+                        values.len() >= scenario.load.runs && good,
+                        "{name}: {level}: {values:?}"
+                    );
+                }
+            }
+        }
+    }
 
     fn levels(values: &[(&str, &[f64])]) -> BTreeMap<String, Vec<f64>> {
         values

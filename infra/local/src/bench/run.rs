@@ -30,8 +30,8 @@ const SEED: u64 = 11;
 /// Names the shipped scenarios.
 pub(crate) fn list() -> Result<Status, Failure> {
     let mut listed = table(&["scenario", "what it is to show"]);
-    for (name, _) in SHIPPED {
-        let scenario = Scenario::find(name)?;
+    for shipped in SHIPPED {
+        let scenario = Scenario::find(shipped.name)?;
         listed.add_row([scenario.name, scenario.about]);
     }
     writeln!(anstream::stdout().lock(), "{listed}")?;
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
 
 fn scenarios(args: &RunArgs) -> Result<Vec<Scenario>, Failure> {
     let named: Vec<&str> = if args.all {
-        SHIPPED.iter().map(|(name, _)| *name).collect()
+        SHIPPED.iter().map(|shipped| shipped.name).collect()
     } else {
         args.scenarios.iter().map(String::as_str).collect()
     };

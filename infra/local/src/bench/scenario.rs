@@ -9,35 +9,39 @@ use toml::{Table, Value};
 use crate::error::Failure;
 use crate::probe::FaultRates;
 
-/// The scenarios that ship with the binary, by name.
-pub(crate) const SHIPPED: [(&str, &str); 12] = [
-    ("base", include_str!("../../bench-scenarios/base.toml")),
-    (
-        "disorder",
-        include_str!("../../bench-scenarios/disorder.toml"),
-    ),
-    (
-        "permutation",
-        include_str!("../../bench-scenarios/permutation.toml"),
-    ),
-    (
-        "duplicates",
-        include_str!("../../bench-scenarios/duplicates.toml"),
-    ),
-    ("detect", include_str!("../../bench-scenarios/detect.toml")),
-    ("locks", include_str!("../../bench-scenarios/locks.toml")),
-    ("daily", include_str!("../../bench-scenarios/daily.toml")),
-    ("rules", include_str!("../../bench-scenarios/rules.toml")),
-    (
-        "tenants",
-        include_str!("../../bench-scenarios/tenants.toml"),
-    ),
-    ("errors", include_str!("../../bench-scenarios/errors.toml")),
-    ("slow", include_str!("../../bench-scenarios/slow.toml")),
-    (
-        "crashes",
-        include_str!("../../bench-scenarios/crashes.toml"),
-    ),
+/// A scenario that ships with the binary.
+pub(crate) struct Shipped {
+    /// What it is called.
+    pub(crate) name: &'static str,
+    text: &'static str,
+    /// Its kept figures, as JSON.
+    pub(crate) baseline: &'static str,
+}
+
+macro_rules! shipped {
+    ($($name:literal),+ $(,)?) => {
+        [$(Shipped {
+            name: $name,
+            text: include_str!(concat!("../../bench-scenarios/", $name, ".toml")),
+            baseline: include_str!(concat!("../../bench-scenarios/baselines/", $name, ".json")),
+        }),+]
+    };
+}
+
+/// The scenarios that ship with the binary.
+pub(crate) const SHIPPED: [Shipped; 12] = shipped![
+    "base",
+    "disorder",
+    "permutation",
+    "duplicates",
+    "detect",
+    "locks",
+    "daily",
+    "rules",
+    "tenants",
+    "errors",
+    "slow",
+    "crashes",
 ];
 
 /// A benchmark: who sends what, how fast, and what goes wrong.
@@ -182,8 +186,8 @@ impl Default for Load {
 impl Scenario {
     /// One of those shipped, or a file's.
     pub(crate) fn find(word: &str) -> Result<Self, Failure> {
-        if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == word) {
-            return Self::parse(text, name);
+        if let Some(shipped) = SHIPPED.iter().find(|shipped| shipped.name == word) {
+            return Self::parse(shipped.text, shipped.name);
         }
         let text = fs::read_to_string(word).map_err(|source| Failure::File {
             what: format!("read scenario {word} (shipped ones: `foldback bench list`)"),

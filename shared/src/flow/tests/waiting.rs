@@ -263,7 +263,11 @@ fn rows_wait_for_a_parked_event_while_others_are_on_their_way() {
 fn rows_that_are_fed_by_one_that_waits_wait_too() {
     let text = "created 8:00; torn RSLead+RSLeadGlobalConversions: completed 9:00; scheduled 9:30";
     check_nothing(text, &["e2"]);
-    check(text, &[], &["e2"], &expect![[r#"
+    check(
+        text,
+        &[],
+        &["e2"],
+        &expect![[r#"
         parked RSAppointment a1 [e2]: waits for an event that sits in the dead-letter queue: it holds 1 of 2 events
           completedAt: - -> "09:00" by e2
         parked RSAppointmentChanges a1 [e2]: waits for an event that sits in the dead-letter queue: it holds 1 of 2 events
@@ -276,5 +280,6 @@ fn rows_that_are_fed_by_one_that_waits_wait_too() {
           2.n: 1 -> 2 by e3
         parked RSLeadGlobalConversions l1 [e2]: waits for an event that sits in the dead-letter queue: rows that feed it lack events
           appointmentsCompleted: 1 -> 0 by e3
-    "#]]);
+    "#]],
+    );
 }
