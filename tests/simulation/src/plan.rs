@@ -1,6 +1,7 @@
 //! What is to happen in one run: all of it data, so that parts can be left out.
 
 use crate::chance::{Dice, mix};
+use crate::gate::Call;
 use crate::memory::QueueLimits;
 use crate::rules::{Policy, Rules};
 use crate::storm::Faults;
@@ -132,6 +133,7 @@ impl Plan {
         let faults = Faults::Drawn {
             seed: mix(&[seed, 2]),
             permille,
+            lost: &[Call::Delete],
         };
         let receives_max = u32::try_from(dice.between(3, 5)).unwrap_or(3);
         Self {

@@ -87,7 +87,12 @@ impl Fault {
 #[derive(Debug, Clone)]
 pub(crate) enum Faults {
     /// As the seed says, with so many in 1,000 writes, and a quarter as many reads.
-    Drawn { seed: u64, permille: u64 },
+    Drawn {
+        seed: u64,
+        permille: u64,
+        /// What may be acknowledged though it was not done.
+        lost: &'static [Call],
+    },
     /// With these, by task and which call of the task's it is.
     Given(BTreeMap<(u32, u64), Fault>),
 }
@@ -96,19 +101,23 @@ impl Faults {
     pub(crate) fn at(&self, place: (u32, u64), call: Call) -> Option<Fault> {
         match self {
             Self::Given(given) => given.get(&place).copied(),
-            Self::Drawn { seed, permille } => {
+            Self::Drawn {
+                seed,
+                permille,
+                lost,
+            } => {
                 let drawn = mix(&[*seed, u64::from(place.0), place.1]);
                 let permille = if call.writes() {
                     *permille
                 } else {
                     permille / 4
                 };
-                (drawn % 1_000 < permille).then(|| Self::draw(drawn >> 12, call))
+                (drawn % 1_000 < permille).then(|| Self::draw(drawn >> 12, call, lost))
             }
         }
     }
 
-    fn draw(drawn: u64, call: Call) -> Fault {
+    fn draw(drawn: u64, call: Call, lost: &[Call]) -> Fault {
         let (kind, more) = (drawn % 16, drawn >> 4);
         let share = more % 1_000;
         let ms = 1_500 + i64::try_from(more % 45_000).unwrap_or(0);
@@ -119,7 +128,7 @@ impl Faults {
             _reads if !call.writes() => Fault::Throttled,
             5 | 6 => Fault::DiesAfter,
             7 | 8 => Fault::StallsAfter(ms),
-            9 if call == Call::Delete => Fault::Lost,
+            9 if lost.contains(&call) => Fault::Lost,
             9..=11 if call.tears() => Fault::Torn(share),
             12 if call.tears() => Fault::DiesWithin(share),
             _other => Fault::TimedOut,
