@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
 use foldback_simulation::{MUTANTS, mix, simulate};
 
@@ -80,7 +81,7 @@ fn nothing_is_lost_and_nothing_is_doubled() {
     }
 }
 
-/// `mutants` builds and runs them; here it is only looked whether each still has its place.
+/// Here it is only looked whether each still has its place.
 #[test]
 fn every_deliberate_bug_has_its_place() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -90,6 +91,24 @@ fn every_deliberate_bug_has_its_place() {
         let changed = mutant.apply(&text).unwrap_or_else(|why| panic!("{why}"));
         assert_ne!(changed, text, "{}", mutant.what);
         assert!(whats.insert(mutant.what));
+    }
+}
+
+#[test]
+#[ignore = "builds once for each bug, about half an hour: \
+            cargo test --release -p foldback-simulation --test all every_deliberate_bug_is_caught -- --ignored"]
+fn every_deliberate_bug_is_caught() {
+    let ran = Command::new(env!("CARGO_BIN_EXE_mutants"))
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    let why = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{said}{why}");
+    for mutant in MUTANTS {
+        let row = format!("| {} | ", mutant.what);
+        let seeds = said.lines().find_map(|line| line.strip_prefix(&row));
+        let seeds = seeds.and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+        assert!(seeds.is_some_and(|seeds| seeds > 0), "{row}: {said}");
     }
 }
 
