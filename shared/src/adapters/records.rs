@@ -2,7 +2,7 @@
 //! read what it was given; what it could read must come back from what it writes.
 
 use super::embedded::codec;
-use super::{image_record, message_body};
+use super::{codec as plain, image_record, message_body};
 use crate::model::{ActionHierarchy, Entry, Group, Trail};
 use crate::ports::Message;
 
@@ -54,6 +54,15 @@ pub fn image(bytes: &[u8]) -> Option<usize> {
     let again = image_record::decode(&again).ok()?;
     assert_eq!(again.rows.len(), image.rows.len());
     Some(image.rows.len())
+}
+
+/// Since which version each tenant's settings are the same.
+#[must_use]
+pub fn since(bytes: &[u8]) -> Option<Vec<u32>> {
+    let since: Vec<u32> = plain::decode(bytes).ok()?;
+    let again = plain::encode(&since).ok()?;
+    assert_eq!(plain::decode(&again).ok().as_ref(), Some(&since));
+    Some(since)
 }
 
 /// The body of a message of SQS.

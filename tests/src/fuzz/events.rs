@@ -2,14 +2,15 @@
 
 use std::io::Cursor;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::Method;
 use shared::adapters::texts::{Reader, Text};
 use shared::model::cloud_event::{self, EVENT_BYTES_MAX};
 use shared::model::{Secret, Timestamp};
 use shared::settings::{Format, Settings};
+use shared::trace::TraceContext;
 use shared::webhook::{Key, Mode, REQUEST_EVENTS_MAX, Request, Signatures, tenant_of_path};
 
-use super::head_and_body;
+use super::{head_and_body, headers};
 
 /// One event as text.
 pub(super) fn event(bytes: &[u8]) {
@@ -74,25 +75,7 @@ fn settings() -> Settings {
     Settings::compile(SETTINGS, Format::Toml, 1).expect("settings")
 }
 
-/// A request: lines `name: value`, an empty line, the body.
-fn headers(lines: &[&str]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for line in lines.iter().take(100) {
-        let Some((name, value)) = line.split_once(": ") else {
-            continue;
-        };
-        let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(name.as_bytes()),
-            HeaderValue::from_bytes(value.as_bytes()),
-        ) else {
-            continue;
-        };
-        headers.append(name, value);
-    }
-    headers
-}
-
-/// A request with events in any mode.
+/// A request: lines `name: value`, an empty line, the body. With events in any mode.
 pub(super) fn webhook(bytes: &[u8]) {
     let (head, body) = head_and_body(bytes);
     let headers = headers(&head);
@@ -148,5 +131,30 @@ pub(super) fn path(bytes: &[u8]) {
     if let Ok(tenant) = tenant_of_path(path) {
         assert!(!tenant.is_empty() && path.starts_with("/events/"));
         assert!(tenant.len() <= path.len());
+    }
+}
+
+/// The headers of a request that say which trace it belongs to, of the W3C and of X-Ray; and each by itself.
+pub(super) fn trace(bytes: &[u8]) {
+    let check = |context: TraceContext| {
+        assert!(context.trace.0 != 0 && context.span.0 != 0);
+        let again = TraceContext::parse(&context.to_string());
+        assert_eq!(again, Some(context));
+        assert_eq!(TraceContext::parse_xray(&context.xray()), Some(context));
+    };
+    let (head, _) = head_and_body(bytes);
+    if let Some(context) = TraceContext::of_headers(&headers(&head)) {
+        check(context);
+    }
+    for line in head {
+        let value = line.split_once(": ").map_or(line, |(_, value)| value);
+        if let Some(context) = TraceContext::parse(value) {
+            // Lower-case, as it stands there: the trace is the sender's own.
+            assert!(value.contains(&context.trace.to_string()), "{value}");
+            check(context);
+        }
+        if let Some(context) = TraceContext::parse_xray(value) {
+            check(context);
+        }
     }
 }

@@ -4,9 +4,13 @@
 //! The coverage-guided fuzzers of `tests/fuzz` call these functions, and so does a test, with the kept corpus and
 //! mutations of it.
 
+mod console;
 mod events;
 mod settings;
+mod shop;
 mod stored;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// A function that reads bytes, by a name.
 #[derive(Debug, Clone, Copy)]
@@ -18,12 +22,13 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 19] = [
     target("event", events::event),
     target("texts", events::texts),
     target("webhook", events::webhook),
     target("signature", events::signature),
     target("path", events::path),
+    target("trace", events::trace),
     target("settings_toml", settings::toml),
     target("settings_json", settings::json),
     target("mapping", settings::mapping),
@@ -32,7 +37,11 @@ pub const TARGETS: [Target; 14] = [
     target("entries", stored::entries),
     target("trail", stored::trail),
     target("records", stored::records),
+    target("documents", stored::documents),
     target("query", stored::query),
+    target("console_page", console::page),
+    target("console_form", console::form),
+    target("console_entry", console::entry),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8])) -> Target {
@@ -57,4 +66,22 @@ fn head_and_body(bytes: &[u8]) -> (Vec<&str>, &[u8]) {
     };
     let head = std::str::from_utf8(head).unwrap_or_default();
     (head.lines().collect(), body)
+}
+
+/// Headers from lines `name: value`; what cannot be one is left out.
+fn headers(lines: &[&str]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in lines.iter().take(100) {
+        let Some((name, value)) = line.split_once(": ") else {
+            continue;
+        };
+        let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_bytes(value.as_bytes()),
+        ) else {
+            continue;
+        };
+        headers.append(name, value);
+    }
+    headers
 }

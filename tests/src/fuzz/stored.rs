@@ -1,7 +1,9 @@
 //! What stores keep and queues carry: a disk may have changed it, and other code may have written it.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use shared::adapters::records;
-use shared::model::{Amount, Secret, Timestamp};
+use shared::model::{Amount, AuditRecord, Finding, ReplayRun, Report, Secret, Timestamp};
 use shared::ports::Cursor;
 
 pub(super) fn message(bytes: &[u8]) {
@@ -21,6 +23,25 @@ pub(super) fn trail(bytes: &[u8]) {
 pub(super) fn records(bytes: &[u8]) {
     let _hierarchies = records::hierarchies(bytes);
     let _image = records::image(bytes);
+}
+
+/// What is kept as JSON of runs of replay, their findings, reports and deeds; and since when settings are the same.
+pub(super) fn documents(bytes: &[u8]) {
+    document::<AuditRecord>(bytes);
+    document::<Finding>(bytes);
+    document::<ReplayRun>(bytes);
+    document::<Report>(bytes);
+    let _since = records::since(bytes);
+}
+
+/// What could be read is kept again, and read again, without a difference.
+fn document<T: Serialize + DeserializeOwned>(bytes: &[u8]) {
+    let Ok(document) = serde_json::from_slice::<T>(bytes) else {
+        return;
+    };
+    let text = serde_json::to_string(&document).expect("JSON");
+    let again: T = serde_json::from_str(&text).expect("what was written");
+    assert_eq!(serde_json::to_string(&again).ok(), Some(text));
 }
 
 /// What a person types: cursors, moments, amounts; and no text of a secret is ever shown.
