@@ -11,8 +11,8 @@ use shared::model::{
     ActionHierarchy, AuditRecord, Depth, Entry, Finding, Group, ReplayRun, Timestamp,
 };
 use shared::ports::{
-    Clock, Error, Found, Hierarchies as _, Journal as _, Letter, Look, Queue as _, Queued,
-    Reports as _, SettingsVersions as _, Tables as _,
+    Clock, ConversionPage, ConversionQuery, Error, Found, Hierarchies as _, Journal as _, Letter,
+    Look, Queue as _, Queued, Reports as _, SettingsVersions as _, Tables as _,
 };
 use shared::service::{self, Duplicates, EntityQuery, EntityView};
 use shared::settings::{Format, Settings, SettingsVersion, StoredSettings};
@@ -170,9 +170,13 @@ impl World for Shop {
         let record = act.record(1, self.now());
         assert!(!record.deed.is_empty() && !record.about.is_empty());
         Ok(Acted {
-            count: 1,
             run: Some(1),
+            ..Acted::of(1)
         })
+    }
+
+    fn takes_events(&self) -> bool {
+        false
     }
 
     fn changes(&self) -> Option<watch::Receiver<u64>> {
@@ -228,6 +232,10 @@ impl Source for Reading {
         query: &EntityQuery,
     ) -> Result<Vec<EntityView>, Error> {
         service::entity(&*self.0, settings, groups, query).await
+    }
+
+    async fn conversions(&self, query: &ConversionQuery) -> Result<ConversionPage, Error> {
+        self.0.conversions(query).await
     }
 
     async fn runs(&self, limit: usize) -> Result<Vec<(u64, ReplayRun)>, Error> {
