@@ -1,6 +1,6 @@
 //! The console: addresses, forms and cookies, as strangers and other sites' pages may send them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -39,18 +39,22 @@ fn access(door: Door) -> Access {
 }
 
 thread_local! {
-    static CONSOLE: Router = router(Shop::open(), Arc::new(access(Door::Tokens)));
+    static CONSOLE: Router = router(Shop::open(), Arc::clone(&GATES.0));
 }
+
+/// Made once: the hashes of tokens take longer than most inputs do.
+static GATES: LazyLock<(Arc<Access>, Access)> =
+    LazyLock::new(|| (Arc::new(access(Door::Tokens)), access(Door::Loopback)));
+
+/// The cookie of a session that is one: its name, what it says, and its signature.
+static SESSION: LazyLock<String> = LazyLock::new(|| {
+    let set = GATES.0.sign_in(BROWSER, now());
+    let set = set.expect("a token that is known");
+    set.split(';').next().unwrap_or_default().to_owned()
+});
 
 fn now() -> Timestamp {
     Timestamp::from_ms(NOW_MS)
-}
-
-/// The cookie of a session that is one: its name, what it says, and its signature.
-fn session() -> String {
-    let set = access(Door::Tokens).sign_in(BROWSER, now());
-    let set = set.expect("a token that is known");
-    set.split(';').next().unwrap_or_default().to_owned()
 }
 
 /// Who asks.
@@ -94,7 +98,7 @@ fn send(
             request.headers_mut().insert(AUTHORIZATION, bearer);
         }
         Asking::Session => {
-            request.headers_mut().insert(COOKIE, value(&session()));
+            request.headers_mut().insert(COOKIE, value(&SESSION));
         }
     }
     let console = CONSOLE.with(Router::clone);
@@ -200,10 +204,11 @@ pub(super) fn form(bytes: &[u8]) {
 pub(super) fn entry(bytes: &[u8]) {
     let (lines, _) = head_and_body(bytes);
     let mut headers = headers(&lines);
-    let session = session();
-    let told = session.rsplit_once('.').map_or("", |(told, _)| told);
-    let own = HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(&session).expect("a cookie"))]);
-    assert!(access(Door::Tokens).who(&own, now()).is_some(), "{session}");
+    let (tokens, loopback) = &*GATES;
+    let told = SESSION.rsplit_once('.').map_or("", |(told, _)| told);
+    let own = HeaderValue::from_str(&SESSION).expect("a cookie");
+    let own = HeaderMap::from_iter([(COOKIE, own)]);
+    assert!(tokens.who(&own, now()).is_some(), "{own:?}");
     let sent = |name, text: &str| {
         let mut values = headers.get_all(name).iter();
         values.any(|value| {
@@ -213,21 +218,21 @@ pub(super) fn entry(bytes: &[u8]) {
                 .any(|part| part == text.as_bytes())
         })
     };
-    if let Some(who) = access(Door::Tokens).who(&headers, now()) {
-        let tokens = [ALL, ACME, READER, BROWSER];
+    if let Some(who) = tokens.who(&headers, now()) {
+        let all = [ALL, ACME, READER, BROWSER];
         let shown = match who.by {
             By::Session => sent(COOKIE, told),
-            By::Bearer => tokens.into_iter().any(|token| sent(AUTHORIZATION, token)),
+            By::Bearer => all.into_iter().any(|token| sent(AUTHORIZATION, token)),
             By::Reach => false,
         };
         assert!(shown, "let in without either: {headers:?}");
         assert_eq!(who.trusts(&headers, ""), who.by == By::Bearer);
     }
-    if let Some(who) = access(Door::Loopback).who(&headers, now()) {
+    if let Some(who) = loopback.who(&headers, now()) {
         assert!(who.by != By::Reach || headers.contains_key(HOST));
     }
     // As old as it can get, no session counts.
     let old = Timestamp::from_ms(NOW_MS + 13 * 3_600_000);
     headers.remove(AUTHORIZATION);
-    assert_eq!(access(Door::Tokens).who(&headers, old), None, "{headers:?}");
+    assert_eq!(tokens.who(&headers, old), None, "{headers:?}");
 }
