@@ -56,9 +56,14 @@ impl Serving {
         environment: &[(&str, String)],
     ) -> Self {
         let args = [&["serve", "--listen", "127.0.0.1:0"], args].concat();
-        let mut child = foldback
-            .command(&args)
-            .envs(environment.iter().map(|(name, value)| (name, value)))
+        let mut command = foldback.command(&args);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        Self::start_as(command)
+    }
+
+    /// Starts what such a command says.
+    pub(crate) fn start_as(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary starts");
@@ -292,4 +297,201 @@ fn the_document_describes_what_is_served() {
     }
     let answer = serving.event("nobody", &one);
     assert_eq!(answer.status, 404, "{}", answer.body);
+}
+
+const TOKEN: &str = "a token of the environment: 61f0";
+const ACME: &str = "a token that sees acme: 8c2d";
+const READER: &str = "a token that only reads: 27b9";
+
+fn bearer(token: &str) -> String {
+    format!("authorization: Bearer {token}\r\n")
+}
+
+/// Beyond this machine nobody is let in by his reach alone.
+#[test]
+fn without_a_token_it_listens_to_this_machine_alone() {
+    let foldback = Foldback::new();
+    let settings = settings(&foldback);
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8080"] {
+        let args = ["serve", "--listen", address, "--settings", &settings];
+        let refused = foldback.ends(&args);
+        assert_eq!(refused.status, 2, "{}", refused.stderr);
+        let why = format!(
+            "without a token the console listens on this machine alone, not at {address}: set \
+             FOLDBACK_CONSOLE_TOKEN, or give --token-file"
+        );
+        assert!(refused.stderr.contains(&why), "{}", refused.stderr);
+        assert_eq!(refused.stdout, "");
+    }
+    // Nothing was begun.
+    assert!(!foldback.data().exists());
+    // One that could be guessed is no token, and is not told.
+    let mut command = foldback.command(&["serve", "--listen", "0.0.0.0:0"]);
+    let refused = command.env("FOLDBACK_CONSOLE_TOKEN", "guess-me-7");
+    let refused = refused.output().expect("it starts");
+    let said = String::from_utf8(refused.stderr).expect("UTF-8");
+    assert!(said.contains("has fewer than 24 characters"), "{said}");
+    assert!(!said.contains("guess-me-7"), "{said}");
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+/// Who has the token is let in, at any address; nobody else is, not even on this machine.
+#[test]
+fn a_token_lets_in_who_has_it() {
+    let foldback = Foldback::new();
+    let settings = settings(&foldback);
+    let args = ["serve", "--listen", "0.0.0.0:0", "--settings", &settings];
+    let mut command = foldback.command(&args);
+    command.env("FOLDBACK_CONSOLE_TOKEN", TOKEN);
+    let serving = Serving::start_as(command);
+    let jobs = |headers: &str| serving.request("GET", "/api/v1/jobs", headers, "");
+    assert_eq!(jobs(&bearer(TOKEN)).status, 200);
+    assert_eq!(
+        serving
+            .request("GET", "/metrics", &bearer(TOKEN), "")
+            .status,
+        200
+    );
+    for wrong in [
+        String::new(),
+        bearer(""),
+        bearer(&TOKEN[1..]),
+        bearer(&TOKEN.to_uppercase()),
+        bearer(&format!("{TOKEN}0")),
+        "x-forwarded-for: 127.0.0.1\r\n".to_owned(),
+        format!("cookie: foldback={TOKEN}\r\n"),
+    ] {
+        let answer = jobs(&wrong);
+        assert_eq!(answer.status, 401, "{wrong:?}");
+        assert!(answer.headers.contains("www-authenticate: bearer"));
+        assert_eq!(serving.request("GET", "/metrics", &wrong, "").status, 401);
+        let page = serving.request("GET", "/jobs", &wrong, "");
+        let to = "location: /sign-in?to=%2fjobs";
+        assert!(page.status == 303 && page.headers.contains(to), "{page:?}");
+    }
+    // Health is anybody's to ask, and webhooks have secrets of their own.
+    assert_eq!(serving.get("/healthz").status, 200);
+    let event = event("lead-1", 0, "lead.created");
+    assert_eq!(serving.event("acme", &event).status, 202);
+    signs_in_and_out(&serving);
+    assert_eq!(serving.end("-TERM"), 0);
+}
+
+/// A session is as good as the token that began it.
+fn signs_in_and_out(serving: &Serving) {
+    let form = "content-type: application/x-www-form-urlencoded\r\n";
+    let sign_in = |token: &str| {
+        let body = format!("to=%2Fjobs&token={}", token.replace(' ', "+"));
+        serving.request("POST", "/sign-in", form, &body)
+    };
+    let refused = sign_in(&TOKEN[1..]);
+    assert_eq!(refused.status, 401);
+    assert!(!refused.headers.contains("set-cookie"), "{refused:?}");
+    let welcome = sign_in(TOKEN);
+    assert_eq!(welcome.status, 303, "{welcome:?}");
+    assert!(welcome.headers.contains("location: /jobs\r\n"));
+    let cookie = welcome.headers.lines().find_map(|line| {
+        let set = line.strip_prefix("set-cookie: ")?;
+        Some(set.split(';').next()?.to_owned())
+    });
+    let cookie = cookie.expect("a session");
+    let page = |cookie: &str| {
+        let headers = format!("cookie: {cookie}\r\n");
+        serving.request("GET", "/jobs", &headers, "")
+    };
+    assert_eq!(page(&cookie).status, 200);
+    let shows = |_look| page(&cookie).body.contains("lead-1");
+    assert!((0..3_000).any(shows), "{}", page(&cookie).body);
+    let forged = cookie.replacen('.', "0.", 1);
+    assert_eq!(page(&forged).status, 303, "{forged}");
+    // Another site's page has the browser send the cookie along, and knows no more.
+    let deed = "deed=redrive&letters=all&sure=yes";
+    let headers = format!("cookie: {cookie}\r\n{form}");
+    assert_eq!(serving.request("POST", "/act", &headers, deed).status, 403);
+}
+
+/// What each token of a file sees, and may do.
+#[test]
+fn tokens_of_a_file_do_what_they_say() {
+    let foldback = Foldback::new();
+    let settings = settings(&foldback);
+    let tokens = foldback.file(
+        "tokens.toml",
+        &format!(
+            "[[token]]\nname = \"ann\"\ntoken = \"{ACME}\"\ntenant = \"acme\"\n\
+             [[token]]\nname = \"bob\"\ntoken = \"{READER}\"\nread_only = true\n"
+        ),
+    );
+    let args = ["--settings", &settings, "--token-file", &tokens];
+    let environment = [("FOLDBACK_CONSOLE_TOKEN", TOKEN.to_owned())];
+    let serving = Serving::start_with(&foldback, &args, &environment);
+    for tenant in ["acme", "globex"] {
+        let mut poison = event("lead-9", 0, "lead.created");
+        poison["data"] = json!({"amount": "twelve", "note": format!("kept of {tenant}")});
+        assert_eq!(serving.event(tenant, &poison).status, 202);
+    }
+    let get = |token: &str, path: &str| serving.request("GET", path, &bearer(token), "");
+    let failed = "/api/v1/jobs?state=failed";
+    let parked = |_look| get(TOKEN, failed).body.matches("\"letter\"").count() == 2;
+    assert!((0..3_000).any(parked), "{}", get(TOKEN, failed).body);
+
+    let seen = |token: &str| {
+        let body = get(token, failed).body;
+        ["acme", "globex"].map(|tenant| body.contains(&format!("\"tenant\":\"{tenant}\"")))
+    };
+    assert_eq!(seen(TOKEN), [true, true]);
+    assert_eq!(seen(READER), [true, true]);
+    assert_eq!(seen(ACME), [true, false]);
+    let job = "/job?tenant=globex&group=lead-9&source=%2F%2Fcrm&event=lead-9-0";
+    assert!(get(READER, job).body.contains("kept of globex"));
+    assert_eq!(get(ACME, job).status, 404);
+    let own = get(ACME, &job.replace("globex", "acme"));
+    assert!(own.body.contains("kept of acme"), "{own:?}");
+    for of_all in ["/settings", "/audit", "/api/v1/settings", "/api/v1/audit"] {
+        assert_eq!(get(READER, of_all).status, 200, "{of_all}");
+        assert_eq!(get(ACME, of_all).status, 404, "{of_all}");
+    }
+    assert_eq!(
+        [TOKEN, READER, ACME].map(|token| get(token, "/metrics").status),
+        [200, 200, 401]
+    );
+    they_do_what_they_may(&serving);
+    assert_eq!(serving.end("-TERM"), 0);
+
+    // With --read-only nobody changes anything.
+    let args = [&args[..], &["--read-only"]].concat();
+    let serving = Serving::start_with(&foldback, &args, &environment);
+    for token in [TOKEN, ACME, READER] {
+        let answer = act(&serving, token, "redrive");
+        assert_eq!(answer.status, 403, "{answer:?}");
+    }
+    assert_eq!(serving.end("-TERM"), 0);
+}
+
+fn act(serving: &Serving, token: &str, deed: &str) -> Answer {
+    let headers = format!("content-type: application/json\r\n{}", bearer(token));
+    let body = json!({"deed": deed, "letters": "all"}).to_string();
+    serving.request("POST", "/api/v1/act", &headers, &body)
+}
+
+/// The reader does nothing; Ann throws away what is her tenant's, and no more; each deed has a name to it.
+fn they_do_what_they_may(serving: &Serving) {
+    let left = || {
+        let body = serving.request("GET", "/api/v1/jobs?state=failed", &bearer(TOKEN), "");
+        ["acme", "globex"].map(|tenant| body.body.contains(&format!("\"tenant\":\"{tenant}\"")))
+    };
+    let refused = act(serving, READER, "discard");
+    assert_eq!(refused.status, 403, "{refused:?}");
+    assert_eq!(left(), [true, true]);
+    let done = act(serving, ACME, "discard");
+    assert_eq!(done.status, 200, "{done:?}");
+    assert_eq!(left(), [false, true]);
+    let audit = serving.request("GET", "/api/v1/audit", &bearer(TOKEN), "");
+    let audit: Value = serde_json::from_str(&audit.body).expect("JSON");
+    let records = audit.get("records").and_then(Value::as_array);
+    let records = records.expect("records").iter();
+    let deeds = records.map(|one| (one.get("by"), one.get("tenant"), one.get("deed")));
+    let (ann, acme, discard) = (json!("ann"), json!("acme"), json!("discard"));
+    let expected = (Some(&ann), Some(&acme), Some(&discard));
+    assert_eq!(deeds.collect::<Vec<_>>(), [expected]);
 }
