@@ -101,6 +101,10 @@ fn send(
             request.headers_mut().insert(COOKIE, value(&SESSION));
         }
     }
+    Some(answer(request))
+}
+
+fn answer(request: Request<Body>) -> (Response<()>, Vec<u8>) {
     let console = CONSOLE.with(Router::clone);
     // All is at hand: nothing waits, and nothing needs a runtime.
     let answer = console.oneshot(request).now_or_never();
@@ -108,7 +112,7 @@ fn send(
     let (head, body) = answer.into_parts();
     let body = to_bytes(body, ANSWER_MAX).now_or_never();
     let body = body.expect("nothing to wait for").expect("a body");
-    Some((Response::from_parts(head, ()), body.to_vec()))
+    (Response::from_parts(head, ()), body.to_vec())
 }
 
 /// What holds of every answer.
