@@ -325,13 +325,17 @@ impl Suspect<'_> {
         unknown.into_iter().map(EventRef::from).collect()
     }
 
-    /// Whether what a row lacks may be on its way, though it is not known which of those the row holds: it has as
-    /// many as are through, or more. What is lost beside them is found once they are through too.
-    fn may_be_on_their_way(&self, held: u64) -> bool {
+    /// Those of the events that act on a row that wait, where they may be what it lacks, though it is not known
+    /// which of them it holds: it has as many as are through, or more. What is lost beside them is found once they
+    /// are through too.
+    fn may_wait_for(&self, held: u64, waits: impl Fn(&EventHash) -> bool) -> Vec<&Entry> {
         let acting = self.guesses.acting_on(self.key.table, &self.key.id);
-        let in_flight = |event: &&&Entry| self.evidence.in_flight.contains(&event.hash);
-        let on_their_way = acting.iter().filter(in_flight).count();
-        on_their_way > 0 && held >= (acting.len() - on_their_way) as u64
+        let waiting = acting.iter().copied().filter(|event| waits(&event.hash));
+        let mut waiting: Vec<&Entry> = waiting.collect();
+        if held < (acting.len() - waiting.len()) as u64 {
+            waiting.clear();
+        }
+        waiting
     }
 
     /// The row holds another set of events, or there is none.
@@ -343,8 +347,12 @@ impl Suspect<'_> {
             None => format!("{wanted} events lead to it"),
         };
         let Some(lacking) = self.guesses.lacking(self.key, before) else {
+            let Evidence {
+                parked, in_flight, ..
+            } = self.evidence;
+            let on_their_way = self.may_wait_for(held, |event| in_flight.contains(event));
             match before {
-                Some(_) if self.may_be_on_their_way(held) => return None,
+                Some(_) if !on_their_way.is_empty() => return None,
                 Some(row) if !row.is_made_under(self.evidence.tenant) => {
                     return Some(self.stale(row));
                 }
@@ -353,6 +361,12 @@ impl Suspect<'_> {
             let lacking = self.feeders_lack();
             if !lacking.is_empty() {
                 return self.owed(lacking, format!("{why}; {FED_BY_LACKING}"));
+            }
+            let waiting = self.may_wait_for(held, |event| {
+                parked.contains(event) || in_flight.contains(event)
+            });
+            if before.is_some() && !waiting.is_empty() {
+                return self.owed(waiting, why);
             }
             return Some(match before {
                 None => {

@@ -12,7 +12,7 @@ use super::{Evidence, RowKey, Stored};
 /// How many amendments are tried as the one that is lacking, the newest first.
 const AMENDMENTS_TRIED_MAX: usize = 16;
 
-/// Of how many events on their way each part is tried as what is lacking.
+/// Of how many events that wait each part is tried as what is lacking.
 const SUBSETS_OF_MAX: usize = 10;
 
 /// Which events rows hold.
@@ -139,10 +139,14 @@ impl<'a> Guesses<'a> {
         if let Some(one) = one.filter(|one| one.event.revision() == 0) {
             return Some(BTreeSet::from([one.hash]));
         }
-        // Some of those on their way are held: they are handled, and not acknowledged yet.
-        let on_the_way = acting.iter().map(|event| event.hash);
-        let on_the_way = on_the_way.filter(|hash| self.evidence.in_flight.contains(hash));
-        if let Some(some) = summing_up(&on_the_way.collect::<Vec<_>>(), lacks) {
+        // Some of those that wait are held: they are handled and not acknowledged yet, or came again and were
+        // handled while another message of theirs is parked.
+        let Evidence {
+            parked, in_flight, ..
+        } = self.evidence;
+        let waiting = acting.iter().map(|event| event.hash);
+        let waiting = waiting.filter(|hash| in_flight.contains(hash) || parked.contains(hash));
+        if let Some(some) = summing_up(&waiting.collect::<Vec<_>>(), lacks) {
             return Some(some);
         }
         let row = (row.key.table, row.key.id.clone());

@@ -74,10 +74,6 @@ const ASKING: [Asking; 5] = [
 ];
 
 /// Sends a request; `None` where it could not be one.
-#[expect(
-    clippy::unwrap_in_result,
-    reason = "a console that does not answer is what is looked for"
-)]
 fn send(
     asking: Asking,
     method: Method,

@@ -283,3 +283,39 @@ fn rows_that_are_fed_by_one_that_waits_wait_too() {
     "#]],
     );
 }
+
+/// One that is parked came again, and was handled: the row holds it and lacks the others.
+#[test]
+fn rows_wait_for_parked_events_of_which_they_hold_some() {
+    check(
+        "journal: created 8:00, updated 9:00, closed 10:00; again e2",
+        &[],
+        &["e1", "e2", "e3"],
+        &expect![[r#"
+            parked RSLead l1 [e1 e3]: waits for an event that sits in the dead-letter queue: it holds 1 of 3 events
+              closedAt: - -> "10:00" by e3
+              createdAt: - -> "08:00" by e1
+              events: 1 -> 3 by e3
+            parked RSLeadGlobalConversions l1 [e1]: waits for an event that sits in the dead-letter queue: it holds 1 of 2 events
+        "#]],
+    );
+}
+
+#[test]
+fn rows_wait_for_parked_events_of_which_they_hold_any_of_many() {
+    let many: Vec<String> = (0..30)
+        .map(|minute| format!("updated 9:{minute:02}"))
+        .collect();
+    let text = format!("journal: {}; again e7; again e11", many.join(", "));
+    let parked: Vec<String> = (1..=30).map(|number| format!("e{number}")).collect();
+    let parked: Vec<&str> = parked.iter().map(String::as_str).collect();
+    let mut world = World::new(settings(1, &[]));
+    world.run(&story(&text));
+    let comparison = world.compare(&world.named(&parked), &[]);
+    let classes: Vec<&str> = comparison
+        .findings
+        .iter()
+        .map(|one| one.class.name())
+        .collect();
+    assert_eq!(classes, ["parked", "parked"], "{}", show(&comparison));
+}
