@@ -457,34 +457,50 @@ async fn do_act<W: World>(
     console.world.act(act).await.map(told).map_err(problem)
 }
 
+/// An answer that says what is wrong.
+fn told_problem(about: &str) -> Value {
+    json!({
+        "description": about,
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    })
+}
+
+/// A parameter that stands in a part of a request.
+fn parameter(place: &str, (name, required, about): Parameter) -> Value {
+    json!({
+        "name": name, "in": place, "required": required, "description": about,
+        "schema": {"type": "string"},
+    })
+}
+
 /// What `foldback serve` has at the same address.
 fn beside() -> [(&'static str, Value); 3] {
-    let problem = |about: &str| {
-        json!({
-            "description": about,
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        })
-    };
+    const SIGNATURE: [Parameter; 3] = [
+        (
+            "webhook-id",
+            false,
+            "of Standard Webhooks; needed where the tenant has a secret",
+        ),
+        (
+            "webhook-timestamp",
+            false,
+            "seconds since 1970, five minutes off at most",
+        ),
+        (
+            "webhook-signature",
+            false,
+            "v1,BASE64 of HMAC-SHA256; several apart by blanks",
+        ),
+    ];
+    let problem = told_problem;
     let text = |about: &str| json!({"description": about, "content": {"text/plain": {}}});
-    let signature = |name: &str, about: &str| {
-        json!({
-            "name": name, "in": "header", "required": false, "description": about,
-            "schema": {"type": "string"},
-        })
-    };
+    let mut parameters = vec![parameter("path", ("tenant", true, "whose events they are"))];
+    parameters.extend(SIGNATURE.map(|one| parameter("header", one)));
     let events = json!({"post": {
         "summary": "Take events in: CloudEvents in structured, batch or binary mode, or a plain webhook",
         "operationId": "events",
         "security": [],
-        "parameters": [
-            {
-                "name": "tenant", "in": "path", "required": true, "description": "whose events they are",
-                "schema": {"type": "string"},
-            },
-            signature("webhook-id", "of Standard Webhooks; needed where the tenant has a secret"),
-            signature("webhook-timestamp", "seconds since 1970, five minutes off at most"),
-            signature("webhook-signature", "v1,BASE64 of HMAC-SHA256; several apart by blanks"),
-        ],
+        "parameters": parameters,
         "requestBody": {"required": true, "content": {
             "application/cloudevents+json": {"schema": {"type": "object"}},
             "application/cloudevents-batch+json": {"schema": {"type": "array"}},
@@ -576,20 +592,13 @@ pub(crate) fn document(takes_events: bool) -> Value {
 }
 
 fn parameters(route: &Route) -> Vec<Value> {
-    let described = |place: &str, (name, required, about): &Parameter| {
-        json!({
-            "name": name, "in": place, "required": required, "description": about,
-            "schema": {"type": "string"},
-        })
-    };
     let in_path = route
         .path
         .contains("{run}")
         .then_some(("run", true, "its number"));
-    let in_path = in_path.iter().map(|one| described("path", one));
-    in_path
-        .chain(route.parameters.iter().map(|one| described("query", one)))
-        .collect()
+    let in_path = in_path.into_iter().map(|one| parameter("path", one));
+    let in_query = route.parameters.iter().map(|one| parameter("query", *one));
+    in_path.chain(in_query).collect()
 }
 
 fn act_body() -> Value {
@@ -613,12 +622,7 @@ fn responses(route: &Route) -> Value {
         .collect();
     let required: Vec<&str> = route.answer.iter().map(|(name, _)| *name).collect();
     let schema = json!({"type": "object", "required": required, "properties": properties});
-    let problem = |about: &str| {
-        json!({
-            "description": about,
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        })
-    };
+    let problem = told_problem;
     json!({
         "200": {"description": "as asked", "content": {"application/json": {"schema": schema}}},
         "400": {"description": "a parameter is wrong"},
