@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
@@ -157,8 +158,34 @@ fn entry(group: &Group, record: EntryV1<'_>) -> Entry {
 /// Events of one group are much alike; small records are not worth the trouble.
 const COMPRESSED_FROM: usize = 256;
 
+/// Room for most small records at once.
+const RECORD_BYTES_USUAL: usize = 1 << 10;
+
+/// What `postcard` writes into; its own one takes a text byte by byte.
+struct Bytes(Vec<u8>);
+
+impl Flavor for Bytes {
+    type Output = Vec<u8>;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
+    }
+}
+
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Unreadable> {
-    let plain = postcard::to_extend(value, vec![FORMAT_1])?;
+    let mut plain = Vec::with_capacity(RECORD_BYTES_USUAL);
+    plain.push(FORMAT_1);
+    let plain = postcard::serialize_with_flavor(value, Bytes(plain))?;
     if plain.len() < COMPRESSED_FROM {
         return Ok(plain);
     }
