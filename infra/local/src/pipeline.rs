@@ -265,8 +265,11 @@ impl Host<'_> {
         };
         let settings = self.settings.look(local, SystemClock.now()).await?;
         for part in received.chunks(PART_MESSAGES) {
-            let part = service::process(&ports, &SystemClock, &settings, part).await?;
-            unit.processed.add(part);
+            let mut done = service::process(&ports, &SystemClock, &settings, part).await?;
+            // Kept for spans alone, and much.
+            done.finished = Vec::new();
+            done.copies_made = Vec::new();
+            unit.processed.add(done);
         }
         let now = SystemClock.now();
         if !batch.entries.is_empty() {
@@ -361,8 +364,6 @@ impl Totals {
                 self.first_parked.push((entry.event.id.to_string(), why));
             }
         }
-        done.finished.clear();
-        done.copies_made.clear();
         self.processed.add(done);
         unit.received
     }

@@ -282,7 +282,7 @@ async fn commit<'s, P: Tables>(
         .map(|(outcome, _)| outcome.writes.len())
         .sum();
     let mut writes: Vec<Write> = Vec::with_capacity(total);
-    let mut finished = Vec::new();
+    let mut finished = Vec::with_capacity(works.iter().map(|work| work.entries.len()).sum());
     let mut images: Vec<ImagesWrite> = Vec::new();
     for (work, (outcome, stamps)) in works.iter().zip(&mut outcomes) {
         let ended = ends(&outcome.events);
