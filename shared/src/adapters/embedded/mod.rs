@@ -43,7 +43,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::model::{Group, Timestamp};
-use crate::ports::{Error, ErrorKind};
+use crate::ports::{Error, ErrorKind, Message};
 
 use durable::Durable;
 use failure::{Failure, failed, of_file};
@@ -88,6 +88,8 @@ struct Inner {
     database: Database,
     /// Whether a unit of work is open.
     in_unit: bool,
+    /// Messages that the open unit of work sent, by their numbers: it need not read them again to receive them.
+    sent: BTreeMap<i64, Message>,
     /// Numbers of groups seen lately.
     known_groups: BTreeMap<Group, i64>,
     /// What stands in segments of the journal that were looked at.
@@ -169,6 +171,7 @@ impl Embedded {
         let inner = Inner {
             database: Database::new(connection),
             in_unit: false,
+            sent: BTreeMap::new(),
             known_groups: BTreeMap::new(),
             seen_segments: journal::SeenSegments::default(),
             forget_from: Timestamp::MIN,
@@ -266,6 +269,7 @@ impl Inner {
 
     /// Makes a unit of work durable; where that fails, nothing of it took effect.
     fn commit(&mut self) -> Result<(), Failure> {
+        self.sent.clear();
         match self.database.commit() {
             Ok(()) => {
                 if let Some(durable) = &mut self.durable {
@@ -281,6 +285,7 @@ impl Inner {
     }
 
     fn roll_back(&mut self) {
+        self.sent.clear();
         self.known_groups.clear();
         if let Some(durable) = &mut self.durable {
             durable.take_back();

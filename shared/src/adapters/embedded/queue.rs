@@ -237,7 +237,6 @@ struct Record {
     sequence: i64,
     gid: i64,
     deduplication: Vec<u8>,
-    sent: i64,
     receives: u32,
     body: Vec<u8>,
 }
@@ -248,11 +247,18 @@ impl Record {
             sequence: row.get(0)?,
             gid: row.get(1)?,
             deduplication: row.get(2)?,
-            sent: row.get(3)?,
             receives: row.get(4)?,
             body: row.get(5)?,
         })
     }
+}
+
+/// A message that is about to be handed out.
+struct Taken {
+    sequence: i64,
+    sent: i64,
+    receives: u32,
+    message: Message,
 }
 
 impl Inner {
@@ -268,6 +274,10 @@ impl Inner {
                 let gid = self.gid(&message.group)?;
                 let body = codec::encode_entries(message.entries.iter().map(Arc::as_ref))?;
                 self.enqueue(gid, &id, now, &body)?;
+                if self.in_unit {
+                    let sequence = self.database.last_insert_rowid();
+                    self.sent.insert(sequence, message.clone());
+                }
             }
         }
         Ok(())
@@ -305,74 +315,99 @@ impl Inner {
         now: Timestamp,
         limits: QueueLimits,
     ) -> Result<Vec<Received>, Failure> {
-        let mut taken = Vec::new();
-        let mut spent = Vec::new();
-        {
-            let mut select = self.database.prepare(&WALK)?;
-            let mut rows = select.query([])?;
-            let mut blocked: BTreeMap<i64, bool> = BTreeMap::new();
-            while taken.len() < limit {
-                let Some(row) = rows.next()? else { break };
-                let gid: i64 = row.get(1)?;
-                let is_blocked = match blocked.get(&gid) {
-                    Some(known) => *known,
-                    None => {
-                        let in_flight = self.has_in_flight(gid, now)?;
-                        blocked.insert(gid, in_flight);
-                        in_flight
-                    }
-                };
-                if is_blocked {
-                    continue;
-                }
-                let waiting = Record::read(row)?;
-                if waiting.receives >= limits.receives_max {
-                    spent.push(waiting);
-                } else {
-                    taken.push(waiting);
-                }
-            }
-        }
-        for waiting in spent {
-            let reason = format!("received {} times without being done", waiting.receives);
-            let Record {
-                sequence,
-                gid,
-                deduplication,
-                receives,
-                body,
-                ..
-            } = &waiting;
-            let letter = Spent {
-                gid: *gid,
-                deduplication,
-                receives: *receives,
-                body,
-            };
-            self.bury(&letter, now, &reason)?;
-            self.database.prepare(&REMOVE)?.execute([sequence])?;
+        let (taken, spent) = self.walk(limit, now, limits)?;
+        for waiting in &spent {
+            self.give_up(waiting, now)?;
         }
         let hidden_until = now.plus_ms(limits.visibility_ms).ms();
-        taken
-            .iter()
-            .map(|waiting| self.hand_out(waiting, hidden_until))
-            .collect()
+        let mut hand_out = self.database.prepare(&HAND_OUT)?;
+        let mut received = Vec::with_capacity(taken.len());
+        for Taken {
+            sequence,
+            sent,
+            receives,
+            message,
+        } in taken
+        {
+            hand_out.execute(params![receives, hidden_until, sequence])?;
+            received.push(Received {
+                message,
+                receipt: receipt(sequence, receives),
+                receives,
+                sent: Timestamp::from_ms(sent),
+            });
+        }
+        Ok(received)
     }
 
-    fn hand_out(&self, waiting: &Record, hidden_until: i64) -> Result<Received, Failure> {
-        let receives = waiting.receives + 1;
-        self.database.prepare(&HAND_OUT)?.execute(params![
+    /// The messages to be handed out, and those that were received too often for that.
+    fn walk(
+        &mut self,
+        limit: usize,
+        now: Timestamp,
+        limits: QueueLimits,
+    ) -> Result<(Vec<Taken>, Vec<Record>), Failure> {
+        let mut taken = Vec::new();
+        let mut spent = Vec::new();
+        let mut sent = std::mem::take(&mut self.sent);
+        let mut select = self.database.prepare(&WALK)?;
+        let mut rows = select.query([])?;
+        let mut blocked: BTreeMap<i64, bool> = BTreeMap::new();
+        while taken.len() < limit {
+            let Some(row) = rows.next()? else { break };
+            let gid: i64 = row.get(1)?;
+            let is_blocked = match blocked.get(&gid) {
+                Some(known) => *known,
+                None => {
+                    let in_flight = self.has_in_flight(gid, now)?;
+                    blocked.insert(gid, in_flight);
+                    in_flight
+                }
+            };
+            if is_blocked {
+                continue;
+            }
+            let sequence: i64 = row.get(0)?;
+            let receives: u32 = row.get(4)?;
+            if receives >= limits.receives_max {
+                spent.push(Record::read(row)?);
+                continue;
+            }
+            let message = match sent.remove(&sequence) {
+                Some(message) => message,
+                None => {
+                    let record = Record::read(row)?;
+                    self.message(gid, &record.deduplication, &record.body)?
+                }
+            };
+            taken.push(Taken {
+                sequence,
+                sent: row.get(3)?,
+                receives: receives + 1,
+                message,
+            });
+        }
+        Ok((taken, spent))
+    }
+
+    fn give_up(&self, waiting: &Record, now: Timestamp) -> Result<(), Failure> {
+        let Record {
+            sequence,
+            gid,
+            deduplication,
             receives,
-            hidden_until,
-            waiting.sequence
-        ])?;
-        let message = self.message(waiting.gid, &waiting.deduplication, &waiting.body)?;
-        Ok(Received {
-            message,
-            receipt: receipt(waiting.sequence, receives),
-            receives,
-            sent: Timestamp::from_ms(waiting.sent),
-        })
+            body,
+        } = waiting;
+        let letter = Spent {
+            gid: *gid,
+            deduplication,
+            receives: *receives,
+            body,
+        };
+        let reason = format!("received {receives} times without being done");
+        self.bury(&letter, now, &reason)?;
+        self.database.prepare(&REMOVE)?.execute([sequence])?;
+        Ok(())
     }
 
     pub(super) fn message(
