@@ -33,6 +33,7 @@ pub mod observers;
 pub mod ports;
 pub mod service;
 pub mod settings;
+mod side_by_side;
 pub mod trace;
 pub mod webhook;
 

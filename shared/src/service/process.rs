@@ -16,6 +16,7 @@ use crate::ports::{
     Received, Reports, Tables,
 };
 use crate::settings::{Mapping, Policy, Settings, Tenant};
+use crate::side_by_side;
 
 use super::atomic;
 use super::ingest::{Duplicates, deduplication_id, ingest};
@@ -368,15 +369,18 @@ fn group_up<'s>(
         work.receipts.push(receipt.clone());
         work.attempt = work.attempt.max(*receives);
     }
-    for work in groups.values_mut() {
+    let mut works: Vec<Work<'s>> = groups.into_values().collect();
+    for work in &mut works {
         sort_events(&mut work.entries);
-        work.mappings = work
-            .entries
-            .iter()
-            .map(|entry| work.tenant.map(&entry.event))
-            .collect();
     }
-    groups.into_values().collect()
+    let mappings = side_by_side::map(&works, |work| {
+        let events = work.entries.iter().map(|entry| &entry.event);
+        events.map(|event| work.tenant.map(event)).collect()
+    });
+    for (work, mappings) in works.iter_mut().zip(mappings) {
+        work.mappings = mappings;
+    }
+    works
 }
 
 impl Work<'_> {
@@ -492,24 +496,29 @@ async fn decide<P: Journal + Tables>(
     let keys: Vec<RowKey> = works.iter().flat_map(Work::reach).collect();
     let mut stored = by_group(ports.read(&keys, Reading::Row).await?);
     let write_start = clock.now();
-    let mut outcomes: Vec<Option<(Outcome, Stamps)>> = Vec::with_capacity(works.len());
-    let mut behind: Vec<Behind<'_>> = Vec::new();
-    for work in works {
-        let event = work
-            .entries
-            .last()
-            .map_or(read_start, |entry| entry.event.time);
-        let stamps = Stamps {
-            event,
-            read_start,
-            write_start,
-        };
-        let rows = stored.remove(&work.group).unwrap_or_default();
-        let outcome = if anew {
+    let with_rows: Vec<(&Work<'_>, Stamps, Vec<Stored>)> = works
+        .iter()
+        .map(|work| {
+            let last = work.entries.last();
+            let stamps = Stamps {
+                event: last.map_or(read_start, |entry| entry.event.time),
+                read_start,
+                write_start,
+            };
+            let rows = stored.remove(&work.group).unwrap_or_default();
+            (work, stamps, rows)
+        })
+        .collect();
+    let stepped = side_by_side::map(&with_rows, |(work, stamps, rows)| {
+        if anew {
             None
         } else {
-            step(&work.batch(stamps), &rows)
-        };
+            step(&work.batch(*stamps), rows)
+        }
+    });
+    let mut outcomes: Vec<Option<(Outcome, Stamps)>> = Vec::with_capacity(works.len());
+    let mut behind: Vec<Behind<'_>> = Vec::new();
+    for ((work, stamps, rows), outcome) in with_rows.into_iter().zip(stepped) {
         if outcome.is_none() {
             behind.push(Behind { work, stamps, rows });
         }

@@ -2,6 +2,7 @@ use rusqlite::params;
 
 use crate::model::{ActionHierarchy, Group};
 use crate::ports::{Error, Found, Hierarchies, Look};
+use crate::side_by_side;
 
 use super::query::{Index, Need, queries};
 use super::{Embedded, Failure, Inner, codec};
@@ -54,13 +55,16 @@ impl Inner {
         &mut self,
         finished: impl Iterator<Item = &'h [ActionHierarchy]>,
     ) -> Result<(), Failure> {
-        for of_group in finished {
+        let finished: Vec<&[ActionHierarchy]> = finished.collect();
+        let bodies = side_by_side::map(&finished, |of_group| {
+            codec::encode_hierarchies(of_group).map(|record| codec::checked(&record))
+        });
+        for (of_group, body) in finished.into_iter().zip(bodies) {
             let Some(first) = of_group.first() else {
                 continue;
             };
             let gid = self.gid(&first.group)?;
-            let body = codec::checked(&codec::encode_hierarchies(of_group)?);
-            self.database.prepare(&SAVE)?.execute(params![gid, body])?;
+            self.database.prepare(&SAVE)?.execute(params![gid, body?])?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use smol_str::SmolStr;
 
 use crate::model::{Entry, EventHash, Group};
 use crate::ports::{Appended, Error, Journal, Partition, Since};
+use crate::side_by_side;
 
 use super::groups::GROUPS_WITH_ENTRIES;
 use super::query::{Index, Need, Query, queries};
@@ -219,12 +220,14 @@ impl Inner {
         if let Some(durable) = &mut self.durable {
             durable.appends_to(last + bind(segments.new.len()));
         }
+        let bodies = side_by_side::map(&segments.new, |segment| {
+            codec::encode_entries(segment.entries.iter().copied())
+        });
         let mut insert = self.database.prepare(&APPEND_SEGMENT)?;
-        for (position, segment) in (first..).zip(&segments.new) {
-            let body = codec::encode_entries(segment.entries.iter().copied())?;
+        for ((position, segment), body) in (first..).zip(&segments.new).zip(bodies) {
             let times = segment.entries.iter().map(|entry| entry.event.time.ms());
             let until = times.max().unwrap_or(i64::MAX);
-            insert.execute(params![position, segment.gid, body, until])?;
+            insert.execute(params![position, segment.gid, body?, until])?;
         }
         Ok(appended)
     }

@@ -6,6 +6,7 @@ use smol_str::format_smolstr;
 
 use crate::model::{Entry, Group, Timestamp};
 use crate::ports::{Depth, Error, Letter, Message, Queue, Receipt, Received, Waiting};
+use crate::side_by_side;
 
 use super::dead_letters::{COUNT_DEAD, Spent};
 use super::query::{Index, Need, Query, queries};
@@ -264,7 +265,10 @@ struct Taken {
 impl Inner {
     fn send(&mut self, messages: &[Message], now: Timestamp) -> Result<(), Failure> {
         self.forget(now)?;
-        for message in messages {
+        let bodies = side_by_side::map(messages, |message| {
+            codec::encode_entries(message.entries.iter().map(Arc::as_ref))
+        });
+        for (message, body) in messages.iter().zip(bodies) {
             let id = message.deduplication_id.to_le_bytes();
             let claimed =
                 self.database
@@ -272,8 +276,7 @@ impl Inner {
                     .execute(params![id, now.ms(), DEDUPLICATION_MS])?;
             if claimed == 1 {
                 let gid = self.gid(&message.group)?;
-                let body = codec::encode_entries(message.entries.iter().map(Arc::as_ref))?;
-                self.enqueue(gid, &id, now, &body)?;
+                self.enqueue(gid, &id, now, &body?)?;
                 if self.in_unit {
                     let sequence = self.database.last_insert_rowid();
                     self.sent.insert(sequence, message.clone());

@@ -6,6 +6,7 @@ use crate::flow::{
 };
 use crate::model::{Group, Stamps, Timestamp};
 use crate::ports::{Clock, Commit, Error, Journal, Reading, Since, Tables};
+use crate::side_by_side;
 
 use super::{Work, by_group};
 
@@ -51,13 +52,18 @@ async fn correct_short<P: Journal + Tables>(
     let groups: Vec<Group> = behind.iter().map(|one| one.work.group.clone()).collect();
     let journals = ports.entries(&groups).await?;
     let write_start = clock.now();
-    let mut outcomes = Vec::with_capacity(behind.len());
-    for (one, journal) in behind.iter().zip(journals) {
-        let stamps = one.at(write_start);
-        let rows = stored.remove(&one.work.group).unwrap_or_default();
-        outcomes.push((correct(&one.work.batch(stamps), &rows, &journal), stamps));
-    }
-    Ok(outcomes)
+    let with_rows: Vec<_> = behind
+        .iter()
+        .zip(journals)
+        .map(|(one, journal)| {
+            let rows = stored.remove(&one.work.group).unwrap_or_default();
+            (one.work, one.at(write_start), rows, journal)
+        })
+        .collect();
+    Ok(side_by_side::map(
+        &with_rows,
+        |(work, stamps, rows, journal)| (correct(&work.batch(*stamps), rows, journal), *stamps),
+    ))
 }
 
 impl Behind<'_> {
