@@ -28,7 +28,7 @@ const SETTINGS_SECONDS: u64 = 30;
 const GRACE_SECONDS: u32 = 900;
 
 /// Which account and region of AWS.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct AwsArgs {
     /// The stack, by its name or ARN.
     #[arg(long, value_name = "NAME", required_if_eq("target", "aws"))]
@@ -48,6 +48,8 @@ pub(crate) struct Stack {
     pub(crate) aws: Aws,
     /// What its clients run in.
     pub(crate) runtime: Arc<Runtime>,
+    /// Where its function `ingest` takes events in.
+    pub(crate) ingest_url: Option<String>,
     /// The secret that holds MongoDB's connection string, where it was deployed with one.
     pub(crate) mongo_secret: Option<String>,
     /// For how long a function goes on with settings it has read.
@@ -105,6 +107,7 @@ impl Stack {
         Ok(Self {
             aws: Aws::new(&access.config(), names),
             runtime,
+            ingest_url: find_output(&description, "IngestUrl"),
             mongo_secret: find_output(&description, "MongoSecret"),
             settings_seconds: find_number(&description, "SettingsSeconds")
                 .unwrap_or(SETTINGS_SECONDS),

@@ -95,6 +95,16 @@ impl Data {
         }
     }
 
+    /// A stack on AWS.
+    pub(crate) fn on_aws(aws: AwsArgs, mongodb: Option<Uri>) -> Self {
+        Self {
+            target: Target::Aws,
+            aws,
+            directory: PathBuf::new(),
+            mongodb,
+        }
+    }
+
     /// Where it is.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
         match (self.target, self.aws.given()) {

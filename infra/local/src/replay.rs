@@ -134,11 +134,11 @@ impl<'a> Terms<'a> {
     }
 }
 
-/// Replays everything in `report` mode, for a run's verdict.
+/// Replays everything in `report` mode, for a run's verdict: nothing is under way.
 pub(crate) fn verify(stores: &Stores, settings: &Settings) -> Result<Verdict, Failure> {
     let whole = Scope::Partition(Partition::WHOLE, None);
     let found = Found::begin(ReplayMode::Report.name(), &whole, settings);
-    let terms = Terms::new(stores, settings, None, Mode::Report)?;
+    let terms = Terms::new(stores, settings, Some(0), Mode::Report)?;
     side_by_side(stores, &terms, (Partition::WHOLE, None), found)
 }
 

@@ -100,10 +100,7 @@ impl Baseline {
     pub(crate) fn of(results: &Results) -> Self {
         let mut baseline = Self::default();
         for outcome in &results.outcomes {
-            let figures = baseline
-                .scenarios
-                .entry(outcome.scenario.name.clone())
-                .or_default();
+            let figures = baseline.scenarios.entry(outcome.key()).or_default();
             take(outcome, figures);
         }
         baseline

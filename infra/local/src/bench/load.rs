@@ -10,28 +10,21 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
+use super::counts::{Counts, StepSum};
 use super::machine::Usage;
-use super::number::{float, whole};
+use super::number::whole;
 use super::outcome::{Latency, Mode, StepTime};
 use super::worker::{Said, Sums, Unit};
 use crate::error::Failure;
 use crate::probe::Step;
 use crate::stopwatch::{Stopwatch, pause_for};
 
-/// The longest latency that is told apart, ten minutes.
-const LATENCY_US_MAX: u64 = 600_000_000;
-/// What is done in the first of so many parts of the time is not counted: the worker warms up.
-const WARM_UP: f64 = 0.1;
-const WARM_UP_SECONDS_MAX: f64 = 0.3;
 /// Texts written at once.
 const WRITE_MAX: usize = 1_024;
 /// The longest sleep of the sender, so that it sees that nobody reads any more.
 const SLEEP_MAX: Duration = Duration::from_millis(20);
 /// A worker that dies is started again; one that dies so often by itself is broken.
 const DEATHS_MAX: u64 = 50;
-const TENTH: Duration = Duration::from_millis(100);
 
 /// What is sent, and how.
 #[derive(Debug, Clone)]
@@ -197,12 +190,8 @@ fn next(plan: &Plan<'_>, clock: Stopwatch, shared: &Shared) -> Option<std::ops::
 /// Takes what workers say.
 struct Receiver<'a> {
     plan: &'a Plan<'a>,
-    latency_us: Histogram<u64>,
-    steps_us: Vec<(u64, Histogram<u64>)>,
-    over_time: Vec<u64>,
-    /// When the first events after the warm-up were done, and how many were by then.
-    warm: Option<(Duration, usize)>,
-    last: Duration,
+    counts: Counts,
+    steps: Vec<StepSum>,
     restarts: u64,
     killed: u32,
     faults: u64,
@@ -213,21 +202,10 @@ struct Receiver<'a> {
 
 impl<'a> Receiver<'a> {
     fn new(plan: &'a Plan<'a>) -> Result<Self, Failure> {
-        let histogram = || {
-            Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)
-                .map_err(|error| Failure::Input(format!("latency histogram: {error}")))
-        };
-        let mut steps_us = Vec::new();
-        for _ in Step::ALL {
-            steps_us.push((0, histogram()?));
-        }
         Ok(Self {
             plan,
-            latency_us: histogram()?,
-            steps_us,
-            over_time: Vec::new(),
-            warm: None,
-            last: Duration::ZERO,
+            counts: Counts::new(plan)?,
+            steps: StepSum::each(Step::ALL.map(Step::name))?,
             restarts: 0,
             killed: 0,
             faults: 0,
@@ -263,9 +241,7 @@ impl<'a> Receiver<'a> {
                     Said::End(usage) => used = Some(usage),
                     Said::Unit(unit) => {
                         sums = unit.sums;
-                        let acked = take(shared, &unit, clock.elapsed(), |due, at, now| {
-                            self.count(due, at, now);
-                        });
+                        let acked = take(shared, &unit, clock.elapsed(), &mut self.counts);
                         self.unit(&unit);
                         if self.is_to_die(acked) {
                             self.usage.add(Usage::of(&child.id().to_string()));
@@ -295,63 +271,18 @@ impl<'a> Receiver<'a> {
     fn unit(&mut self, unit: &Unit) {
         self.faults += unit.faults;
         self.retries += unit.retries;
-        for ((sum, histogram), us) in self.steps_us.iter_mut().zip(&unit.steps_us) {
-            *sum += us;
-            histogram.saturating_record(*us);
+        for (step, us) in self.steps.iter_mut().zip(&unit.steps_us) {
+            step.add(*us);
         }
-    }
-
-    /// Counts the text at a place, which is done now.
-    fn count(&mut self, due: Duration, at: usize, now: Duration) {
-        let tenth = usize::try_from(now.as_millis() / TENTH.as_millis()).unwrap_or(0);
-        if self.over_time.len() <= tenth {
-            self.over_time.resize(tenth + 1, 0);
-        }
-        if let Some(count) = self.over_time.get_mut(tenth) {
-            *count += 1;
-        }
-        self.last = now;
-        let first = match self.plan.mode {
-            // The first that were let in together come through together.
-            Mode::InFlight(most) => usize::try_from(most).unwrap_or(usize::MAX),
-            Mode::Rate(_) => 0,
-        };
-        let warm_up = (self.plan.seconds_max * WARM_UP).min(WARM_UP_SECONDS_MAX);
-        if at < first.min(self.plan.lines.len() / 2) || now.as_secs_f64() < warm_up {
-            return;
-        }
-        // Those that are done at the same moment were done before the time began.
-        match &mut self.warm {
-            None => self.warm = Some((now, at + 1)),
-            Some((warm, done)) if *warm == now => *done = at + 1,
-            Some(_) => {}
-        }
-        let us = now.saturating_sub(due).as_micros();
-        let us = u64::try_from(us).unwrap_or(u64::MAX);
-        self.latency_us.saturating_record(us);
     }
 
     fn end(self, flow: &Flow) -> Measured {
-        let (warm, at) = self.warm.unwrap_or_default();
-        let seconds = self.last.saturating_sub(warm).as_secs_f64();
-        let throughput = if seconds > 0.0 {
-            float(flow.acked.saturating_sub(at) as u64) / seconds
-        } else {
-            float(flow.acked as u64) / self.last.as_secs_f64().max(1e-6)
-        };
-        let all: u64 = self.steps_us.iter().map(|(sum, _)| sum).sum();
-        let steps = Step::ALL.iter().zip(&self.steps_us);
-        let steps = steps.map(|(step, (sum, histogram))| StepTime {
-            name: step.name().to_owned(),
-            share: float(*sum) / float(all.max(1)),
-            latency: Latency::of(histogram),
-        });
         Measured {
             done: flow.acked,
-            throughput,
-            latency: Latency::of(&self.latency_us),
-            over_time: self.over_time,
-            steps: steps.collect(),
+            throughput: self.counts.throughput(),
+            latency: self.counts.latency(),
+            over_time: self.counts.over_time,
+            steps: StepSum::shares(&self.steps),
             sender_late: flow.sender_late,
             faults: self.faults,
             retries: self.retries,
@@ -362,20 +293,15 @@ impl<'a> Receiver<'a> {
     }
 }
 
-/// Notes that texts are done, gives each to `count`, and says how many are by now.
-fn take(
-    shared: &Shared,
-    unit: &Unit,
-    now: Duration,
-    mut count: impl FnMut(Duration, usize, Duration),
-) -> usize {
+/// Notes and counts that texts are done, and says how many are by now.
+fn take(shared: &Shared, unit: &Unit, now: Duration, counts: &mut Counts) -> usize {
     let mut flow = shared.lock();
     let from = flow.acked;
     let durable = usize::try_from(unit.durable).unwrap_or(usize::MAX);
     let to = from.saturating_add(durable).min(flow.intended.len());
     for at in from..to {
         let due = flow.intended.get(at).copied().unwrap_or(now);
-        count(due, at, now);
+        counts.done(due, now);
     }
     flow.acked = to;
     shared.acked.notify_all();

@@ -9,6 +9,7 @@
 mod chart;
 mod cloud;
 mod compare;
+mod counts;
 mod fit;
 mod load;
 mod machine;
@@ -20,6 +21,7 @@ mod predict;
 mod rank;
 mod run;
 mod scenario;
+mod stack;
 mod worker;
 mod workload;
 
@@ -27,14 +29,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::aws::AwsArgs;
+use crate::cli::Target;
 use crate::error::{Failure, Status};
 use crate::stores::Uri;
 
 /// Measure the main job under a load, and predict what other loads need and cost.
 ///
 /// A scenario says who sends what, how fast, and what goes wrong; some ship with foldback. Each load level
-/// runs in a process of its own over a data directory of its own, and is replayed at its end: a row that
-/// differs or an event that is missing ends with status 1.
+/// runs in a process of its own over a data directory of its own, or on a stack on AWS, and is replayed at its
+/// end: a row that differs or an event that is missing ends with status 1.
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -44,6 +48,8 @@ Examples:
   foldback bench mine.toml --runs 5
   foldback bench base --events log.jsonl.gz --settings settings.toml
   foldback bench --all
+  foldback bench disorder+locks                  # both at once
+  foldback bench base --target aws --stack foldback-bench
   foldback bench predict foldback-bench/base.json --rate 2000 --tenants 50
   foldback bench compare before.json after.json"
 )]
@@ -56,7 +62,7 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Shipped scenarios by name, or files.
+    /// Shipped scenarios by name, or files; several joined by `+` are one, what a later one says going before.
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
     /// All shipped scenarios.
@@ -83,6 +89,19 @@ pub(crate) struct RunArgs {
         hide_env_values = true
     )]
     mongodb: Option<Uri>,
+    /// Measure a process of this machine, or a stack on AWS that is there for that: events go in by its function
+    /// URL, and are done when what followed from them is kept with its rows. The benchmark puts settings of its
+    /// own in force, so it refuses a stack that has others.
+    #[arg(long, value_enum, default_value_t = Target::Local)]
+    target: Target,
+    #[command(flatten)]
+    aws: AwsArgs,
+    /// Where the stack takes events in, if that is not where its outputs say.
+    #[arg(long, value_name = "URL")]
+    ingest_url: Option<String>,
+    /// On a stack, the most events of one request.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    per_request: usize,
     /// Where results and the report go; what is measured is kept there meanwhile, so it also says which disk.
     #[arg(long, value_name = "DIR", default_value = "foldback-bench")]
     output: PathBuf,

@@ -27,11 +27,27 @@ pub(crate) struct Results {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Outcome {
     pub(crate) scenario: Scenario,
+    /// What was measured.
+    #[serde(default)]
+    pub(crate) place: Place,
     /// Texts that there were to send, and their bytes.
     pub(crate) texts: u64,
     pub(crate) bytes: u64,
     /// In the order in which they were measured.
     pub(crate) points: Vec<Point>,
+}
+
+/// Where events and rows were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Place {
+    /// In a data directory.
+    #[default]
+    Embedded,
+    /// The rows in MongoDB, the rest in a data directory.
+    Mongodb,
+    /// In a stack on AWS.
+    Stack,
 }
 
 /// How the load came.
@@ -196,7 +212,28 @@ impl<'a> Level<'a> {
     }
 }
 
+impl Place {
+    /// In words.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded store",
+            Self::Mongodb => "rows in MongoDB",
+            Self::Stack => "a stack on AWS",
+        }
+    }
+}
+
 impl Outcome {
+    /// What runs of one scenario at one kind of place have in common.
+    pub(crate) fn key(&self) -> String {
+        let name = &self.scenario.name;
+        match self.place {
+            Place::Embedded => name.clone(),
+            Place::Mongodb => format!("{name}-mongodb"),
+            Place::Stack => format!("{name}-stack"),
+        }
+    }
+
     /// The load levels in the order of the first run.
     pub(crate) fn levels(&self) -> Vec<Level<'_>> {
         let mut order: Vec<String> = Vec::new();

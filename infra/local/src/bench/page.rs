@@ -6,7 +6,7 @@ use super::chart::{Axis, Chart, Series, Shape, escape, push};
 use super::compare;
 use super::model::Model;
 use super::number::{float, median, short, thousands};
-use super::outcome::{Level, Mode, Outcome, Point, Results};
+use super::outcome::{Level, Mode, Outcome, Place, Point, Results};
 use crate::error::{Failure, Status};
 
 const STYLE: &str = include_str!("style.css");
@@ -68,7 +68,11 @@ fn scenario(content: &mut String, outcome: &Outcome) {
         escape(&outcome.scenario.name),
         escape(&outcome.scenario.about),
     );
-    push(content, format_args!("<h2>{name}</h2>\n<p>{about}</p>\n"));
+    let place = outcome.place.name();
+    push(
+        content,
+        format_args!("<h2>{name}, {place}</h2>\n<p>{about}</p>\n"),
+    );
     facts(content, outcome, model.as_ref());
     figures(content, outcome);
     content.push_str("<div class=\"plots\">\n");
@@ -189,6 +193,15 @@ pub(crate) fn cells(level: &Level<'_>) -> Vec<String> {
     let sum = |figure: &dyn Fn(&Point) -> u64| -> String {
         thousands(float(level.points.iter().map(|point| figure(point)).sum()))
     };
+    // What of a process the system does not tell, and of a stack AWS does not.
+    let is_told = level.points.iter().any(|point| point.usage.cpu_ms > 0);
+    let told = |figure: &dyn Fn(&Point) -> f64| {
+        if is_told {
+            of(figure)
+        } else {
+            "–".to_owned()
+        }
+    };
     let latency = &level.latency;
     vec![
         level
@@ -203,9 +216,9 @@ pub(crate) fn cells(level: &Level<'_>) -> Vec<String> {
         short(latency.p99),
         short(latency.p999),
         short(latency.max),
-        of(&|point| per_event(point, point.usage.cpu_ms) * 1_000.0),
-        of(&|point| float(point.usage.peak_kib) / 1_024.0),
-        of(&|point| per_event(point, point.usage.written) / 1_000.0),
+        told(&|point| per_event(point, point.usage.cpu_ms) * 1_000.0),
+        told(&|point| float(point.usage.peak_kib) / 1_024.0),
+        told(&|point| per_event(point, point.usage.written) / 1_000.0),
         sum(&|point| point.sums.late),
         sum(&|point| point.sums.refolded),
         sum(&|point| point.reliability.retries),
@@ -398,7 +411,14 @@ fn over_time(outcome: &Outcome) -> Chart {
 }
 
 fn steps(content: &mut String, outcome: &Outcome) {
-    content.push_str("<h3>Where the time of the working thread goes</h3>\n<div class=\"bars\">");
+    let whose = match outcome.place {
+        Place::Embedded | Place::Mongodb => "the time of the working thread",
+        Place::Stack => "an event's time",
+    };
+    push(
+        content,
+        format_args!("<h3>Where {whose} goes</h3>\n<div class=\"bars\">"),
+    );
     for level in drawn(outcome) {
         let Some(point) = level.points.first() else {
             continue;
@@ -413,7 +433,7 @@ fn steps(content: &mut String, outcome: &Outcome) {
                 content,
                 format_args!(
                     "<i class=\"c{}\" style=\"width:{share:.2}%\" title=\"{name}: {share:.1} %, p50 {} ms, \
-                     p99 {} ms a unit of work\"></i>",
+                     p99 {} ms\"></i>",
                     colour % 9,
                     short(step.latency.p50),
                     short(step.latency.p99)

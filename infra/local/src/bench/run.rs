@@ -1,5 +1,6 @@
 //! Runs scenarios, level by level.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,17 +9,20 @@ use std::process::Command;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use shared::adapters::SystemClock;
-use shared::ports::Clock;
+use shared::model::EventHash;
+use shared::ports::{Clock, Journal};
+use smol_str::SmolStr;
 
 use super::RunArgs;
 use super::compare::write;
 use super::load::{self, Measured, Plan};
 use super::machine::{self, Machine};
-use super::outcome::{Mode, Outcome, Point, Reliability, Results};
+use super::outcome::{Mode, Outcome, Place, Point, Reliability, Results};
 use super::page;
-use super::scenario::{Arrivals, SHIPPED, Scenario};
+use super::scenario::{Arrivals, Faults, SHIPPED, Scenario};
+use super::stack;
 use super::workload::Workload;
-use crate::cli::{Data, table};
+use crate::cli::{Data, Target, table};
 use crate::error::{Failure, Status};
 use crate::stores::{Stores, Uri};
 use crate::tables::HostTables;
@@ -26,6 +30,8 @@ use crate::{replay, settings};
 
 /// The seed of arrivals and faults.
 const SEED: u64 = 11;
+/// Events that are looked for at once.
+const LOOK_UPS: usize = 1_000;
 
 /// Names the shipped scenarios.
 pub(crate) fn list() -> Result<Status, Failure> {
@@ -52,10 +58,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<Status, Failure> {
         source,
     })?;
     for scenario in scenarios {
-        let bench = Bench::new(args, scenario)?;
-        let outcome = bench.run()?;
+        let mut bench = Bench::new(args, scenario)?;
+        let outcome = bench.run_and_leave()?;
         print(&outcome)?;
-        let path = args.output.join(format!("{}.json", outcome.scenario.name));
+        let path = args.output.join(format!("{}.json", outcome.key()));
         results.outcomes.push(outcome);
         let alone = Results {
             outcomes: results.outcomes.last().cloned().into_iter().collect(),
@@ -112,29 +118,72 @@ struct Bench<'a> {
     scenario: Scenario,
     workload: Workload,
     output: &'a Path,
-    mongodb: Option<&'a Uri>,
-    settings: PathBuf,
+    what: What<'a>,
+}
+
+/// What is measured.
+enum What<'a> {
+    /// A process of this machine, over a data directory of its own and these settings.
+    Process {
+        settings: PathBuf,
+        mongodb: Option<&'a Uri>,
+    },
+    /// A stack, and how many of the texts it has had.
+    Stack { stack: stack::Target, had: usize },
 }
 
 impl<'a> Bench<'a> {
     fn new(args: &'a RunArgs, scenario: Scenario) -> Result<Self, Failure> {
         let workload = Workload::of(&scenario)?;
-        let settings = args.output.join("settings.toml");
-        write(&settings, &workload.settings)?;
+        let what = match args.target {
+            Target::Local => {
+                let settings = args.output.join("settings.toml");
+                write(&settings, &workload.settings)?;
+                let mongodb = args.mongodb.as_ref();
+                What::Process { settings, mongodb }
+            }
+            Target::Aws => {
+                if scenario.faults != Faults::default() {
+                    return Err(Failure::Input(format!(
+                        "scenario {}: its faults are made in a process of this machine; a stack has its own",
+                        scenario.name
+                    )));
+                }
+                let data = Data::on_aws(args.aws.clone(), args.mongodb.clone());
+                let url = args.ingest_url.as_deref();
+                let stack = stack::Target::open(&data, url, args.per_request)?;
+                let had = workload.lines.len();
+                What::Stack { stack, had }
+            }
+        };
         Ok(Self {
             scenario,
             workload,
             output: &args.output,
-            mongodb: args.mongodb.as_ref(),
-            settings,
+            what,
         })
     }
 
+    /// Runs, and leaves a stack as one that takes nothing in, whatever came of it.
+    fn run_and_leave(&mut self) -> Result<Outcome, Failure> {
+        let outcome = self.run();
+        if let What::Stack { stack, .. } = &self.what {
+            let ended = stack.end(&self.workload);
+            return outcome.and_then(|outcome| ended.map(|()| outcome));
+        }
+        outcome
+    }
+
     /// All levels in turn, as often as there are runs; the open loop's shares once the closed loop is known.
-    fn run(&self) -> Result<Outcome, Failure> {
-        let load = &self.scenario.load;
+    fn run(&mut self) -> Result<Outcome, Failure> {
+        let load = self.scenario.load.clone();
         let mut outcome = Outcome {
             scenario: self.scenario.clone(),
+            place: match self.what {
+                What::Process { mongodb: None, .. } => Place::Embedded,
+                What::Process { .. } => Place::Mongodb,
+                What::Stack { .. } => Place::Stack,
+            },
             texts: self.workload.lines.len() as u64,
             bytes: self.workload.bytes(),
             points: Vec::new(),
@@ -157,8 +206,8 @@ impl<'a> Bench<'a> {
         Ok(outcome)
     }
 
-    fn point(&self, mode: Mode, share: Option<f64>, run: usize) -> Result<Point, Failure> {
-        let Scenario { load, faults, .. } = &self.scenario;
+    fn point(&mut self, mode: Mode, share: Option<f64>, run: usize) -> Result<Point, Failure> {
+        let Scenario { load, .. } = &self.scenario;
         anstream::eprintln!(
             "{}: {}, run {} of {}",
             self.scenario.name,
@@ -166,47 +215,98 @@ impl<'a> Bench<'a> {
             run + 1,
             load.runs
         );
-        let data = self.output.join("data");
-        drop(fs::remove_dir_all(&data));
         let calibration = machine::calibrate(self.output)?;
+        let from = self.next_texts()?;
+        let lines = self.workload.lines.get(from..).unwrap_or_default();
         let schedule = match mode {
             Mode::InFlight(_) => Vec::new(),
             Mode::Rate(rate) => {
                 let seed = SEED + run as u64;
-                arrivals(self.workload.lines.len(), rate, load.arrivals, seed)
+                arrivals(lines.len(), rate, self.scenario.load.arrivals, seed)
             }
         };
         let plan = Plan {
-            lines: &self.workload.lines,
+            lines,
             mode,
             schedule,
-            seconds_max: load.seconds_max,
-            crashes: faults.crashes,
+            seconds_max: self.scenario.load.seconds_max,
+            crashes: self.scenario.faults.crashes,
         };
-        let suffix = format!("_{}", SystemClock.now().ms());
-        let mongodb = self.mongodb.map(|uri| uri.beside(&suffix));
-        let stores = Data::local(data.clone(), mongodb);
-        let measured = load::measure(&plan, &mut |life| self.worker(&stores, life))?;
-        let mut reliability = Reliability {
-            faults: measured.faults,
-            retries: measured.retries,
-            restarts: measured.restarts,
-            ..Reliability::default()
+        let (measured, reliability) = match &mut self.what {
+            What::Process { settings, mongodb } => {
+                let suffix = format!("_{}", SystemClock.now().ms());
+                let mongodb = mongodb.map(|uri| uri.beside(&suffix));
+                let data = Data::local(self.output.join("data"), mongodb);
+                drop(fs::remove_dir_all(&data.directory));
+                let worker = Worker {
+                    scenario: &self.scenario,
+                    settings,
+                    data: &data,
+                };
+                let measured = load::measure(&plan, &mut |life| worker.command(life))?;
+                let stores = Stores::open_to_read(&data)?;
+                let done = lines.get(..measured.done).unwrap_or_default();
+                let reliability = judge(&stores, &self.workload.acting(done), &measured)?;
+                match stores.tables() {
+                    HostTables::Local(_) => {}
+                    HostTables::Remote(store) => {
+                        stores.wait(store.run(r#"{"dropDatabase":1}"#))?;
+                    }
+                }
+                drop(fs::remove_dir_all(&data.directory));
+                (measured, reliability)
+            }
+            What::Stack { stack, had } => {
+                let measured = stack.measure(&plan, (&self.workload, from))?;
+                *had = from + measured.done;
+                let all = self.workload.lines.get(..*had).unwrap_or_default();
+                let acting = self.workload.acting(all);
+                let mut reliability = judge(stack.stores(), &acting, &measured)?;
+                if !reliability.is_sound() {
+                    stack.wait_on()?;
+                    reliability = judge(stack.stores(), &acting, &measured)?;
+                }
+                (measured, reliability)
+            }
         };
-        self.judge(&stores, measured.done, &mut reliability)?;
-        drop(fs::remove_dir_all(&data));
         Ok(point(mode, share, (measured, reliability), calibration))
     }
 
+    /// Where the next level's texts begin. A process begins with an empty directory; what a stack has had it keeps,
+    /// so there the level goes on where the last one ended, and most of the way through they are sent once more, as
+    /// other tenants'.
+    fn next_texts(&mut self) -> Result<usize, Failure> {
+        let What::Stack { stack, had } = &mut self.what else {
+            return Ok(0);
+        };
+        let texts = self.workload.lines.len();
+        if *had >= texts - texts / 4 {
+            let mark = format!("-{}", SystemClock.now().ms());
+            self.workload = self.workload.apart(&mark)?;
+            stack.begin(&self.workload)?;
+            *had = 0;
+        }
+        Ok(*had)
+    }
+}
+
+/// What is started as a worker.
+struct Worker<'a> {
+    scenario: &'a Scenario,
+    settings: &'a Path,
+    data: &'a Data,
+}
+
+impl Worker<'_> {
     /// The command that starts a worker.
-    fn worker(&self, data: &Data, life: u64) -> Command {
+    fn command(&self, life: u64) -> Command {
         let store = &self.scenario.faults.store;
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("foldback"));
         let mut command = Command::new(program);
         command
             .args(["bench", "worker", "--data"])
-            .arg(&data.directory);
-        command.arg("--settings").arg(&self.settings);
+            .arg(&self.data.directory);
+        command.arg("--settings").arg(self.settings);
         let numbers = [
             ("--batch", self.scenario.load.batch_max.to_string()),
             ("--errors", store.errors.to_string()),
@@ -217,34 +317,40 @@ impl<'a> Bench<'a> {
         for (option, number) in numbers {
             command.args([option, &number]);
         }
-        match &data.mongodb {
+        match &self.data.mongodb {
             Some(uri) => command.env("FOLDBACK_MONGODB", uri.reveal()),
             None => command.env_remove("FOLDBACK_MONGODB"),
         };
         command
     }
+}
 
-    /// Replays all, and looks for events that are not there.
-    fn judge(
-        &self,
-        data: &Data,
-        texts: usize,
-        reliability: &mut Reliability,
-    ) -> Result<(), Failure> {
-        let stores = Stores::open_to_read(data)?;
-        let in_force = settings::in_force(stores.events())?;
-        let verdict = replay::verify(&stores, &in_force)?;
-        reliability.findings = verdict.replayed.findings;
-        let acting = self.workload.acting(texts);
-        reliability.missing = acting.saturating_sub(verdict.replayed.events);
-        match stores.tables() {
-            HostTables::Local(_) => {}
-            HostTables::Remote(store) => {
-                stores.wait(store.run(r#"{"dropDatabase":1}"#))?;
-            }
-        }
-        Ok(())
+/// Replays all, and looks for events that are not there.
+fn judge(
+    stores: &Stores,
+    acting: &BTreeSet<(SmolStr, EventHash)>,
+    measured: &Measured,
+) -> Result<Reliability, Failure> {
+    let in_force = settings::in_force(stores.events())?;
+    let verdict = replay::verify(stores, &in_force)?;
+    Ok(Reliability {
+        faults: measured.faults,
+        retries: measured.retries,
+        restarts: measured.restarts,
+        missing: missing(stores, acting)?,
+        findings: verdict.replayed.findings,
+    })
+}
+
+/// How many of these events are not journaled.
+fn missing(stores: &Stores, events: &BTreeSet<(SmolStr, EventHash)>) -> Result<u64, Failure> {
+    let events: Vec<_> = events.iter().cloned().collect();
+    let mut missing = 0;
+    for some in events.chunks(LOOK_UPS) {
+        let found = stores.wait(stores.events().whereabouts(some))?;
+        missing += found.iter().filter(|group| group.is_none()).count() as u64;
     }
+    Ok(missing)
 }
 
 /// The greatest of the levels' medians.
@@ -302,4 +408,84 @@ fn print(outcome: &Outcome) -> Result<(), Failure> {
     )?;
     writeln!(out, "{figures}")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use shared::service::accept;
+    use shared::settings::{Format, Settings};
+
+    use super::*;
+
+    /// An event that is not journaled is missed, however many copies the others led to.
+    #[test]
+    fn an_event_that_is_not_journaled_is_missing() {
+        let mut scenario = Scenario::find("base").expect("a scenario");
+        scenario.events.leads = 20;
+        let workload = Workload::of(&scenario).expect("events");
+        let settings = Settings::compile(&workload.settings, Format::Toml, 1).expect("settings");
+        let acting = workload.acting(&workload.lines);
+        assert!(acting.len() > 100, "{}", acting.len());
+
+        let directory = tempfile::tempdir().expect("a directory");
+        let data = Data::local(directory.path().join("data"), None);
+        let stores = Stores::open(&data).expect("stores");
+        let entry = |line: &String| {
+            let text = line.trim_end().as_bytes();
+            accept(&settings, None, text, SystemClock.now())
+                .ok()
+                .map(Arc::new)
+        };
+        let mut entries: Vec<_> = workload.lines.iter().filter_map(entry).collect();
+        let left_out = entries.iter().rposition(|entry| {
+            let event = (entry.group.tenant.clone(), entry.hash);
+            acting.contains(&event)
+        });
+        entries.remove(left_out.expect("one that acts"));
+        let appended = stores.wait(stores.events().append(&entries));
+        assert_eq!(appended.expect("journaled").len(), entries.len());
+        assert_eq!(missing(&stores, &acting).expect("a look"), 1);
+    }
+
+    /// As other tenants' the same texts are other events, and mean the same.
+    #[test]
+    fn texts_are_sent_again_as_those_of_others() {
+        let mut scenario = Scenario::find("disorder").expect("a scenario");
+        scenario.events.leads = 20;
+        scenario.events.malformed = 5.0;
+        let workload = Workload::of(&scenario).expect("events");
+        let other = workload.apart("-2").expect("other events");
+        let (acting, others) = (workload.acting(&workload.lines), other.acting(&other.lines));
+        assert_eq!(acting.len(), others.len());
+        assert!(acting.is_disjoint(&others));
+        let texts = [workload.sendable(0), other.sendable(0)];
+        let [texts, others] = texts;
+        let mut unreadable = 0;
+        for (one, other) in texts.iter().zip(&others) {
+            assert_eq!(one.alone, other.alone);
+            assert_eq!(other.tenant, format!("{}-2", one.tenant));
+            let id = |event: &Option<(SmolStr, SmolStr, SmolStr)>| {
+                event
+                    .as_ref()
+                    .map(|(_, source, id)| (source.clone(), id.clone()))
+            };
+            assert_eq!(id(&one.event), id(&other.event));
+            unreadable += u32::from(one.alone);
+        }
+        assert!(unreadable > 0, "malformed texts are sent by themselves");
+        // Nothing follows from what comes twice.
+        let to_be_seen: BTreeSet<_> = texts.iter().filter_map(|text| text.event.clone()).collect();
+        let all = texts.iter().filter(|text| text.event.is_some()).count();
+        assert_eq!(to_be_seen.len(), all);
+        // Nor from what comes again after a while.
+        let later = workload.sendable(texts.len() / 2);
+        let later = later.iter().map(|text| &text.event);
+        assert!(later.eq(texts.iter().skip(texts.len() / 2).map(|text| &text.event)));
+        let open = other.settings_with_webhooks().expect("settings");
+        let open = Settings::compile(&open, Format::Toml, 1).expect("settings");
+        let tenant = open.tenant("acme-2").expect("a tenant");
+        assert!(tenant.webhook().is_some());
+    }
 }

@@ -184,21 +184,26 @@ impl Default for Load {
 }
 
 impl Scenario {
-    /// One of those shipped, or a file's.
-    pub(crate) fn find(word: &str) -> Result<Self, Failure> {
-        if let Some(shipped) = SHIPPED.iter().find(|shipped| shipped.name == word) {
-            return Self::parse(shipped.text, shipped.name);
+    /// One of those shipped, or a file's; or several in one, joined by `+`, of which a later one goes before.
+    pub(crate) fn find(words: &str) -> Result<Self, Failure> {
+        let wrong =
+            |error: &dyn std::fmt::Display| Failure::Input(format!("scenario {words}: {error}"));
+        let mut all = Table::new();
+        for (place, word) in words.split(JOINT).enumerate() {
+            let text = text(word)?;
+            let one: Table = toml::from_str(&text).map_err(|error| wrong(&error))?;
+            // Each is whole by itself, so that what is wrong is told with its line.
+            let Self { name, about, .. } = toml::from_str(&text).map_err(|error| wrong(&error))?;
+            let named = |key: &str, one: String, between: &str| match all.get(key) {
+                Some(Value::String(before)) if place > 0 => format!("{before}{between}{one}"),
+                _ => one,
+            };
+            let (name, about) = (named("name", name, JOINT), named("about", about, " "));
+            lay_over(&mut all, one);
+            all.insert("name".to_owned(), name.into());
+            all.insert("about".to_owned(), about.into());
         }
-        let text = fs::read_to_string(word).map_err(|source| Failure::File {
-            what: format!("read scenario {word} (shipped ones: `foldback bench list`)"),
-            source,
-        })?;
-        Self::parse(&text, word)
-    }
-
-    fn parse(text: &str, name: &str) -> Result<Self, Failure> {
-        let scenario: Self = toml::from_str(text)
-            .map_err(|error| Failure::Input(format!("scenario {name}: {error}")))?;
+        let scenario: Self = all.try_into().map_err(|error| wrong(&error))?;
         scenario.check()?;
         Ok(scenario)
     }
@@ -281,6 +286,32 @@ impl Scenario {
                 Value::Table(rule)
             });
             map.splice(0..0, more.collect::<Vec<_>>());
+        }
+    }
+}
+
+/// Between the names of scenarios that are to be one.
+const JOINT: &str = "+";
+
+/// The text of one of those shipped, or of a file.
+fn text(word: &str) -> Result<String, Failure> {
+    if let Some(shipped) = SHIPPED.iter().find(|shipped| shipped.name == word) {
+        return Ok(shipped.text.to_owned());
+    }
+    fs::read_to_string(word).map_err(|source| Failure::File {
+        what: format!("read scenario {word} (shipped ones: `foldback bench list`)"),
+        source,
+    })
+}
+
+/// Puts what `upper` says in the place of what `lower` does, table by table.
+fn lay_over(lower: &mut Table, upper: Table) {
+    for (key, value) in upper {
+        match (lower.get_mut(&key), value) {
+            (Some(Value::Table(lower)), Value::Table(upper)) => lay_over(lower, upper),
+            (_, value) => {
+                lower.insert(key, value);
+            }
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::fs;
 
 use serde_json::Value;
+use shared::adapters::mongo::{Mongo, Retention};
+use tokio::runtime::Runtime;
 
 use crate::support::Foldback;
 
@@ -23,7 +25,7 @@ malformed = 2.0
 
 [load]
 in_flight = [8, 32, 128]
-rates = [4000.0]
+rates = [400.0]
 seconds_max = 30.0
 
 [faults]
@@ -31,9 +33,31 @@ store = { errors = 0.01, slow = 0.01, slow_ms = 1 }
 crashes = 2
 "#;
 
+const SMALL: &str = r#"
+name = "small"
+about = "A few leads."
+
+[events]
+leads = 60
+
+[load]
+in_flight = [64]
+seconds_max = 30.0
+runs = 1
+"#;
+
 fn results(foldback: &Foldback, name: &str) -> Value {
     let path = foldback.scratch.path().join("foldback-bench").join(name);
     serde_json::from_str(&fs::read_to_string(path).expect("results")).expect("JSON")
+}
+
+fn databases(uri: &str) -> String {
+    let runtime = Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let rows = Mongo::open(uri, Retention::default()).await;
+        let answer = rows.expect("a server").run(r#"{"listDatabases":1}"#).await;
+        answer.expect("databases").to_string()
+    })
 }
 
 fn number(value: &Value, pointer: &str) -> u64 {
@@ -80,6 +104,49 @@ fn nothing_is_lost_whatever_goes_wrong() {
     ] {
         assert!(told.contains(expect), "{expect}: {told}");
     }
+}
+
+/// Scenarios joined are one that has what each says.
+#[test]
+fn scenarios_are_joined() {
+    let foldback = Foldback::new();
+    foldback.file("small.toml", SMALL);
+    foldback.ok(&["bench", "disorder+duplicates+locks+small.toml"]);
+    let results = results(&foldback, "disorder+duplicates+locks+small.json");
+    let scenario = results.pointer("/outcomes/0/scenario").expect("a scenario");
+    let figure = |pointer: &str| scenario.pointer(pointer).and_then(Value::as_f64);
+    assert_eq!(
+        figure("/events/late"),
+        Some(20.0),
+        "of the first: {scenario}"
+    );
+    assert_eq!(figure("/events/duplicates"), Some(50.0), "of the second");
+    let lock = scenario.pointer("/tenants/lock_by_id");
+    assert_eq!(lock, Some(&Value::Bool(true)), "of the third");
+    assert_eq!(figure("/events/leads"), Some(60.0), "of the last");
+    let sum = |name: &str| number(&results, &format!("/outcomes/0/points/0/sums/{name}"));
+    assert!(sum("late") > 0 && sum("duplicates") > 0, "{results:#}");
+}
+
+/// Rows in MongoDB: the same events, nothing lost, and the databases of the levels gone afterwards.
+#[test]
+fn rows_in_mongodb_are_measured() {
+    let server = super::mongo::server();
+    let foldback = Foldback::new();
+    foldback.file("small.toml", SMALL);
+    let uri = server.uri("measured");
+    foldback.ok(&["bench", "small.toml", "--mongodb", &uri]);
+    let results = results(&foldback, "small-mongodb.json");
+    let point = |pointer: &str| number(&results, &format!("/outcomes/0/points/0{pointer}"));
+    assert_eq!(point("/done"), number(&results, "/outcomes/0/texts"));
+    assert!(point("/sums/accepted") > 500, "{results:#}");
+    let wrong = point("/reliability/findings") + point("/reliability/missing");
+    assert_eq!(wrong, 0);
+    let databases = databases(&server.uri("admin"));
+    assert!(!databases.contains("measured"), "{databases}");
+    let page = foldback.scratch.path().join("foldback-bench/report.html");
+    let page = fs::read_to_string(page).expect("a report");
+    assert!(page.contains("small, rows in MongoDB"));
 }
 
 /// A result is no worse than itself; one that is half as fast is, and that ends with 1.

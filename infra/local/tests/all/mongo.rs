@@ -15,13 +15,17 @@ use crate::support::{DAYS, Dataset, Disorder, Foldback, lock};
 const LEADS: usize = 150;
 const ALL_LEADS: usize = usize::MAX;
 
+/// The server that the tests share.
+pub(crate) fn server() -> &'static Secantus {
+    static SERVER: OnceLock<Secantus> = OnceLock::new();
+    SERVER.get_or_init(|| Secantus::start(Durability::Relaxed))
+}
+
 /// A data directory whose rows are in a database of its own.
 pub(crate) fn foldback() -> Foldback {
-    static SERVER: OnceLock<Secantus> = OnceLock::new();
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let server = SERVER.get_or_init(|| Secantus::start(Durability::Relaxed));
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    Foldback::over(server.uri(&format!("foldback{number}")))
+    Foldback::over(server().uri(&format!("foldback{number}")))
 }
 
 fn check(leads: usize, arrange: impl FnOnce(&mut Disorder, &[String]) -> Vec<String>) {

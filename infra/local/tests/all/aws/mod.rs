@@ -2,6 +2,7 @@
 //! Lambda's runtime API, SQS and DynamoDB, with rows in a MongoDB wire server.
 
 mod alone;
+mod bench;
 mod commands;
 mod disorder;
 mod stack;

@@ -88,6 +88,16 @@ impl Deployed {
         tenants: &BTreeSet<String>,
         parameters: &[(&str, &str)],
     ) -> Self {
+        let deployed = Self::without_settings(tenants, parameters);
+        deployed.put_settings(settings);
+        deployed
+    }
+
+    /// Deploys the functions' binaries, with a secret for each tenant.
+    pub(crate) fn without_settings(
+        tenants: &BTreeSet<String>,
+        parameters: &[(&str, &str)],
+    ) -> Self {
         let zips = tempfile::tempdir().expect("a directory");
         let mongo = Secantus::start(Durability::Relaxed);
         let ministack = Ministack::start(Policies::Enforced);
@@ -127,16 +137,14 @@ impl Deployed {
         };
         let (endpoint, keys) = (Some(ministack.endpoint()), ("test", "test"));
         let access = Access::with_keys("us-east-1", endpoint, keys, None);
-        let deployed = Self {
+        Self {
             aws: Aws::new(&access.config(), names),
             runtime: Runtime::new().expect("a runtime"),
             outputs,
             ministack,
             mongo,
             _zips: zips,
-        };
-        deployed.put_settings(settings);
-        deployed
+        }
     }
 
     /// Puts settings in force.
@@ -169,6 +177,11 @@ impl Deployed {
             status,
             serde_json::from_str(&body).unwrap_or(Value::String(body)),
         )
+    }
+
+    /// Where the emulator takes events in.
+    pub(crate) fn ingest_url(&self) -> String {
+        self.ministack.endpoint() + &self.url("IngestUrl", "")
     }
 
     /// Where the emulator has a path of a function's URL.
