@@ -10,6 +10,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::crypto::ring::default_provider;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use shared::webhook::{BODY_BYTES_MAX, REQUEST_EVENTS_MAX};
 
 use crate::error::Failure;
@@ -41,9 +42,11 @@ pub(super) struct Taken {
     pub(super) retries: u64,
 }
 
-/// What the function says when it took events in.
+/// What the function says when it took events in, or some of them.
 #[derive(Debug, Default, Deserialize)]
 struct Answer {
+    #[serde(default)]
+    errors: Vec<IgnoredAny>,
     #[serde(default)]
     accepted: u64,
     #[serde(default)]
@@ -91,12 +94,23 @@ impl Door {
         let mut retries = 0;
         loop {
             let why = match self.once(tenant, body).await {
-                Ok((StatusCode::ACCEPTED | StatusCode::CONFLICT, text)) => {
+                Ok((StatusCode::ACCEPTED, text)) => {
                     let answer: Answer = serde_json::from_str(&text).unwrap_or_default();
                     return Ok(Taken {
                         accepted: answer.accepted,
                         duplicates: answer.duplicates,
                         refused: 0,
+                        retries,
+                    });
+                }
+                // It names those that it refuses, and took the others.
+                Ok((StatusCode::CONFLICT, text)) => {
+                    let answer: Answer = serde_json::from_str(&text).unwrap_or_default();
+                    let refused = answer.errors.len() as u64;
+                    return Ok(Taken {
+                        accepted: events.saturating_sub(refused),
+                        duplicates: 0,
+                        refused,
                         retries,
                     });
                 }
