@@ -35,3 +35,12 @@ pub(crate) fn pause(seconds: u64) {
 pub(crate) fn pause_for(time: Duration) {
     std::thread::sleep(time);
 }
+
+/// The same, within a runtime.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark keeps a pace; no message waits for it"
+)]
+pub(crate) async fn rest_for(time: Duration) {
+    tokio::time::sleep(time).await;
+}

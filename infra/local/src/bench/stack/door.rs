@@ -14,6 +14,7 @@ use serde::de::IgnoredAny;
 use shared::webhook::{BODY_BYTES_MAX, REQUEST_EVENTS_MAX};
 
 use crate::error::Failure;
+use crate::stopwatch::rest_for;
 
 /// The first pause before a request is sent again; each next one is twice as long.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -129,7 +130,7 @@ impl Door {
             if retries >= u64::from(SENDS_MAX) {
                 return Err(format!("{why} ({SENDS_MAX} times)"));
             }
-            tokio::time::sleep(pause).await;
+            rest_for(pause).await;
             pause *= 2;
         }
     }

@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 use tokio::sync::mpsc::Sender;
 
 use super::drive::Heard;
-use crate::stopwatch::Stopwatch;
+use crate::stopwatch::{Stopwatch, rest_for};
 
 /// So often: a latency is known no closer.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -53,7 +53,7 @@ pub(super) async fn watch(rows: Mongo, clock: Stopwatch, tell: Sender<Heard>) {
         if tell.send(Heard::Sight(sight)).await.is_err() || failed {
             return;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        rest_for(LOOK_EVERY).await;
     }
 }
 
