@@ -58,7 +58,7 @@ impl Counts {
         if let Some(count) = self.over_time.get_mut(tenth) {
             *count += 1;
         }
-        self.last = now;
+        self.last = self.last.max(now);
         self.done += 1;
         if self.done <= self.first || now.as_secs_f64() < self.warm_up {
             return;

@@ -65,7 +65,7 @@ pub(crate) struct RunArgs {
     /// Shipped scenarios by name, or files; several joined by `+` are one, what a later one says going before.
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
-    /// All shipped scenarios.
+    /// All shipped scenarios; on a stack, those without faults.
     #[arg(long, conflicts_with = "scenarios")]
     all: bool,
     /// Take these events instead of the scenario's.
@@ -99,9 +99,17 @@ pub(crate) struct RunArgs {
     /// Where the stack takes events in, if that is not where its outputs say.
     #[arg(long, value_name = "URL")]
     ingest_url: Option<String>,
-    /// On a stack, the most events of one request.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    per_request: usize,
+    /// On a stack, the most events of one request; 1 unless it is said.
+    #[arg(long, value_name = "N")]
+    per_request: Option<usize>,
+    /// Where the stack's rows are, if its secret cannot be read from here.
+    #[arg(
+        long,
+        value_name = "URI",
+        env = "FOLDBACK_MONGODB",
+        hide_env_values = true
+    )]
+    rows: Option<Uri>,
     /// Where results and the report go; what is measured is kept there meanwhile, so it also says which disk.
     #[arg(long, value_name = "DIR", default_value = "foldback-bench")]
     output: PathBuf,

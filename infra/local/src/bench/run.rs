@@ -94,6 +94,25 @@ fn scenarios(args: &RunArgs) -> Result<Vec<Scenario>, Failure> {
                 .to_owned(),
         ));
     }
+    let on_stack = args.target == Target::Aws;
+    let local = [
+        ("--stack, --region or --profile", args.aws.given().is_some()),
+        ("--ingest-url", args.ingest_url.is_some()),
+        ("--per-request", args.per_request.is_some()),
+    ];
+    let given = local.into_iter().find(|(_, given)| *given);
+    if let Some((option, _)) = given.filter(|_| !on_stack) {
+        return Err(Failure::Input(format!(
+            "{option} is about a stack on AWS; it goes with --target aws"
+        )));
+    }
+    if on_stack && args.mongodb.is_some() {
+        return Err(Failure::Input(
+            "--mongodb (FOLDBACK_BENCH_MONGODB) is for a process of this machine; the rows of a stack are where its \
+             secret says, or --rows"
+                .to_owned(),
+        ));
+    }
     let change = |mut scenario: Scenario| {
         if let (Some(events), Some(settings)) = (&args.events, &args.settings) {
             scenario.events.file = Some(events.clone());
@@ -107,10 +126,20 @@ fn scenarios(args: &RunArgs) -> Result<Vec<Scenario>, Failure> {
         }
         scenario
     };
-    named
-        .into_iter()
-        .map(|name| Scenario::find(name).map(change))
-        .collect()
+    let mut scenarios = Vec::new();
+    for name in named {
+        let scenario = change(Scenario::find(name)?);
+        let has_faults = scenario.faults != Faults::default();
+        if on_stack && has_faults && !args.all {
+            return Err(Failure::Input(format!(
+                "scenario {name}: its faults are made in a process of this machine; a stack has its own"
+            )));
+        }
+        if !(on_stack && has_faults) {
+            scenarios.push(scenario);
+        }
+    }
+    Ok(scenarios)
 }
 
 /// A scenario, ready to be run.
@@ -128,8 +157,14 @@ enum What<'a> {
         settings: PathBuf,
         mongodb: Option<&'a Uri>,
     },
-    /// A stack, and how many of the texts it has had.
-    Stack { stack: stack::Target, had: usize },
+    /// A stack.
+    Stack {
+        stack: stack::Target,
+        /// The events before they became other tenants'.
+        first: Workload,
+        /// How many of the texts it has had.
+        had: usize,
+    },
 }
 
 impl<'a> Bench<'a> {
@@ -143,17 +178,14 @@ impl<'a> Bench<'a> {
                 What::Process { settings, mongodb }
             }
             Target::Aws => {
-                if scenario.faults != Faults::default() {
-                    return Err(Failure::Input(format!(
-                        "scenario {}: its faults are made in a process of this machine; a stack has its own",
-                        scenario.name
-                    )));
-                }
-                let data = Data::on_aws(args.aws.clone(), args.mongodb.clone());
+                let data = Data::on_aws(args.aws.clone(), args.rows.clone());
                 let url = args.ingest_url.as_deref();
-                let stack = stack::Target::open(&data, url, args.per_request)?;
-                let had = workload.lines.len();
-                What::Stack { stack, had }
+                let per_request = args.per_request.unwrap_or(1);
+                What::Stack {
+                    stack: stack::Target::open(&data, url, per_request)?,
+                    had: workload.lines.len(),
+                    first: workload.clone(),
+                }
             }
         };
         Ok(Self {
@@ -256,7 +288,7 @@ impl<'a> Bench<'a> {
                 drop(fs::remove_dir_all(&data.directory));
                 (measured, reliability)
             }
-            What::Stack { stack, had } => {
+            What::Stack { stack, had, .. } => {
                 let measured = stack.measure(&plan, (&self.workload, from))?;
                 *had = from + measured.done;
                 let all = self.workload.lines.get(..*had).unwrap_or_default();
@@ -276,13 +308,13 @@ impl<'a> Bench<'a> {
     /// so there the level goes on where the last one ended, and most of the way through they are sent once more, as
     /// other tenants'.
     fn next_texts(&mut self) -> Result<usize, Failure> {
-        let What::Stack { stack, had } = &mut self.what else {
+        let What::Stack { stack, first, had } = &mut self.what else {
             return Ok(0);
         };
         let texts = self.workload.lines.len();
         if *had >= texts - texts / 4 {
             let mark = format!("-{}", SystemClock.now().ms());
-            self.workload = self.workload.apart(&mark)?;
+            self.workload = first.apart(&mark)?;
             stack.begin(&self.workload)?;
             *had = 0;
         }
@@ -417,6 +449,7 @@ mod tests {
     use shared::service::accept;
     use shared::settings::{Format, Settings};
 
+    use super::super::stack::eyes::EventKey;
     use super::*;
 
     /// An event that is not journaled is missed, however many copies the others led to.
@@ -466,10 +499,10 @@ mod tests {
         for (one, other) in texts.iter().zip(&others) {
             assert_eq!(one.alone, other.alone);
             assert_eq!(other.tenant, format!("{}-2", one.tenant));
-            let id = |event: &Option<(SmolStr, SmolStr, SmolStr)>| {
-                event
-                    .as_ref()
-                    .map(|(_, source, id)| (source.clone(), id.clone()))
+            let id = |event: &Option<EventKey>| {
+                let event = event.as_ref()?;
+                let EventKey { group, source, id } = event;
+                Some((group.key.clone(), source.clone(), id.clone()))
             };
             assert_eq!(id(&one.event), id(&other.event));
             unreadable += u32::from(one.alone);

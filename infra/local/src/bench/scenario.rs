@@ -189,7 +189,9 @@ impl Scenario {
         let wrong =
             |error: &dyn std::fmt::Display| Failure::Input(format!("scenario {words}: {error}"));
         let mut all = Table::new();
-        for (place, word) in words.split(JOINT).enumerate() {
+        let is_one = fs::exists(words).unwrap_or(false);
+        let joint = if is_one { "\n" } else { JOINT };
+        for (place, word) in words.split(joint).enumerate() {
             let text = text(word)?;
             let one: Table = toml::from_str(&text).map_err(|error| wrong(&error))?;
             // Each is whole by itself, so that what is wrong is told with its line.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -17,6 +18,7 @@ use smol_str::SmolStr;
 use toml::{Table, Value};
 
 use super::scenario::Scenario;
+use super::stack::eyes::EventKey;
 use crate::error::Failure;
 use crate::generate::{self, Plan, Rate};
 use crate::input::{Counter, Input};
@@ -26,22 +28,22 @@ use crate::input::{Counter, Input};
 pub(crate) struct Sendable {
     /// Whose webhook sends it.
     pub(crate) tenant: SmolStr,
-    /// Tenant, source and id of the event, if something follows from it: not from a duplicate, from what cannot be
+    /// The event, if something follows from it: not from a duplicate, from what cannot be
     /// read, nor from what is parked. What an amendment leads to is not told apart from what the first telling
     /// did, so it counts as done when it is taken in.
-    pub(crate) event: Option<(SmolStr, SmolStr, SmolStr)>,
+    pub(crate) event: Option<EventKey>,
     /// It must not spoil others of the same request: nobody can read it.
     pub(crate) alone: bool,
 }
 
 /// What is sent, and what it means.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Workload {
     /// One text a line, with its end.
     pub(crate) lines: Vec<String>,
     /// The settings' text.
     pub(crate) settings: String,
-    compiled: Settings,
+    compiled: Arc<Settings>,
 }
 
 impl Workload {
@@ -98,8 +100,14 @@ impl Workload {
             };
             let tenant = entry.group.tenant.clone();
             let parked = matches!(self.mapping(&entry), Some(Mapping::Fault(_)));
-            let event = (tenant.clone(), entry.event.source, entry.event.id);
-            let new = seen.insert(event.clone());
+            let event = EventKey {
+                group: entry.group,
+                source: entry.event.source,
+                id: entry.event.id,
+            };
+            // An amendment may name another group.
+            let identity = (tenant.clone(), event.source.clone(), event.id.clone());
+            let new = seen.insert(identity);
             Sendable {
                 tenant,
                 event: (new && !parked).then_some(event),
@@ -177,8 +185,9 @@ impl Workload {
     }
 }
 
-fn compile(settings: &str, whose: &str) -> Result<Settings, Failure> {
+fn compile(settings: &str, whose: &str) -> Result<Arc<Settings>, Failure> {
     Settings::compile(settings, Format::Toml, 1)
+        .map(Arc::new)
         .map_err(|error| Failure::Input(format!("settings of {whose}: {error}")))
 }
 

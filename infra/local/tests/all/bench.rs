@@ -194,6 +194,17 @@ fn a_wrong_scenario_is_refused() {
         "greater than 0",
     );
     check("rules = 20", "policy = \"never\"", "never");
+    let refused = |args: &[&str], expect: &str| {
+        let ended = foldback.ends(args);
+        assert_eq!(ended.status, 2, "{ended:?}");
+        assert!(ended.stderr.contains(expect), "{}", ended.stderr);
+    };
+    let on_aws = "goes with --target aws";
+    refused(&["bench", "base", "--stack", "one"], on_aws);
+    refused(&["bench", "base", "--per-request", "5"], on_aws);
+    let stack = ["bench", "errors", "--target", "aws", "--stack", "one"];
+    refused(&stack, "faults are made in a process of this machine");
+    refused(&["bench", "disorder+nowhere"], "read scenario nowhere");
     let ended = foldback.ends(&["bench"]);
     assert_eq!(ended.status, 2, "{ended:?}");
     assert!(ended.stderr.contains("name a scenario"), "{}", ended.stderr);

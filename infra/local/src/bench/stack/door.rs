@@ -1,5 +1,6 @@
 //! The function `ingest`, as a sender of webhooks meets it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -12,6 +13,7 @@ use rustls::crypto::ring::default_provider;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use shared::webhook::{BODY_BYTES_MAX, REQUEST_EVENTS_MAX};
+use tokio::sync::Semaphore;
 
 use crate::error::Failure;
 use crate::stopwatch::rest_for;
@@ -20,6 +22,8 @@ use crate::stopwatch::rest_for;
 const PAUSE: Duration = Duration::from_millis(100);
 /// How often a request is sent at most: for about a minute.
 const SENDS_MAX: u32 = 10;
+/// The most requests at one time; a process may commonly have 1,024 files open.
+const OPEN_MAX: usize = 500;
 /// Bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
@@ -28,8 +32,21 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 pub(super) struct Door {
     client: Client<HttpsConnector<HttpConnector>, Body>,
     url: String,
+    /// How many requests more may be open: each is a connection of its own.
+    open: Arc<Semaphore>,
     /// The most events of one request.
     pub(super) per_request: usize,
+}
+
+/// A request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Post<'a> {
+    pub(super) tenant: &'a str,
+    /// An array of events.
+    pub(super) body: &'a str,
+    pub(super) events: u64,
+    /// It is one that nobody can read, and to be refused.
+    pub(super) alone: bool,
 }
 
 /// What became of a request.
@@ -75,6 +92,7 @@ impl Door {
         Ok(Self {
             client: Client::builder(TokioExecutor::new()).build(connector),
             url,
+            open: Arc::new(Semaphore::new(OPEN_MAX)),
             per_request,
         })
     }
@@ -84,17 +102,13 @@ impl Door {
         bytes <= BODY_BYTES_MAX
     }
 
-    /// Posts events of a tenant, an array of them, and posts them again where the answer is to try again.
-    pub(super) async fn post(
-        &self,
-        tenant: &str,
-        body: &str,
-        events: u64,
-    ) -> Result<Taken, String> {
+    /// Posts events, again where the answer is to try again. Waits while too many requests are open.
+    pub(super) async fn post(&self, post: &Post<'_>) -> Result<Taken, String> {
+        let _permit = self.open.acquire().await;
         let mut pause = PAUSE;
         let mut retries = 0;
         loop {
-            let why = match self.once(tenant, body).await {
+            let why = match self.once(post.tenant, post.body).await {
                 Ok((StatusCode::ACCEPTED, text)) => {
                     let answer: Answer = serde_json::from_str(&text).unwrap_or_default();
                     return Ok(Taken {
@@ -104,20 +118,20 @@ impl Door {
                         retries,
                     });
                 }
-                // It names those that it refuses, and took the others.
+                // It names those that it refuses, and took the others, some of which it may have had.
                 Ok((StatusCode::CONFLICT, text)) => {
                     let answer: Answer = serde_json::from_str(&text).unwrap_or_default();
                     let refused = answer.errors.len() as u64;
                     return Ok(Taken {
-                        accepted: events.saturating_sub(refused),
+                        accepted: post.events.saturating_sub(refused),
                         duplicates: 0,
                         refused,
                         retries,
                     });
                 }
-                Ok((StatusCode::BAD_REQUEST, _)) => {
+                Ok((StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE, _)) if post.alone => {
                     return Ok(Taken {
-                        refused: events,
+                        refused: post.events,
                         retries,
                         ..Taken::default()
                     });

@@ -1,7 +1,6 @@
 //! Keeps the pace, and counts.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as Place;
 use std::time::Duration;
 
 use shared::adapters::SystemClock;
@@ -20,7 +19,7 @@ use super::super::machine::Usage;
 use super::super::outcome::Mode;
 use super::super::worker::Sums;
 use super::super::workload::{Sendable, Workload};
-use super::door::{Door, Taken};
+use super::door::{Door, Post, Taken};
 use super::eyes::{self, EventKey, LOOK_EVERY, Seen, Sight};
 use crate::error::Failure;
 use crate::stopwatch::Stopwatch;
@@ -42,6 +41,13 @@ struct Sent {
     due: Duration,
     begun: Duration,
     answered: Option<Duration>,
+}
+
+/// A request to be sent.
+struct Outgoing {
+    tenant: SmolStr,
+    texts: Vec<usize>,
+    alone: bool,
 }
 
 /// What comes back.
@@ -103,10 +109,10 @@ impl<'a> Drive<'a> {
     /// Sends until the time or the texts are over, then waits for what is on its way.
     pub(super) async fn run(mut self) -> Result<Measured, Failure> {
         let clock = Stopwatch::start();
-        let wall = SystemClock.now();
+        let begun = SystemClock.now();
         let (tell, mut heard) = channel(WAITING_MAX);
         let mut tasks = JoinSet::new();
-        tasks.spawn(eyes::watch(self.rows.clone(), clock, tell.clone()));
+        tasks.spawn(eyes::watch(self.rows.clone(), (clock, begun), tell.clone()));
         let mut moved = Duration::ZERO;
         loop {
             let more = self.send(clock, &tell, &mut tasks);
@@ -114,7 +120,7 @@ impl<'a> Drive<'a> {
                 break;
             }
             let before = self.done;
-            self.hear((clock, wall), &mut heard).await?;
+            self.hear((clock, begun), more, &mut heard).await?;
             while tasks.try_join_next().is_some() {}
             let now = clock.elapsed();
             if self.done > before || self.under_way.is_empty() {
@@ -151,7 +157,12 @@ impl<'a> Drive<'a> {
                 from + rest.iter().take_while(|due| **due <= now).count()
             }
         };
-        for (tenant, texts) in self.requests(from, to) {
+        for Outgoing {
+            tenant,
+            texts,
+            alone,
+        } in self.requests(from, to)
+        {
             let mut body = String::from("[");
             for at in &texts {
                 let due = self.plan.schedule.get(*at).copied().unwrap_or(now);
@@ -173,7 +184,13 @@ impl<'a> Drive<'a> {
             body.push(']');
             let (door, tell) = (self.door.clone(), tell.clone());
             tasks.spawn(async move {
-                let taken = door.post(&tenant, &body, texts.len() as u64).await;
+                let post = Post {
+                    tenant: &tenant,
+                    body: &body,
+                    events: texts.len() as u64,
+                    alone,
+                };
+                let taken = door.post(&post).await;
                 let at = clock.elapsed();
                 // Nobody listens any more where the measurement has failed.
                 drop(tell.send(Heard::Answer { texts, at, taken }).await);
@@ -184,40 +201,46 @@ impl<'a> Drive<'a> {
     }
 
     /// The texts of a range as requests: of one tenant each, a text that cannot be read by itself.
-    fn requests(&self, from: usize, to: usize) -> Vec<(SmolStr, Vec<usize>)> {
+    fn requests(&self, from: usize, to: usize) -> Vec<Outgoing> {
         let mut full = Vec::new();
-        let mut open: BTreeMap<SmolStr, (usize, Vec<usize>)> = BTreeMap::new();
+        let mut open: BTreeMap<&SmolStr, (usize, Vec<usize>)> = BTreeMap::new();
+        let outgoing = |tenant: &SmolStr, texts, alone| Outgoing {
+            tenant: tenant.clone(),
+            texts,
+            alone,
+        };
         for (at, text) in self.texts.iter().enumerate().take(to).skip(from) {
             if text.alone {
-                full.push((text.tenant.clone(), vec![at]));
+                full.push(outgoing(&text.tenant, vec![at], true));
                 continue;
             }
-            let bytes = self.plan.lines.get(at).map_or(0, String::len) + 1;
-            let request = match open.entry(text.tenant.clone()) {
-                Place::Vacant(place) => place.insert((1, Vec::new())),
-                Place::Occupied(place) => place.into_mut(),
-            };
-            if request.1.len() == self.door.per_request || !Door::fits(request.0 + bytes) {
-                let (_, texts) = std::mem::replace(request, (1, Vec::new()));
-                full.push((text.tenant.clone(), texts));
+            let size = self.plan.lines.get(at).map_or(0, String::len) + 1;
+            let (bytes, texts) = open.entry(&text.tenant).or_insert((1, Vec::new()));
+            let is_full = texts.len() == self.door.per_request || !Door::fits(*bytes + size);
+            if is_full && !texts.is_empty() {
+                full.push(outgoing(&text.tenant, std::mem::take(texts), false));
+                *bytes = 1;
             }
-            request.0 += bytes;
-            request.1.push(at);
+            *bytes += size;
+            texts.push(at);
         }
-        let rest = open.into_iter().map(|(tenant, (_, texts))| (tenant, texts));
-        full.extend(rest.filter(|(_, texts)| !texts.is_empty()));
+        let rest = open
+            .into_iter()
+            .map(|(tenant, (_, texts))| outgoing(tenant, texts, false));
+        full.extend(rest);
         full
     }
 
     /// Takes what comes back, and waits for it until something else is to be done.
     async fn hear(
         &mut self,
-        (clock, wall): (Stopwatch, Timestamp),
+        (clock, begun): (Stopwatch, Timestamp),
+        more: bool,
         from: &mut Receiver<Heard>,
     ) -> Result<(), Failure> {
         let next = match self.plan.mode {
-            Mode::Rate(_) => self.plan.schedule.get(self.sent),
-            Mode::InFlight(_) => None,
+            Mode::Rate(_) if more => self.plan.schedule.get(self.sent),
+            Mode::Rate(_) | Mode::InFlight(_) => None,
         };
         let wait = next.map_or(LOOK_EVERY, |due| {
             due.saturating_sub(clock.elapsed()).min(LOOK_EVERY)
@@ -230,7 +253,7 @@ impl<'a> Drive<'a> {
                     let (now, seen) = sight?;
                     for one in seen {
                         if let Some(at) = self.to_be_seen.remove(&one.event) {
-                            self.count(at, &one, wall, now);
+                            self.count(at, &one, begun, now);
                         }
                     }
                 }
@@ -268,9 +291,9 @@ impl<'a> Drive<'a> {
         Ok(())
     }
 
-    fn count(&mut self, at: usize, seen: &Seen, wall: Timestamp, now: Duration) {
+    fn count(&mut self, at: usize, seen: &Seen, begun: Timestamp, now: Duration) {
         let since = |moment: Timestamp| {
-            Duration::from_millis(u64::try_from(moment.ms_since(wall)).unwrap_or(0)).min(now)
+            Duration::from_millis(u64::try_from(moment.ms_since(begun)).unwrap_or(0)).min(now)
         };
         let Some(sent) = self.finish(at, now) else {
             return;
@@ -288,7 +311,7 @@ impl<'a> Drive<'a> {
         self.sums.actions += seen.actions;
         if let Some(tables) = &seen.late_for {
             self.sums.late += 1;
-            let (tenant, ..) = &seen.event;
+            let tenant = &seen.event.group.tenant;
             let corrected = |table: &&Table| self.workload.corrects(tenant, **table);
             self.sums.refolded += tables.iter().filter(corrected).count() as u64;
         }

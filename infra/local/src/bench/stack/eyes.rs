@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use shared::adapters::mongo::Mongo;
 use shared::handlers::Table;
-use shared::model::{ActionHierarchy, Timestamp};
-use shared::ports::{Error, Hierarchies, Look};
+use shared::model::{ActionHierarchy, Group, Timestamp};
+use shared::ports::{Error, ErrorKind, Hierarchies, Look};
 use smol_str::SmolStr;
 use tokio::sync::mpsc::Sender;
 
@@ -15,14 +15,25 @@ use crate::stopwatch::{Stopwatch, rest_for};
 
 /// So often: a latency is known no closer.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How many are asked for at once.
+/// How many are asked for at once, and how many may have been saved at one moment beyond that.
 const PAGE: usize = 200;
-/// Once in so many looks it looks further back: what was written first may be seen last.
-const DEEP_EVERY: u64 = 100;
-const DEEP_PAGES: u32 = 5;
+const TOGETHER_MAX: usize = 16 * PAGE;
+/// What was written first may be seen last, behind pages of newer ones: so often all is looked through that the level
+/// has led to, and so soon where nothing new was seen.
+const WHOLE_EVERY: Duration = Duration::from_secs(5);
+const WHOLE_AFTER: Duration = Duration::from_secs(1);
+/// By so much the functions' clock may be behind this machine's.
+const CLOCKS_APART_MS: i64 = 60_000;
+/// So many looks in a row may fail, if the store asks to try again.
+const FAILURES_MAX: u32 = 100;
 
-/// By what an event is known: tenant, source, id.
-pub(super) type EventKey = (SmolStr, SmolStr, SmolStr);
+/// By what an event is known in its own group: what other groups make of a copy of it is theirs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EventKey {
+    pub(crate) group: Group,
+    pub(crate) source: SmolStr,
+    pub(crate) id: SmolStr,
+}
 
 /// An event that is done.
 #[derive(Debug)]
@@ -37,19 +48,45 @@ pub(super) struct Seen {
     pub(super) late_for: Option<Vec<Table>>,
 }
 
-/// What a look found, and when that was.
+/// What a look found, the oldest first, and when that was.
 pub(super) type Sight = Result<(Duration, Vec<Seen>), Error>;
 
-/// Looks until nobody listens any more, or a look fails.
-pub(super) async fn watch(rows: Mongo, clock: Stopwatch, tell: Sender<Heard>) {
+/// Looks, from a level's beginning on, until nobody listens any more or the store cannot be looked at.
+pub(super) async fn watch(
+    rows: Mongo,
+    (clock, begun): (Stopwatch, Timestamp),
+    tell: Sender<Heard>,
+) {
     let mut eyes = Eyes {
         rows,
+        begun: begun.plus_ms(-CLOCKS_APART_MS),
         known: BTreeSet::new(),
     };
-    for look in 1_u64.. {
-        let seen = eyes.look(look.is_multiple_of(DEEP_EVERY)).await;
-        let failed = seen.is_err();
-        let sight = seen.map(|seen| (clock.elapsed(), seen));
+    let (mut new, mut whole) = (Duration::ZERO, Duration::ZERO);
+    let mut failures = 0;
+    loop {
+        let now = clock.elapsed();
+        let is_whole = now.saturating_sub(whole) > WHOLE_EVERY
+            || now.saturating_sub(new.max(whole)) > WHOLE_AFTER;
+        let sight = match eyes.look(is_whole).await {
+            Ok(seen) => {
+                failures = 0;
+                let now = clock.elapsed();
+                if is_whole {
+                    whole = now;
+                }
+                if !seen.is_empty() {
+                    new = now;
+                }
+                Ok((now, seen))
+            }
+            Err(error) if error.kind() == ErrorKind::Retry && failures < FAILURES_MAX => {
+                failures += 1;
+                Ok((clock.elapsed(), Vec::new()))
+            }
+            Err(error) => Err(error),
+        };
+        let failed = sight.is_err();
         if tell.send(Heard::Sight(sight)).await.is_err() || failed {
             return;
         }
@@ -59,39 +96,43 @@ pub(super) async fn watch(rows: Mongo, clock: Stopwatch, tell: Sender<Heard>) {
 
 struct Eyes {
     rows: Mongo,
+    begun: Timestamp,
     known: BTreeSet<(EventKey, u32)>,
 }
 
 impl Eyes {
-    /// What was not known, looked for from the newest on until a page holds nothing new.
-    async fn look(&mut self, deep: bool) -> Result<Vec<Seen>, Error> {
+    /// What was not known, from the newest on: to where a page holds nothing new, or to the beginning.
+    async fn look(&mut self, whole: bool) -> Result<Vec<Seen>, Error> {
         let mut seen = Vec::new();
         let mut look = Look {
             limit: PAGE,
-            examine: PAGE,
+            examine: TOGETHER_MAX,
             ..Look::default()
         };
-        let mut pages = 0;
         loop {
             let found = self.rows.finished(&look).await?;
             let before = seen.len();
+            let last = found.items.last().map(|one| one.write_start);
             for one in found.items {
-                let event = (
-                    one.group.tenant.clone(),
-                    one.source.clone(),
-                    one.event_id.clone(),
-                );
-                if self.known.insert((event.clone(), one.attempt)) {
+                let event = EventKey {
+                    group: one.group.clone(),
+                    source: one.source.clone(),
+                    id: one.event_id.clone(),
+                };
+                if one.write_start >= self.begun && self.known.insert((event.clone(), one.attempt))
+                {
                     seen.push(Seen::of(event, &one));
                 }
             }
-            pages += 1;
-            let done = seen.len() == before && !(deep && pages < DEEP_PAGES);
+            let is_over = last.is_none_or(|last| last < self.begun);
+            let goes_on = !is_over && (whole || seen.len() > before);
             match found.next {
-                Some(next) if !done => look.from = Some(next),
-                Some(_) | None => return Ok(seen),
+                Some(next) if goes_on => look.from = Some(next),
+                Some(_) | None => break,
             }
         }
+        seen.reverse();
+        Ok(seen)
     }
 }
 

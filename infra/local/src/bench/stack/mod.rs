@@ -9,7 +9,7 @@
 
 mod door;
 mod drive;
-mod eyes;
+pub(super) mod eyes;
 
 use shared::adapters::SystemClock;
 use shared::adapters::mongo::Mongo;
@@ -103,7 +103,12 @@ impl Target {
         workload: (&Workload, usize),
     ) -> Result<Measured, Failure> {
         let drive = Drive::new(plan, workload, &self.door, self.rows()?.clone())?;
-        let measured = self.stores.wait(Box::pin(drive.run()))?;
+        let measured = self.stores.wait(Box::pin(async {
+            tokio::select! {
+                measured = drive.run() => measured,
+                _ = tokio::signal::ctrl_c() => Err(Failure::Input("interrupted".to_owned())),
+            }
+        }))?;
         self.rest()?;
         Ok(measured)
     }
