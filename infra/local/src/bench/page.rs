@@ -69,9 +69,14 @@ fn scenario(content: &mut String, outcome: &Outcome) {
         escape(&outcome.scenario.about),
     );
     let place = outcome.place.name();
+    let file = outcome.scenario.events.file.as_deref();
+    let events = file.map_or_else(String::new, |file| {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        format!(" With the events of {} instead.", escape(&name))
+    });
     push(
         content,
-        format_args!("<h2>{name}, {place}</h2>\n<p>{about}</p>\n"),
+        format_args!("<h2>{name}, {place}</h2>\n<p>{about}{events}</p>\n"),
     );
     facts(content, outcome, model.as_ref());
     figures(content, outcome);

@@ -149,6 +149,36 @@ fn rows_in_mongodb_are_measured() {
     assert!(page.contains("small, rows in MongoDB"));
 }
 
+/// The results behind the README's figures: the page and the predictions are still made of them.
+#[test]
+fn the_kept_results_can_be_read() {
+    let foldback = Foldback::new();
+    let kept = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/bench-scenarios/measured/base-bpi2012.json"
+    );
+    let told = foldback.ok(&[
+        "bench",
+        "predict",
+        kept,
+        "--rate",
+        "2000",
+        "--tenants",
+        "50",
+    ]);
+    for expect in [
+        "the knee",
+        "DynamoDB, journal table",
+        "foretold from loads up to",
+    ] {
+        assert!(told.contains(expect), "{expect}: {told}");
+    }
+    foldback.ok(&["bench", "report", kept, "--output", "page.html"]);
+    let page = fs::read_to_string(foldback.scratch.path().join("page.html")).expect("a page");
+    assert!(page.contains("With the events of bpic2012.cloudevents.jsonl.gz instead."));
+    foldback.ok(&["bench", "compare", kept, kept]);
+}
+
 /// A result is no worse than itself; one that is half as fast is, and that ends with 1.
 #[test]
 fn a_regression_ends_with_one() {

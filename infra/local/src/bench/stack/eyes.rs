@@ -15,9 +15,8 @@ use crate::stopwatch::{Stopwatch, rest_for};
 
 /// So often: a latency is known no closer.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How many are asked for at once, and how many may have been saved at one moment beyond that.
-const PAGE: usize = 200;
-const TOGETHER_MAX: usize = 16 * PAGE;
+/// How many are asked for at once. What was saved at one moment comes together, so at first twice as many may come.
+const PAGE: usize = 64;
 /// What was written first may be seen last, behind pages of newer ones: so often all is looked through that the level
 /// has led to, and so soon where nothing new was seen.
 const WHOLE_EVERY: Duration = Duration::from_secs(5);
@@ -106,11 +105,16 @@ impl Eyes {
         let mut seen = Vec::new();
         let mut look = Look {
             limit: PAGE,
-            examine: TOGETHER_MAX,
+            examine: 2 * PAGE,
             ..Look::default()
         };
         loop {
             let found = self.rows.finished(&look).await?;
+            if found.items.len() >= look.examine {
+                // A moment may have been cut in two, and the next page would begin after it.
+                look.examine *= 2;
+                continue;
+            }
             let before = seen.len();
             let last = found.items.last().map(|one| one.write_start);
             for one in found.items {
