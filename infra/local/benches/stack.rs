@@ -2,7 +2,7 @@
 //! MongoDB wire server, all on this machine.
 //!
 //!     cargo build --workspace --release
-//!     cargo bench -p foldback --bench stack [-- SCENARIO.toml] [OPTIONS of foldback bench]
+//!     cargo bench --workspace --bench stack [-- SCENARIO.toml] [OPTIONS of foldback bench]
 //!
 //! Results and report are in `foldback-bench`.
 #![expect(clippy::print_stdout, reason = "a benchmark tells")]
