@@ -25,7 +25,7 @@ use crate::intake::Intake;
 use crate::log::Log;
 use crate::probe::{Probe, Probed, Step};
 use crate::settings::InForce;
-use crate::stopwatch::Stopwatch;
+use crate::stopwatch::{Stopwatch, us};
 use crate::stores::Stores;
 
 /// Messages processed at once, so that what they need stays in the processor's cache.
@@ -201,8 +201,10 @@ impl Host<'_> {
                 under_way.texts = 0;
             }
             for (since, count) in done.since {
-                let us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
-                self.totals.latency_us.saturating_record_n(us, count);
+                let latency_us = us(since.elapsed());
+                self.totals
+                    .latency_us
+                    .saturating_record_n(latency_us, count);
             }
             self.log.tell(&unit.processed, SystemClock.now())?;
             received = self.totals.count(batch, unit);

@@ -18,6 +18,11 @@ impl Stopwatch {
     }
 }
 
+/// Microseconds; what is longer than these can say is the longest.
+pub(crate) fn us(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Waits, for what another machine does by itself after a known time.
 #[expect(
     clippy::disallowed_methods,

@@ -8,6 +8,7 @@ use super::load::Plan;
 use super::number::float;
 use super::outcome::{Latency, Mode, StepTime};
 use crate::error::Failure;
+use crate::stopwatch::us;
 
 /// The longest latency that is told apart, ten minutes.
 const LATENCY_US_MAX: u64 = 600_000_000;
@@ -22,7 +23,8 @@ pub(crate) struct Counts {
     latency_us: Histogram<u64>,
     /// How many in each tenth of a second.
     pub(crate) over_time: Vec<u64>,
-    done: usize,
+    /// How many in all.
+    pub(crate) done: usize,
     /// So many that come first are not measured.
     first: usize,
     warm_up: f64,
@@ -50,7 +52,7 @@ impl Counts {
     }
 
     /// Counts a text that was to be sent then and is done now.
-    pub(crate) fn done(&mut self, due: Duration, now: Duration) {
+    pub(crate) fn take(&mut self, due: Duration, now: Duration) {
         let tenth = usize::try_from(now.as_millis() / TENTH.as_millis()).unwrap_or(0);
         if self.over_time.len() <= tenth {
             self.over_time.resize(tenth + 1, 0);
@@ -125,11 +127,6 @@ impl StepSum {
         };
         all.iter().map(of).collect()
     }
-}
-
-/// Microseconds; what is longer than these can say is the longest.
-pub(crate) fn us(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn histogram() -> Result<Histogram<u64>, Failure> {

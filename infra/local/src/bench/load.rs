@@ -301,7 +301,7 @@ fn take(shared: &Shared, unit: &Unit, now: Duration, counts: &mut Counts) -> usi
     let to = from.saturating_add(durable).min(flow.intended.len());
     for at in from..to {
         let due = flow.intended.get(at).copied().unwrap_or(now);
-        counts.done(due, now);
+        counts.take(due, now);
     }
     flow.acked = to;
     shared.acked.notify_all();

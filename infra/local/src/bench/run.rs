@@ -94,25 +94,8 @@ fn scenarios(args: &RunArgs) -> Result<Vec<Scenario>, Failure> {
                 .to_owned(),
         ));
     }
+    must_fit(args)?;
     let on_stack = args.target == Target::Aws;
-    let local = [
-        ("--stack, --region or --profile", args.aws.given().is_some()),
-        ("--ingest-url", args.ingest_url.is_some()),
-        ("--per-request", args.per_request.is_some()),
-    ];
-    let given = local.into_iter().find(|(_, given)| *given);
-    if let Some((option, _)) = given.filter(|_| !on_stack) {
-        return Err(Failure::Input(format!(
-            "{option} is about a stack on AWS; it goes with --target aws"
-        )));
-    }
-    if on_stack && args.mongodb.is_some() {
-        return Err(Failure::Input(
-            "--mongodb (FOLDBACK_BENCH_MONGODB) is for a process of this machine; the rows of a stack are where its \
-             secret says, or --rows"
-                .to_owned(),
-        ));
-    }
     let change = |mut scenario: Scenario| {
         if let (Some(events), Some(settings)) = (&args.events, &args.settings) {
             scenario.events.file = Some(events.clone());
@@ -140,6 +123,30 @@ fn scenarios(args: &RunArgs) -> Result<Vec<Scenario>, Failure> {
         }
     }
     Ok(scenarios)
+}
+
+/// Refuses options that are about another target.
+fn must_fit(args: &RunArgs) -> Result<(), Failure> {
+    let of_stack = [
+        ("--stack, --region or --profile", args.aws.given().is_some()),
+        ("--ingest-url", args.ingest_url.is_some()),
+        ("--per-request", args.per_request.is_some()),
+    ];
+    let on_stack = args.target == Target::Aws;
+    let given = of_stack.into_iter().find(|(_, given)| *given);
+    if let Some((option, _)) = given.filter(|_| !on_stack) {
+        return Err(Failure::Input(format!(
+            "{option} is about a stack on AWS; it goes with --target aws"
+        )));
+    }
+    if on_stack && args.mongodb.is_some() {
+        return Err(Failure::Input(
+            "--mongodb (FOLDBACK_BENCH_MONGODB) is for a process of this machine; the rows of a stack are where its \
+             secret says, or --rows"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// A scenario, ready to be run.
@@ -449,7 +456,7 @@ mod tests {
     use shared::service::accept;
     use shared::settings::{Format, Settings};
 
-    use super::super::stack::eyes::EventKey;
+    use super::super::workload::EventKey;
     use super::*;
 
     /// An event that is not journaled is missed, however many copies the others led to.

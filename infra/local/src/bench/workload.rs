@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use shared::adapters::SystemClock;
 use shared::adapters::texts::Text;
 use shared::handlers::Table as RowTable;
-use shared::model::{Entry, EventHash};
+use shared::model::{Entry, EventHash, Group};
 use shared::ports::Clock;
 use shared::service::accept;
 use shared::settings::{Format, Mapping, Policy, Settings};
@@ -18,10 +18,17 @@ use smol_str::SmolStr;
 use toml::{Table, Value};
 
 use super::scenario::Scenario;
-use super::stack::eyes::EventKey;
 use crate::error::Failure;
 use crate::generate::{self, Plan, Rate};
 use crate::input::{Counter, Input};
+
+/// By what an event is known in its own group: what other groups make of a copy of it is theirs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EventKey {
+    pub(crate) group: Group,
+    pub(crate) source: SmolStr,
+    pub(crate) id: SmolStr,
+}
 
 /// A text as a sender of webhooks has it.
 #[derive(Debug, Clone)]

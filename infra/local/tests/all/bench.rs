@@ -60,7 +60,7 @@ fn databases(uri: &str) -> String {
     })
 }
 
-fn number(value: &Value, pointer: &str) -> u64 {
+pub(crate) fn number(value: &Value, pointer: &str) -> u64 {
     let found = value.pointer(pointer).and_then(Value::as_u64);
     found.expect(pointer)
 }

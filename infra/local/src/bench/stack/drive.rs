@@ -13,16 +13,16 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::super::counts::{Counts, StepSum, us};
+use super::super::counts::{Counts, StepSum};
 use super::super::load::{Measured, Plan};
 use super::super::machine::Usage;
 use super::super::outcome::Mode;
 use super::super::worker::Sums;
-use super::super::workload::{Sendable, Workload};
+use super::super::workload::{EventKey, Sendable, Workload};
 use super::door::{Door, Post, Taken};
-use super::eyes::{self, EventKey, LOOK_EVERY, Seen, Sight};
+use super::eyes::{self, LOOK_EVERY, Seen, Sight};
 use crate::error::Failure;
-use crate::stopwatch::Stopwatch;
+use crate::stopwatch::{Stopwatch, us};
 
 /// The longest time in which nothing may be done: what a function that died had in hand stays hidden for minutes.
 const STANDSTILL: Duration = Duration::from_secs(900);
@@ -73,7 +73,6 @@ pub(super) struct Drive<'a> {
     sums: Sums,
     retries: u64,
     sent: usize,
-    done: usize,
     sender_late: Duration,
     /// Texts on their way, by place.
     under_way: BTreeMap<usize, Sent>,
@@ -95,7 +94,6 @@ impl<'a> Drive<'a> {
             sums: Sums::default(),
             retries: 0,
             sent: 0,
-            done: 0,
             sender_late: Duration::ZERO,
             under_way: BTreeMap::new(),
             to_be_seen: BTreeMap::new(),
@@ -119,11 +117,11 @@ impl<'a> Drive<'a> {
             if !more && self.under_way.is_empty() {
                 break;
             }
-            let before = self.done;
+            let before = self.counts.done;
             self.hear((clock, begun), more, &mut heard).await?;
             while tasks.try_join_next().is_some() {}
             let now = clock.elapsed();
-            if self.done > before || self.under_way.is_empty() {
+            if self.counts.done > before || self.under_way.is_empty() {
                 moved = now;
             }
             if now.saturating_sub(moved) > STANDSTILL {
@@ -150,7 +148,7 @@ impl<'a> Drive<'a> {
         let to = match self.plan.mode {
             Mode::InFlight(most) => {
                 let most = usize::try_from(most).unwrap_or(usize::MAX);
-                self.done.saturating_add(most).min(self.texts.len())
+                self.counts.done.saturating_add(most).min(self.texts.len())
             }
             Mode::Rate(_) => {
                 let rest = self.plan.schedule.get(from..).unwrap_or_default();
@@ -319,14 +317,13 @@ impl<'a> Drive<'a> {
 
     fn finish(&mut self, at: usize, now: Duration) -> Option<Sent> {
         let sent = self.under_way.remove(&at)?;
-        self.counts.done(sent.due, now);
-        self.done += 1;
+        self.counts.take(sent.due, now);
         Some(sent)
     }
 
     fn end(self) -> Measured {
         Measured {
-            done: self.done,
+            done: self.counts.done,
             throughput: self.counts.throughput(),
             latency: self.counts.latency(),
             over_time: self.counts.over_time,

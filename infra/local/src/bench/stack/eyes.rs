@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use shared::adapters::mongo::Mongo;
 use shared::handlers::Table;
-use shared::model::{ActionHierarchy, Group, Timestamp};
+use shared::model::{ActionHierarchy, Timestamp};
 use shared::ports::{Error, ErrorKind, Hierarchies, Look};
-use smol_str::SmolStr;
 use tokio::sync::mpsc::Sender;
 
+use super::super::workload::EventKey;
 use super::drive::Heard;
 use crate::stopwatch::{Stopwatch, rest_for};
 
@@ -25,14 +25,6 @@ const WHOLE_AFTER: Duration = Duration::from_secs(1);
 const CLOCKS_APART_MS: i64 = 60_000;
 /// So many looks in a row may fail, if the store asks to try again.
 const FAILURES_MAX: u32 = 100;
-
-/// By what an event is known in its own group: what other groups make of a copy of it is theirs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct EventKey {
-    pub(crate) group: Group,
-    pub(crate) source: SmolStr,
-    pub(crate) id: SmolStr,
-}
 
 /// An event that is done.
 #[derive(Debug)]

@@ -9,7 +9,7 @@
 
 mod door;
 mod drive;
-pub(super) mod eyes;
+mod eyes;
 
 use shared::adapters::SystemClock;
 use shared::adapters::mongo::Mongo;
@@ -18,6 +18,7 @@ use shared::settings::Format;
 
 use super::load::{Measured, Plan};
 use super::workload::Workload;
+use crate::aws::Stack;
 use crate::cli::Data;
 use crate::error::Failure;
 use crate::events::HostEvents;
@@ -41,6 +42,8 @@ const SECOND_LOOK_SECONDS: u64 = 30;
 #[derive(Debug)]
 pub(crate) struct Target {
     stores: Stores,
+    stack: Stack,
+    rows: Mongo,
     door: Door,
 }
 
@@ -53,10 +56,14 @@ impl Target {
         per_request: usize,
     ) -> Result<Self, Failure> {
         let stores = Stores::open(data)?;
-        let HostEvents::Aws(stack) = stores.events() else {
-            return Err(Failure::Input("a stack is on AWS".to_owned()));
+        let (HostEvents::Aws(stack), HostTables::Remote(rows)) = (stores.events(), stores.tables())
+        else {
+            return Err(Failure::Input(
+                "a stack is on AWS, with its rows in MongoDB".to_owned(),
+            ));
         };
-        let stored = stores.wait(stores.events().latest())?;
+        let (stack, rows) = (stack.clone(), rows.clone());
+        let stored = stores.wait(stack.aws.latest())?;
         if stored.is_some_and(|stored| !stored.text.starts_with(MARK)) {
             return Err(Failure::Input(format!(
                 "the stack {:?} has settings of its own: a benchmark would replace them, and its events would \
@@ -71,7 +78,12 @@ impl Target {
             ))
         })?;
         let door = Door::new(url, per_request)?;
-        Ok(Self { stores, door })
+        Ok(Self {
+            stores,
+            stack,
+            rows,
+            door,
+        })
     }
 
     /// Makes the stack take this workload's events in.
@@ -85,14 +97,11 @@ impl Target {
     }
 
     fn put(&self, settings: &str) -> Result<(), Failure> {
-        let HostEvents::Aws(stack) = self.stores.events() else {
-            return Ok(());
-        };
         let text = format!("{MARK}{settings}");
-        let put = stack.aws.put(&text, Format::Toml, SystemClock.now());
+        let put = self.stack.aws.put(&text, Format::Toml, SystemClock.now());
         self.stores.wait(put)?;
         // Functions that are up go on with older ones for so long.
-        pause(stack.settings_seconds);
+        pause(self.stack.settings_seconds);
         Ok(())
     }
 
@@ -102,7 +111,7 @@ impl Target {
         plan: &Plan<'_>,
         workload: (&Workload, usize),
     ) -> Result<Measured, Failure> {
-        let drive = Drive::new(plan, workload, &self.door, self.rows()?.clone())?;
+        let drive = Drive::new(plan, workload, &self.door, self.rows.clone())?;
         let measured = self.stores.wait(Box::pin(async {
             tokio::select! {
                 measured = drive.run() => measured,
@@ -124,20 +133,11 @@ impl Target {
         self.rest()
     }
 
-    fn rows(&self) -> Result<&Mongo, Failure> {
-        match self.stores.tables() {
-            HostTables::Remote(rows) => Ok(rows),
-            HostTables::Local(_) => Err(Failure::Input(
-                "the rows of a stack are in MongoDB".to_owned(),
-            )),
-        }
-    }
-
     /// Waits until no message waits or is in flight.
     fn rest(&self) -> Result<(), Failure> {
         let mut empty = 0;
         for _second in 0..REST_SECONDS_MAX {
-            let depth = self.stores.events().depth(SystemClock.now());
+            let depth = self.stack.aws.depth(SystemClock.now());
             let depth = self.stores.wait(depth)?;
             empty = if depth.visible + depth.in_flight == 0 {
                 empty + 1
